@@ -1,0 +1,320 @@
+/**
+ * The error catalogue. Every error that leaves this library is one of these classes: a stable `code`, the
+ * facts as readonly fields, the original as `cause`, and a disposition that says what a job does with it.
+ * Imports nothing.
+ *
+ * `retry`: the same call may succeed later. `fail`: it will not, until somebody changes something.
+ * `cancelled`: somebody asked for it.
+ */
+export type Disposition = 'retry' | 'fail' | 'cancelled';
+
+export abstract class TurnsError extends Error {
+  abstract readonly code: string;
+  abstract readonly disposition: Disposition;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+// ---------------------------------------------------------------- what the caller gave
+
+/** An argument was refused before anything was written. `field` names it, `problem` says why and what is accepted. */
+export class InvalidInputError extends TurnsError {
+  readonly code = 'invalid_input';
+  readonly disposition = 'fail';
+  readonly field: string;
+  readonly problem: string;
+  constructor(field: string, problem: string, options?: { cause?: unknown }) {
+    super(`${field}: ${problem}`, options);
+    this.field = field;
+    this.problem = problem;
+  }
+}
+
+/** A setting is missing or wrong. `setting` is the option or environment variable to change. */
+export class InvalidConfigError extends TurnsError {
+  readonly code = 'invalid_config';
+  readonly disposition = 'fail';
+  readonly setting: string;
+  constructor(setting: string, problem: string, options?: { cause?: unknown }) {
+    super(`${setting}: ${problem}`, options);
+    this.setting = setting;
+  }
+}
+
+/** The document that a call named does not exist. */
+export class NotFoundError extends TurnsError {
+  readonly code = 'not_found';
+  readonly disposition = 'fail';
+  readonly kind: 'record' | 'turn' | 'prompt' | 'file' | 'user message';
+  readonly id: string;
+  constructor(kind: NotFoundError['kind'], id: string) {
+    super(`no ${kind} with id ${id}`);
+    this.kind = kind;
+    this.id = id;
+  }
+}
+
+/** A job names a policy that this worker has not registered. Register it, or start a worker that has it. */
+export class UnknownPolicyError extends TurnsError {
+  readonly code = 'unknown_policy';
+  readonly disposition = 'fail';
+  readonly policy: string;
+  readonly known: readonly string[];
+  constructor(policy: string, known: readonly string[]) {
+    super(`policy "${policy}" is not registered in this worker (known: ${known.join(', ') || 'none'})`);
+    this.policy = policy;
+    this.known = known;
+  }
+}
+
+/** The record already has a turn waiting or running, and the caller asked to be refused (`onBusy: 'reject'`). */
+export class TurnBusyError extends TurnsError {
+  readonly code = 'turn_busy';
+  readonly disposition = 'fail';
+  readonly recordId: string;
+  readonly busyTurnId: string;
+  constructor(recordId: string, busyTurnId: string) {
+    super(`record ${recordId} is busy with turn ${busyTurnId}; wait for it, cancel it, or enqueue behind it`);
+    this.recordId = recordId;
+    this.busyTurnId = busyTurnId;
+  }
+}
+
+/** A method was called in a state that has no meaning for it, for example `enqueue` after `close`. */
+export class IllegalStateError extends TurnsError {
+  readonly code = 'illegal_state';
+  readonly disposition = 'fail';
+  readonly state: string;
+  constructor(what: string, state: string) {
+    super(`${what} is not possible while ${state}`);
+    this.state = state;
+  }
+}
+
+// ---------------------------------------------------------------- services
+
+export type ServiceName = 'redis' | 'mongodb' | 'opencode';
+
+/** Redis or MongoDB could not be reached, or did not answer, within the bound of the call. */
+export class ServiceUnavailableError extends TurnsError {
+  readonly code = 'service_unavailable';
+  readonly disposition = 'retry';
+  readonly service: ServiceName;
+  constructor(service: ServiceName, problem: string, options?: { cause?: unknown }) {
+    super(`${service}: ${problem}`, options);
+    this.service = service;
+  }
+}
+
+/** A write lost against a unique index or a compare-and-set that nobody retries. `keys` are the index fields. */
+export class ConflictError extends TurnsError {
+  readonly code = 'conflict';
+  readonly disposition = 'retry';
+  readonly keys: readonly string[];
+  constructor(problem: string, keys: readonly string[], options?: { cause?: unknown }) {
+    super(problem, options);
+    this.keys = keys;
+  }
+}
+
+// ---------------------------------------------------------------- the OpenCode server
+
+/** Facts that every upstream error carries. `path` is the route without query or credentials. */
+export interface UpstreamFacts {
+  readonly method: string;
+  readonly path: string;
+  readonly status?: number;
+  readonly body?: string;
+}
+
+abstract class UpstreamError extends TurnsError {
+  readonly facts: UpstreamFacts;
+  constructor(problem: string, facts: UpstreamFacts, options?: { cause?: unknown }) {
+    super(`OpenCode ${facts.method} ${facts.path}: ${problem}`, options);
+    this.facts = facts;
+  }
+}
+
+/** The server could not be reached (refused, reset, unknown host). The request may or may not have been accepted. */
+export class ConnectionError extends UpstreamError {
+  readonly code = 'upstream_connection';
+  readonly disposition = 'retry';
+}
+
+/** The server did not answer within the call's time limit. The request may have been accepted. */
+export class TimeoutError extends UpstreamError {
+  readonly code = 'upstream_timeout';
+  readonly disposition = 'retry';
+}
+
+/** 404 on a session: it was deleted, or this server never had it. */
+export class SessionNotFoundError extends UpstreamError {
+  readonly code = 'session_not_found';
+  readonly disposition = 'retry';
+}
+
+/** 4xx other than 401 and a session's 404: the request itself is wrong and will stay wrong. */
+export class BadRequestError extends UpstreamError {
+  readonly code = 'upstream_bad_request';
+  readonly disposition = 'fail';
+}
+
+/** 5xx, or a body that is not what the route promises (the server answers unknown routes with 200 and HTML). */
+export class ServerError extends UpstreamError {
+  readonly code = 'upstream_server';
+  readonly disposition = 'retry';
+}
+
+/** 401: the password or user name is wrong. */
+export class AuthenticationError extends UpstreamError {
+  readonly code = 'upstream_authentication';
+  readonly disposition = 'fail';
+}
+
+/** A prompt was accepted, but no event came within `firstEventTimeoutMs` and the message list shows no progress. */
+export class StaleSessionError extends TurnsError {
+  readonly code = 'session_stale';
+  readonly disposition = 'retry';
+  readonly sessionId: string;
+  readonly afterMs: number;
+  constructor(sessionId: string, afterMs: number) {
+    super(`session ${sessionId} accepted a prompt and did nothing for ${afterMs} ms`);
+    this.sessionId = sessionId;
+    this.afterMs = afterMs;
+  }
+}
+
+/** Events had come, then none for `idleTimeoutMs` (heartbeats do not count). */
+export class IdleStreamError extends TurnsError {
+  readonly code = 'stream_idle';
+  readonly disposition = 'fail';
+  readonly sessionId: string;
+  readonly afterMs: number;
+  constructor(sessionId: string, afterMs: number) {
+    super(`session ${sessionId} made no progress for ${afterMs} ms`);
+    this.sessionId = sessionId;
+    this.afterMs = afterMs;
+  }
+}
+
+// ---------------------------------------------------------------- locks and fences
+
+/** Somebody else holds the lock; try again later. */
+export class LockHeldError extends TurnsError {
+  readonly code = 'lock_held';
+  readonly disposition = 'retry';
+  readonly key: string;
+  constructor(key: string, options?: { cause?: unknown }) {
+    super(`lock ${key} is held by another process`, options);
+    this.key = key;
+  }
+}
+
+/** Redis did not answer, so nobody can say whether the lock is free. */
+export class LockUnavailableError extends TurnsError {
+  readonly code = 'lock_unavailable';
+  readonly disposition = 'retry';
+  readonly key: string;
+  constructor(key: string, options?: { cause?: unknown }) {
+    super(`lock ${key} cannot be taken: Redis does not answer`, options);
+    this.key = key;
+  }
+}
+
+/** The lock expired or was taken away while the work under it was still going on. */
+export class LockLostError extends TurnsError {
+  readonly code = 'lock_lost';
+  readonly disposition = 'retry';
+  readonly key: string;
+  constructor(key: string, options?: { cause?: unknown }) {
+    super(`lock ${key} was lost while it was needed`, options);
+    this.key = key;
+  }
+}
+
+/** A write of a run matched nothing: the turn is terminal, or another worker claimed it with a newer epoch. */
+export class LeaseLostError extends TurnsError {
+  readonly code = 'lease_lost';
+  readonly disposition = 'cancelled';
+  readonly turnId: string;
+  readonly epoch: number;
+  constructor(turnId: string, epoch: number) {
+    super(`turn ${turnId} no longer belongs to epoch ${epoch}`);
+    this.turnId = turnId;
+    this.epoch = epoch;
+  }
+}
+
+/** Why a turn's signal was aborted. Only `user`, `deadline` and `budget` also abort the run upstream. */
+export type AbortReason = 'user' | 'shutdown' | 'lease-lost' | 'deadline' | 'budget';
+
+/** The reason of a turn's AbortSignal. `detail` names the limit that was crossed, for `deadline` and `budget`. */
+export class TurnAbortError extends TurnsError {
+  readonly code = 'turn_aborted';
+  readonly disposition = 'cancelled';
+  readonly reason: AbortReason;
+  readonly detail: string | undefined;
+  constructor(reason: AbortReason, detail?: string, options?: { cause?: unknown }) {
+    super(detail === undefined ? `turn aborted: ${reason}` : `turn aborted: ${reason} (${detail})`, options);
+    this.reason = reason;
+    this.detail = detail;
+  }
+}
+
+// ---------------------------------------------------------------- files
+
+/** A file was refused because following or reading it would not be safe. `rule` names the broken rule. */
+export class UnsafeFileError extends TurnsError {
+  readonly code = 'unsafe_file';
+  readonly disposition = 'fail';
+  readonly filename: string;
+  readonly rule: string;
+  constructor(filename: string, rule: string, options?: { cause?: unknown }) {
+    super(`${JSON.stringify(filename)} is refused: ${rule}`, options);
+    this.filename = filename;
+    this.rule = rule;
+  }
+}
+
+/** More bytes than the cap allows; nothing was kept. */
+export class FileTooLargeError extends TurnsError {
+  readonly code = 'file_too_large';
+  readonly disposition = 'fail';
+  readonly filename: string;
+  readonly maxBytes: number;
+  constructor(filename: string, maxBytes: number) {
+    super(`${JSON.stringify(filename)} is larger than ${maxBytes} bytes`);
+    this.filename = filename;
+    this.maxBytes = maxBytes;
+  }
+}
+
+/** A transform could not render one file. That file is skipped and reported; the others go on. */
+export class TransformError extends TurnsError {
+  readonly code = 'transform_failed';
+  readonly disposition = 'fail';
+  readonly filename: string;
+  constructor(filename: string, problem: string, options?: { cause?: unknown }) {
+    super(`transform of ${JSON.stringify(filename)}: ${problem}`, options);
+    this.filename = filename;
+  }
+}
+
+/** True for errors after which the same call may succeed later. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof TurnsError && error.disposition === 'retry';
+}
+
+/** True when a request may have reached the server although it failed: never send a POST again after this. */
+export function isAmbiguous(error: unknown): boolean {
+  return error instanceof ConnectionError || error instanceof TimeoutError || error instanceof ServerError;
+}
+
+/** The message of anything thrown, for people; never an empty string. */
+export function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message || error.name;
+  return String(error);
+}

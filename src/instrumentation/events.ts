@@ -1,0 +1,35 @@
+/**
+ * Every span and event that this library emits. This table is the contract for dashboards; `docs/telemetry.md`
+ * shows the same rows and a test compares them. No prompt text, credentials, absolute paths or file contents
+ * ever become attributes.
+ */
+export const spans = {
+  'turn.enqueue': 'A web app stores a turn and adds its job.',
+  'turn.process': 'A worker takes the job and carries the turn to an outcome.',
+  'session.mint': 'An upstream session is created and stored under the record lock.',
+  'turn.prompt': 'The prompt is posted, or found upstream from an earlier try.',
+  'turn.stream': 'Events are followed until the exchange is authoritative.',
+  'turn.finalize': 'The polled exchange is merged and the terminal state is written.',
+  'turn.artifacts': 'Files of the turn are attached to the assistant message.',
+  'opencode.request': 'One HTTP call to the OpenCode server.',
+} as const;
+export type SpanName = keyof typeof spans;
+
+export const events = {
+  'opencode.response.started': 'The first event of the reply arrived.',
+  'opencode.session.created': 'A session was minted and stored.',
+  'opencode.session.recreated_with_resend': 'The session was gone; the prompt went to a new one.',
+  'opencode.stream.completed': 'The session is idle and its exchange is final.',
+  'opencode.stream.interrupted': 'The event stream broke; the truth is read again.',
+  'opencode.response.waiting_for_final_text': 'Idle came before the final message; polling goes on.',
+  'opencode.response.recovered_from_exchange': 'The stream gave nothing; the polled exchange did.',
+  'opencode.response.upstream_error': 'The model or the server ended the turn with an error.',
+  'opencode.response.error': 'The turn ended with an error of ours.',
+  'opencode.callback.error': 'A hook, observer or reporter of the host threw.',
+  'opencode.artifacts.dropped': 'Files were left out; the attributes say how many and why.',
+  'opencode.turn.finished': 'The turn reached its outcome.',
+  'turn.adopted': 'A worker joined a turn that another one had started.',
+  'turn.rerun': 'The server lost the run; the same message was prompted again.',
+  'turn.parked': 'An earlier turn of the record is not finished; the job waits without a slot.',
+} as const;
+export type EventName = keyof typeof events;

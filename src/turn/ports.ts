@@ -1,0 +1,228 @@
+/**
+ * Everything that a turn needs from outside, on one page. Adapters implement these; the turn knows no vendor.
+ * A `signal` aborts the call: the promise then rejects with the signal's reason.
+ */
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type {
+  WireEvent,
+  WireMessage,
+  WirePermission,
+  WireQuestion,
+  WireSession,
+  WireSessionStatus,
+} from '../reply/wire.ts';
+import type { StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from './stored-turn.ts';
+
+// ---------------------------------------------------------------- upstream
+
+export interface PermissionRule {
+  readonly permission: string;
+  readonly pattern: string;
+  readonly action: 'allow' | 'ask' | 'deny';
+}
+
+export interface NewSession {
+  readonly title: string;
+  readonly directory: string;
+  readonly permission?: readonly PermissionRule[];
+  /** Stored upstream; the sweeper finds sessions without a record by it. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface PromptRequest {
+  readonly messageId: string;
+  readonly parts: readonly { readonly id: string; readonly type: 'text'; readonly text: string }[];
+  readonly agent?: string;
+  readonly model?: { readonly providerID: string; readonly modelID: string };
+  readonly variant?: string;
+  readonly system?: string;
+}
+
+/** Typed calls to one OpenCode server. Errors: the upstream classes of `errors.ts`. No call is ever repeated here. */
+export interface OpenCode {
+  /** The server's base URL without credentials; stored beside each session id. */
+  readonly server: string;
+  health(signal?: AbortSignal): Promise<{ version: string }>;
+  createSession(session: NewSession, signal?: AbortSignal): Promise<WireSession>;
+  getSession(sessionId: string, signal?: AbortSignal): Promise<WireSession>;
+  /** True when it existed. Abort a busy session first: deleting does not stop its run. */
+  deleteSession(sessionId: string, signal?: AbortSignal): Promise<boolean>;
+  abortSession(sessionId: string, signal?: AbortSignal): Promise<void>;
+  sessions(directory: string, signal?: AbortSignal): Promise<readonly WireSession[]>;
+  children(sessionId: string, signal?: AbortSignal): Promise<readonly WireSession[]>;
+  /** Resolves when the server has stored the message (204). The model's run is only beginning. */
+  prompt(sessionId: string, request: PromptRequest, signal?: AbortSignal): Promise<void>;
+  messages(sessionId: string, signal?: AbortSignal): Promise<readonly WireMessage[]>;
+  /** Null when the server has no such message in this session. */
+  message(sessionId: string, messageId: string, signal?: AbortSignal): Promise<WireMessage | null>;
+  /** Idle sessions are absent. */
+  statuses(directory: string, signal?: AbortSignal): Promise<Readonly<Record<string, WireSessionStatus>>>;
+  questions(directory: string, signal?: AbortSignal): Promise<readonly WireQuestion[]>;
+  permissions(directory: string, signal?: AbortSignal): Promise<readonly WirePermission[]>;
+  /** False when the request is no longer open (already answered, or its session ended). */
+  replyQuestion(
+    directory: string,
+    requestId: string,
+    answers: readonly (readonly string[])[],
+    signal?: AbortSignal,
+  ): Promise<boolean>;
+  rejectQuestion(directory: string, requestId: string, signal?: AbortSignal): Promise<boolean>;
+  replyPermission(
+    directory: string,
+    requestId: string,
+    reply: 'once' | 'always' | 'reject',
+    message?: string,
+    signal?: AbortSignal,
+  ): Promise<boolean>;
+  /** A file's bytes from the server's side, or null when it has none. `path` is relative to the directory. */
+  readFile(directory: string, path: string, signal?: AbortSignal): Promise<Buffer | null>;
+}
+
+/**
+ * One subscriber's view of the event stream of a directory. `connected` is called each time the stream is
+ * live, the first time included; `gap` when it broke. What came between `gap` and the next `connected` is
+ * lost: read the truth again. A sink that throws is reported and keeps its subscription.
+ */
+export interface FeedSink {
+  connected(): void;
+  event(event: WireEvent): void;
+  gap(error: unknown): void;
+}
+
+export interface FeedSubscription {
+  /** Resolves once the stream is live; rejects with the last connection error when the signal aborts first. */
+  ready(signal?: AbortSignal): Promise<void>;
+  /** Follow one more session, for example a child that has just appeared. */
+  add(sessionId: string): void;
+  close(): void;
+}
+
+/**
+ * One connection per server and directory, shared by every subscriber of the process. A sink gets the events
+ * of the sessions it named, every `session.created` of the directory, and every event that carries no session id.
+ */
+export interface EventFeed {
+  subscribe(directory: string, sessionIds: readonly string[], sink: FeedSink): FeedSubscription;
+}
+
+// ---------------------------------------------------------------- storage
+
+export interface NewTurn {
+  readonly recordId: string;
+  readonly text: string;
+  readonly policy: string;
+  readonly idempotencyKey?: string;
+  readonly carrier?: TraceCarrier;
+  readonly onBusy: 'enqueue' | 'reject';
+}
+
+export type ClaimResult =
+  | { readonly kind: 'claimed'; readonly turn: StoredTurn; readonly record: TurnRecord }
+  /** Terminal already, or never existed: the job has nothing to do. */
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'missing' }
+  /** An earlier turn of the record comes first, or one is running. */
+  | { readonly kind: 'behind'; readonly turnId: string };
+
+/** Names the run that writes. A write whose fence is not the newest matches nothing. */
+export interface Fence {
+  readonly turnId: string;
+  readonly epoch: number;
+}
+
+export type CancelResult = 'cancelled' | 'requested' | 'finished';
+
+/**
+ * Turns in the database. Errors: `ServiceUnavailableError('mongodb')` when it is away; the others are named
+ * per method. Every write of a run is fenced and throws `LeaseLostError` when it matched nothing.
+ */
+export interface TurnStore {
+  /** Writes user message and pending assistant message. Same idempotency key: the turn of the first call. Throws NotFoundError, TurnBusyError. */
+  create(turn: NewTurn): Promise<{ turn: StoredTurn; created: boolean }>;
+  get(turnId: string): Promise<StoredTurn | null>;
+  record(recordId: string): Promise<TurnRecord | null>;
+  /** Raises the epoch, so that every earlier owner is fenced off. */
+  claim(turnId: string, owner: string): Promise<ClaimResult>;
+  write(fence: Fence, patch: TurnPatch): Promise<void>;
+  /** The terminal write: from `pending` only, so exactly one wins. False when another terminal state was first. Throws LeaseLostError for a newer epoch. */
+  finish(fence: Fence, terminal: TerminalPatch): Promise<boolean>;
+  /** After `finish`: files and prompts may still be added to the finished message, by the epoch that finished it. */
+  amend(fence: Fence, patch: TurnPatch): Promise<void>;
+  /** The pending turn with the lowest sequence of the record. */
+  head(recordId: string): Promise<string | null>;
+  /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
+  cancel(turnId: string): Promise<CancelResult>;
+  /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
+  answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
+  /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`. */
+  pending(before: number, limit: number): Promise<readonly StoredTurn[]>;
+}
+
+export type PromptAnswer =
+  | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
+  | { readonly kind: 'permission'; readonly reply: 'once' | 'always' | 'reject'; readonly message?: string }
+  | { readonly kind: 'reject' };
+
+/** The record's session, as Session needs it. */
+export interface SessionStore {
+  session(recordId: string): Promise<RecordSession>;
+  /**
+   * Compare-and-set: stores `next` if the record still holds `expected` (null = none). False when it does not.
+   * Throws NotFoundError when the record is gone, ConflictError when the session id belongs to another record.
+   */
+  swap(
+    recordId: string,
+    expected: string | null,
+    next: { sessionId: string; server: string },
+  ): Promise<boolean>;
+}
+
+export interface RecordSession {
+  readonly sessionId: string | null;
+  readonly server: string | null;
+  readonly title: string;
+}
+
+// ---------------------------------------------------------------- lock
+
+/**
+ * A lease on a name. `fn` gets a signal that aborts with `LockLostError` when the lease cannot be kept.
+ * The result of `fn` is kept even when the release fails. Throws LockHeldError after `waitMs`,
+ * LockUnavailableError when Redis is away, and what `fn` throws.
+ */
+export interface Lock {
+  run<T>(key: string, fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T>;
+}
+
+// ---------------------------------------------------------------- files
+
+export interface FileRef {
+  readonly fileId: string;
+  readonly filename: string;
+  readonly contentType: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+export interface NewFile {
+  readonly filename: string;
+  readonly contentType: string;
+  readonly content: Buffer | AsyncIterable<Uint8Array>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+/** The attachments of one message. `attach` is idempotent by filename, also when two workers try at once. */
+export interface FileStore {
+  /** False when the message has a file of that name already. Throws FileTooLargeError; nothing is left behind then. */
+  attach(
+    messageId: string,
+    file: NewFile,
+    signal?: AbortSignal,
+  ): Promise<{ attached: boolean; file: FileRef }>;
+  list(messageId: string): Promise<readonly FileRef[]>;
+  /** Removes the entry first and the bytes after it. False when there was none. */
+  remove(messageId: string, filename: string): Promise<boolean>;
+  /** The bytes, in order. Throws NotFoundError. */
+  read(fileId: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+}

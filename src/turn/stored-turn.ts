@@ -1,0 +1,102 @@
+/**
+ * A turn as it is stored: the assistant message, with the user's text beside it. Plain data, no database types.
+ */
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type { Part, Usage } from '../reply/part.ts';
+import type { FileRef, PromptAnswer } from './ports.ts';
+
+export type TurnStatus = 'pending' | 'completed' | 'error' | 'cancelled';
+
+/** Where a new owner resumes; `turn-phase.ts` says what each one means. */
+export type TurnPhase = 'queued' | 'prompting' | 'prompted' | 'finalizing' | 'finished';
+
+export interface RunState {
+  readonly phase: TurnPhase;
+  /** Fencing token: each claim raises it by one. */
+  readonly epoch: number;
+  readonly owner?: string;
+  readonly sessionId?: string;
+  readonly server?: string;
+  readonly directory?: string;
+  readonly promptMessageId?: string;
+  readonly promptPartId?: string;
+  /** Unix ms. */
+  readonly startedAt?: number;
+  readonly promptedAt?: number;
+  readonly firstTokenAt?: number;
+  readonly cancelRequestedAt?: number;
+  /** How often the server lost the run and the same message was prompted again. */
+  readonly reruns: number;
+  /** How often the session was gone and the prompt went to a new one. */
+  readonly resends: number;
+}
+
+export interface StoredPrompt {
+  readonly requestId: string;
+  readonly kind: 'question' | 'permission';
+  readonly sessionId: string;
+  readonly callId?: string;
+  /** The request as upstream sent it (questions, or permission with patterns). */
+  readonly request: Readonly<Record<string, unknown>>;
+  readonly askedAt: number;
+  readonly deadlineAt?: number;
+  readonly state: 'open' | 'answered' | 'rejected' | 'closed';
+  /** A person's wish, stored before it is sent upstream. */
+  readonly answer?: PromptAnswer;
+}
+
+/** What went wrong. `reason` is stable and for programs, `message` is for operators; people see the fallback text. */
+export interface TurnFailure {
+  readonly reason: string;
+  readonly message: string;
+  readonly name?: string;
+  readonly statusCode?: number;
+}
+
+export interface StoredTurn {
+  readonly id: string;
+  readonly recordId: string;
+  readonly sequence: number;
+  readonly status: TurnStatus;
+  readonly policy: string;
+  readonly userText: string;
+  readonly content: string;
+  readonly reasoning: string;
+  readonly parts: readonly Part[];
+  readonly usage?: Usage;
+  readonly durationMs?: number;
+  readonly timeToFirstTokenMs?: number;
+  readonly error?: TurnFailure;
+  readonly run: RunState;
+  readonly prompts: readonly StoredPrompt[];
+  readonly artifacts: readonly FileRef[];
+  readonly carrier?: TraceCarrier;
+  readonly createdAt: number;
+  readonly finishedAt?: number;
+}
+
+export interface TurnRecord {
+  readonly id: string;
+  readonly title: string;
+  /** The host's own document (lean), for policies to look at. */
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
+/** What a running turn may write, under its fence. `run` fields are merged one by one. */
+export interface TurnPatch {
+  readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt'>>;
+  readonly content?: string;
+  readonly reasoning?: string;
+  readonly parts?: readonly Part[];
+  readonly usage?: Usage;
+  /** Opens a prompt, or changes the state of one that is stored; matched by request id. */
+  readonly prompt?: StoredPrompt;
+}
+
+export interface TerminalPatch extends TurnPatch {
+  readonly status: Exclude<TurnStatus, 'pending'>;
+  readonly error?: TurnFailure;
+  readonly durationMs: number;
+  readonly timeToFirstTokenMs?: number;
+  readonly finishedAt: number;
+}
