@@ -29,6 +29,8 @@ export interface RunState {
   readonly reruns: number;
   /** How often the session was gone and the prompt went to a new one. */
   readonly resends: number;
+  /** Number of the last stream entry that the stored parts contain; a follower goes on after it. */
+  readonly cursor?: number;
 }
 
 export interface StoredPrompt {
@@ -89,8 +91,9 @@ export interface TurnPatch {
   readonly reasoning?: string;
   readonly parts?: readonly Part[];
   readonly usage?: Usage;
-  /** Opens a prompt, or changes the state of one that is stored; matched by request id. */
+  /** Opens a prompt, or changes the state of one that is stored (its `answer` is never touched); matched by request id. */
   readonly prompt?: StoredPrompt;
+  readonly artifacts?: readonly FileRef[];
 }
 
 export interface TerminalPatch extends TurnPatch {
