@@ -226,3 +226,23 @@ export interface FileStore {
   /** The bytes, in order. Throws NotFoundError. */
   read(fileId: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }
+
+// ---------------------------------------------------------------- followers
+
+/**
+ * The stream of entries that followers of a turn read. Fenced: opening it for an epoch shuts every older one
+ * out, so that a worker that lost its turn can tell followers nothing. Throws ServiceUnavailableError('redis').
+ */
+export interface TurnPublisher {
+  /** Takes the stream over and answers what followers have been told, or null when that is no longer kept. */
+  open(fence: Fence): Promise<TurnView | null>;
+  /** Appends in order, all or nothing; answers the last entry's number. Throws LeaseLostError. */
+  append(fence: Fence, entries: readonly TurnEntryBody[]): Promise<number>;
+  /** The last entry: exactly one per turn, later calls add nothing. The stream expires some time after it. */
+  end(fence: Fence, end: TurnEnd): Promise<void>;
+}
+
+/** Nudges from other processes: `changed` means "read the stored turn again". None is needed for correctness. */
+export interface TurnNudges {
+  listen(turnId: string, changed: () => void): () => void;
+}

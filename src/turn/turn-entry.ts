@@ -1,0 +1,109 @@
+/**
+ * What a follower of a turn is told, and how a view is made of it. Pure: the same fold runs in a browser, in
+ * the demo and in a worker that adopts a turn and has to know what followers have seen.
+ */
+import type { Part, Usage } from '../reply/part.ts';
+import type { FileRef } from './ports.ts';
+import type { StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
+
+export type TurnProgress = 'queued' | 'started' | 'adopted' | 'prompted' | 'rerun' | 'resent' | 'finalizing';
+
+/** A prompt without the answer that a person has stored on it. */
+export type OpenPrompt = Omit<StoredPrompt, 'answer'>;
+
+export type TurnEntryBody =
+  | { readonly type: 'phase'; readonly phase: TurnProgress; readonly sessionId?: string }
+  /** A new part, or one that changed otherwise than by growing. Replaces the part of the same id. */
+  | { readonly type: 'part'; readonly part: Part }
+  /** Text or reasoning grew. `offset` is the length before, in UTF-16 units: a repeated entry changes nothing. */
+  | { readonly type: 'text'; readonly partId: string; readonly offset: number; readonly delta: string }
+  /** All parts, in order. Replaces everything that was told before. */
+  | { readonly type: 'parts'; readonly parts: readonly Part[] }
+  | { readonly type: 'prompt'; readonly prompt: OpenPrompt }
+  /** Upstream waits before it asks the model's provider again. `nextAt` is Unix ms. */
+  | { readonly type: 'retry'; readonly attempt: number; readonly message: string; readonly nextAt: number }
+  | { readonly type: 'usage'; readonly usage: Usage }
+  | { readonly type: 'artifact'; readonly artifact: FileRef }
+  /** The whole state at a cursor; comes first when the cursor asked for is no longer kept. */
+  | { readonly type: 'snapshot'; readonly view: TurnView }
+  | ({ readonly type: 'finished' } & TurnEnd);
+
+export interface TurnEnd {
+  readonly status: Exclude<TurnStatus, 'pending'>;
+  readonly text: string;
+  readonly error?: Pick<TurnFailure, 'reason'>;
+  readonly usage?: Usage;
+  readonly durationMs?: number;
+  readonly timeToFirstTokenMs?: number;
+  readonly traceId?: string;
+}
+
+/** `id` is a cursor: pass it as `after` to go on behind this entry. Ids of one turn only grow. */
+export type TurnEntry = TurnEntryBody & { readonly id: string };
+
+/** The state that a follower holds after the entries it has seen. */
+export interface TurnView {
+  readonly status: TurnStatus;
+  readonly phase: TurnProgress | 'finished';
+  readonly parts: readonly Part[];
+  readonly prompts: readonly OpenPrompt[];
+  readonly artifacts: readonly FileRef[];
+  readonly usage?: Usage;
+  readonly end?: TurnEnd;
+}
+
+export const emptyView: TurnView = {
+  status: 'pending',
+  phase: 'queued',
+  parts: [],
+  prompts: [],
+  artifacts: [],
+};
+
+type Fold<T extends TurnEntryBody['type']> = (
+  view: TurnView,
+  entry: Extract<TurnEntryBody, { type: T }>,
+) => TurnView;
+
+const folds: { [T in TurnEntryBody['type']]: Fold<T> } = {
+  phase: (view, { phase }) => ({ ...view, phase }),
+  part: (view, { part }) => ({ ...view, parts: upsert(view.parts, part, (known) => known.id === part.id) }),
+  text: (view, { partId, offset, delta }) => ({
+    ...view,
+    parts: view.parts.map((part) =>
+      part.id === partId && part.type !== 'tool'
+        ? { ...part, text: part.text.slice(0, offset) + delta }
+        : part,
+    ),
+  }),
+  parts: (view, { parts }) => ({ ...view, parts }),
+  prompt: (view, { prompt }) => ({
+    ...view,
+    prompts: upsert(view.prompts, prompt, (known) => known.requestId === prompt.requestId),
+  }),
+  retry: (view) => view,
+  usage: (view, { usage }) => ({ ...view, usage }),
+  artifact: (view, { artifact }) => ({
+    ...view,
+    artifacts: upsert(view.artifacts, artifact, (known) => known.filename === artifact.filename),
+  }),
+  snapshot: (_view, { view }) => view,
+  finished: (view, { type: _type, ...end }) => ({
+    ...view,
+    status: end.status,
+    phase: 'finished',
+    end,
+    ...(end.usage ? { usage: end.usage } : {}),
+  }),
+};
+
+/** The view after one more entry. Never throws; an entry of an unknown type changes nothing. */
+export function applyEntry(view: TurnView, entry: TurnEntryBody): TurnView {
+  const fold = folds[entry.type] as Fold<typeof entry.type> | undefined;
+  return fold ? fold(view, entry as never) : view;
+}
+
+function upsert<T>(list: readonly T[], item: T, same: (known: T) => boolean): readonly T[] {
+  const at = list.findIndex(same);
+  return at < 0 ? [...list, item] : list.with(at, item);
+}

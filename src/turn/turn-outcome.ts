@@ -1,0 +1,30 @@
+import type { Usage } from '../reply/part.ts';
+import type { FileRef } from './ports.ts';
+import type { TurnFailure } from './stored-turn.ts';
+
+/** What every finished turn tells. Times in ms by the monotonic clock of the worker that finished it. */
+export interface TurnResult {
+  readonly turnId: string;
+  readonly recordId: string;
+  readonly sessionId: string | undefined;
+  readonly text: string;
+  readonly usage: Usage;
+  readonly artifacts: readonly FileRef[];
+  readonly durationMs: number;
+  readonly timeToFirstTokenMs: number | undefined;
+}
+
+/**
+ * How carrying a turn ended. The first three are terminal and stored. `interrupted` is not: the turn is still
+ * pending, its upstream run goes on, and the next owner adopts it.
+ */
+export type TurnOutcome =
+  | ({ readonly status: 'completed' } & TurnResult)
+  | ({ readonly status: 'cancelled' } & TurnResult)
+  | ({ readonly status: 'error'; readonly error: TurnFailure } & TurnResult)
+  | {
+      readonly status: 'interrupted';
+      readonly turnId: string;
+      readonly reason: 'shutdown' | 'lease-lost' | 'service-unavailable';
+      readonly cause?: unknown;
+    };

@@ -1,0 +1,33 @@
+/**
+ * Durable phases of a run, and where a new owner resumes. Each phase is written before the step it names.
+ *
+ *   queued      nothing has happened upstream: start at the session.
+ *   prompting   session and prompt ids are stored, the POST may have been sent: ask upstream for that message
+ *               id; absent → POST with the same ids; present → as prompted.
+ *   prompted    upstream has the prompt: attach, rebuild the reply from the exchange, never POST.
+ *   finalizing  text and parts are stored: attach what is left and write the terminal state. Idempotent.
+ *   finished    terminal: nothing.
+ */
+import type { RunState, TurnPhase } from './stored-turn.ts';
+
+/** The ids of one prompt. They are stored before the POST, so that any owner can ask upstream for them. */
+export interface PromptIds {
+  readonly sessionId: string;
+  readonly server: string;
+  readonly directory: string;
+  readonly promptMessageId: string;
+  readonly promptPartId: string;
+}
+
+/** The stored prompt ids, or undefined when the run never came so far. */
+export function promptIds(run: RunState): PromptIds | undefined {
+  const { sessionId, server, directory, promptMessageId, promptPartId } = run;
+  if (run.phase === 'queued') return undefined;
+  if (!sessionId || !server || !directory || !promptMessageId || !promptPartId) return undefined;
+  return { sessionId, server, directory, promptMessageId, promptPartId };
+}
+
+/** True once upstream is known to have the prompt. */
+export function isPrompted(phase: TurnPhase): boolean {
+  return phase === 'prompted' || phase === 'finalizing' || phase === 'finished';
+}
