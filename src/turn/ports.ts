@@ -12,6 +12,7 @@ import type {
   WireSessionStatus,
 } from '../reply/wire.ts';
 import type { StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from './stored-turn.ts';
+import type { TurnEnd, TurnEntryBody, TurnView } from './turn-entry.ts';
 
 // ---------------------------------------------------------------- upstream
 

@@ -15,8 +15,6 @@ export interface TurnLimits {
   readonly idleTimeoutMs: number;
   /** How long a question or permission waits for a person before it is rejected. Default 10 minutes. */
   readonly promptTimeoutMs: number;
-  /** Upstream is idle but its last message is not final: how long to keep reading. Default 120 s. */
-  readonly finalExchangeTimeoutMs: number;
   /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
   readonly lostAfterMs: number;
   /** How often upstream may retry a failing model provider. Default 8. */
@@ -38,7 +36,6 @@ export const defaultLimits: TurnLimits = {
   firstEventTimeoutMs: 120_000,
   idleTimeoutMs: 5 * 60_000,
   promptTimeoutMs: 10 * 60_000,
-  finalExchangeTimeoutMs: 120_000,
   lostAfterMs: 2_500,
   maxUpstreamRetries: 8,
   maxUpstreamRetryDelayMs: 2 * 60_000,

@@ -1,0 +1,33 @@
+import { z } from 'zod';
+import { InvalidInputError } from '../errors.ts';
+import type { PromptAnswer } from '../turn/ports.ts';
+
+/** Refuses what cannot be a turn's id before any database sees it. */
+export function checkTurnId(value: unknown): string {
+  if (typeof value === 'string' && /^[0-9a-f]{24}$/.test(value)) return value;
+  throw new InvalidInputError('turnId', 'must be the id that enqueue returned: a string of 24 hex digits');
+}
+
+export function checkRequestId(value: unknown): string {
+  if (typeof value === 'string' && /^(que|per)[\w-]{1,100}$/.test(value)) return value;
+  throw new InvalidInputError('requestId', "must be the requestId of one of the turn's prompts");
+}
+
+const text = z.string().max(10_000);
+
+const answerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('question'), answers: z.array(z.array(text).max(50)).min(1).max(50) }),
+  z.strictObject({
+    kind: z.literal('permission'),
+    reply: z.enum(['once', 'always', 'reject']),
+    message: text.optional(),
+  }),
+  z.strictObject({ kind: z.literal('reject') }),
+]);
+
+export function checkAnswer(value: unknown): PromptAnswer {
+  const parsed = answerSchema.safeParse(value);
+  if (parsed.success) return parsed.data as PromptAnswer;
+  const issue = parsed.error.issues[0];
+  throw new InvalidInputError(['answer', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is no answer');
+}

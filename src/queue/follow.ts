@@ -1,0 +1,125 @@
+import { InvalidInputError, NotFoundError } from '../errors.ts';
+import { Wakeup } from '../timing/wakeup.ts';
+import type { TurnStore } from '../turn/ports.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { TurnEnd, TurnEntry, TurnView } from '../turn/turn-entry.ts';
+import type { Nudges } from './turn-nudges.ts';
+import { streamKeys, type TurnStream } from './turn-stream.ts';
+
+/** Without a nudge the stream is read again after this time; the nudge is only a hint. */
+const pollMs = 2_000;
+const batch = 500;
+
+export interface FollowOptions {
+  /** The id of the last entry seen; the first one yielded comes behind it. */
+  readonly after?: string;
+  /** Ends the iteration without an error. Following less never cancels a turn. */
+  readonly signal?: AbortSignal;
+}
+
+export interface FollowDeps {
+  readonly store: TurnStore;
+  readonly stream: TurnStream;
+  readonly nudges: Nudges;
+  readonly prefix: string;
+}
+
+/**
+ * Entries of a turn from its beginning, or from behind a cursor, to the terminal one; then it ends. When what
+ * comes next is no longer kept, a `snapshot` entry comes first and replaces all that the reader holds.
+ * Throws NotFoundError, InvalidInputError for a cursor that is none, ServiceUnavailableError.
+ */
+export async function* follow(
+  deps: FollowDeps,
+  turnId: string,
+  options: FollowOptions,
+): AsyncGenerator<TurnEntry> {
+  const { signal } = options;
+  let cursor = parseCursor(options.after);
+  const wakeup = new Wakeup();
+  const stop = () => wakeup.wake();
+  const unlisten = deps.nudges.listen(streamKeys(deps.prefix, turnId).channel, () => wakeup.wake());
+  signal?.addEventListener('abort', stop);
+  try {
+    await existing(deps.store, turnId);
+    while (!signal?.aborted) {
+      const entries = await deps.stream.read(turnId, cursor, batch);
+      const first = entries[0]?.number;
+      const last = first === undefined ? await deps.stream.lastNumber(turnId) : undefined;
+      if ((first ?? cursor + 1) > cursor + 1 || (last ?? cursor) < cursor) {
+        const turn = await existing(deps.store, turnId);
+        // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
+        cursor = last ?? Math.max(turn.run.cursor ?? 0, (first ?? 1) - 1);
+        yield { type: 'snapshot', id: String(cursor), view: viewOf(turn) };
+        continue;
+      }
+      for (const { number, body } of entries) {
+        cursor = number;
+        yield { ...body, id: String(number) };
+        if (body.type === 'finished' || signal?.aborted) return;
+      }
+      if (entries.length > 0) continue;
+      const turn = await existing(deps.store, turnId);
+      if (turn.status !== 'pending') {
+        yield* ending(deps, turn, cursor);
+        return;
+      }
+      await wakeup.wait(pollMs);
+    }
+  } finally {
+    unlisten();
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+/** The turn is terminal. Its last entry may be on its way, lost with its writer, or expired with the stream. */
+async function* ending(deps: FollowDeps, turn: StoredTurn, cursor: number): AsyncGenerator<TurnEntry> {
+  let last = cursor;
+  for (const { number, body } of await deps.stream.read(turn.id, cursor, batch)) {
+    last = number;
+    yield { ...body, id: String(number) };
+    if (body.type === 'finished') return;
+  }
+  yield { type: 'snapshot', id: String(last), view: viewOf(turn) };
+  const end = endOf(turn);
+  if (end) yield { type: 'finished', ...end, id: String(last + 1) };
+}
+
+async function existing(store: TurnStore, turnId: string): Promise<StoredTurn> {
+  const turn = await store.get(turnId);
+  if (!turn) throw new NotFoundError('turn', turnId);
+  return turn;
+}
+
+function parseCursor(after: string | undefined): number {
+  if (after === undefined || after === '') return 0;
+  if (/^\d{1,15}$/.test(after)) return Number(after);
+  throw new InvalidInputError('after', 'must be the id of an entry that this turn has yielded');
+}
+
+/** The stored turn as followers see it. */
+export function viewOf(turn: StoredTurn): TurnView {
+  const end = endOf(turn);
+  return {
+    status: turn.status,
+    phase: end ? 'finished' : turn.run.phase === 'queued' ? 'queued' : 'prompted',
+    parts: turn.parts,
+    prompts: turn.prompts.map(({ answer: _answer, ...prompt }) => prompt),
+    artifacts: turn.artifacts,
+    ...(turn.usage ? { usage: turn.usage } : {}),
+    ...(end ? { end } : {}),
+  };
+}
+
+function endOf(turn: StoredTurn): TurnEnd | undefined {
+  if (turn.status === 'pending') return undefined;
+  const { usage, durationMs, timeToFirstTokenMs } = turn;
+  return {
+    status: turn.status,
+    text: turn.content,
+    ...(turn.error ? { error: { reason: turn.error.reason } } : {}),
+    ...(usage ? { usage } : {}),
+    ...(durationMs === undefined ? {} : { durationMs }),
+    ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
+  };
+}

@@ -1,0 +1,113 @@
+import { Redis, type RedisOptions } from 'ioredis';
+import { InvalidConfigError, messageOf, ServiceUnavailableError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+
+/**
+ * One connection per role, because the roles contradict each other:
+ *   commands    fails fast: a web request must not hang while Redis is away
+ *   worker      BullMQ's blocking reads: waits for Redis without limit (BullMQ refuses anything else)
+ *   subscriber  in subscribe mode it can send nothing else; subscribes again by itself after a reconnect
+ */
+export type RedisRole = 'commands' | 'worker' | 'subscriber';
+
+const roles = {
+  commands: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 10_000 },
+  worker: { maxRetriesPerRequest: null },
+  subscriber: { maxRetriesPerRequest: null },
+} satisfies Record<RedisRole, RedisOptions>;
+
+/** Reconnects for ever: 50, 100, 150 … 2,000 ms. */
+const retryStrategy = (times: number): number => Math.min(times * 50, 2_000);
+
+/**
+ * Opens a connection and waits until it is usable, at most `timeoutMs`. Throws InvalidConfigError for a URL that
+ * is none, ServiceUnavailableError with the last cause otherwise; nothing stays open then.
+ */
+export async function openRedis(
+  url: string,
+  role: RedisRole,
+  reporter: ErrorReporter,
+  timeoutMs = 5_000,
+): Promise<Redis> {
+  checkUrl(url);
+  const redis = new Redis(url, {
+    ...roles[role],
+    retryStrategy,
+    lazyConnect: true,
+    connectTimeout: timeoutMs,
+  });
+  let lastError: unknown;
+  let opened = false;
+  redis.on('error', (error) => {
+    lastError = error;
+    if (opened) reporter.report(error, { action: `redis.${role}`, severity: 'warning' });
+  });
+  try {
+    await ready(redis, timeoutMs, () => lastError);
+    opened = true;
+    return redis;
+  } catch (cause) {
+    redis.disconnect();
+    throw new ServiceUnavailableError('redis', `cannot use ${withoutPassword(url)}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+function ready(redis: Redis, timeoutMs: number, lastError: () => unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => finish(() => reject(lastError() ?? new Error(`no answer within ${timeoutMs} ms`))),
+      timeoutMs,
+    );
+    const finish = (settle: () => void) => {
+      clearTimeout(timer);
+      redis.off('ready', onReady);
+      redis.off('error', onError);
+      settle();
+    };
+    const onReady = () => finish(resolve);
+    // A wrong password never gets better; everything else may, until the time is over.
+    const onError = (error: Error) => {
+      if (/WRONGPASS|NOAUTH|ERR invalid password/.test(error.message)) finish(() => reject(error));
+    };
+    redis.on('ready', onReady);
+    redis.on('error', onError);
+    redis.connect().catch(onError);
+  });
+}
+
+function checkUrl(url: string): void {
+  const problem = 'must be a URL of the form redis://[user:password@]host:port[/db] (or rediss://)';
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch (cause) {
+    throw new InvalidConfigError('redis', problem, { cause });
+  }
+  if (!/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '')
+    throw new InvalidConfigError('redis', problem);
+}
+
+function withoutPassword(url: string): string {
+  const parsed = new URL(url);
+  return `${parsed.protocol}//${parsed.host}${parsed.pathname === '/' ? '' : parsed.pathname}`;
+}
+
+/** Errors of a Redis command as ours. What is no connection problem goes on as it is. */
+export function redisError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const away =
+    /Stream isn't writeable|Connection is closed|max retries|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|Command timed out|LOADING|UNBLOCKED|MaxRetriesPerRequest/i;
+  if (!away.test(`${error.name} ${error.message}`)) return error;
+  return new ServiceUnavailableError('redis', messageOf(error), { cause: error });
+}
+
+/** Redis evicting keys at will would lose jobs: say so at start. Managed servers may refuse the question. */
+export async function checkEviction(redis: Redis, reporter: ErrorReporter): Promise<void> {
+  const answer = await redis.config('GET', 'maxmemory-policy').catch(() => null);
+  const policy = Array.isArray(answer) ? answer[1] : undefined;
+  if (policy === undefined || policy === 'noeviction') return;
+  const problem = `maxmemory-policy is "${policy}"; set it to noeviction, or Redis may drop jobs and locks`;
+  reporter.report(new InvalidConfigError('redis', problem), { action: 'redis.check', severity: 'warning' });
+}

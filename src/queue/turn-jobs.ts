@@ -1,0 +1,88 @@
+import { type Job, Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import { redisError } from './redis.ts';
+import {
+  jobName,
+  queueName,
+  type TurnJobData,
+  type TurnJobResult,
+  turnJobId,
+  turnJobOptions,
+} from './turn-job.ts';
+
+export type TurnBullJob = Job<TurnJobData, TurnJobResult, string>;
+export type TurnBullQueue = Queue<TurnBullJob>;
+
+/** How long a turn that is not its record's head sleeps at most before it looks by itself: the worst case. */
+export const parkMs = 30_000;
+
+/**
+ * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there, waking one that runs
+ * and removing one that is gone change nothing. Errors: ServiceUnavailableError('redis').
+ */
+export class TurnJobs {
+  readonly queue: Queue;
+
+  /** `redis` must be ready and of the role `commands`; it stays the caller's. */
+  constructor(redis: Redis, prefix: string, reporter: ErrorReporter) {
+    this.queue = new Queue(queueName, { connection: redis, prefix, skipWaitingForReady: true });
+    this.queue.on('error', (error) => reporter.report(error, { action: 'queue', severity: 'warning' }));
+  }
+
+  /** Adds the job of a turn; parked when an earlier turn of its record comes first. */
+  async add(turn: StoredTurn, parked: boolean, carrier?: TraceCarrier): Promise<void> {
+    const data: TurnJobData = {
+      turnId: turn.id,
+      recordId: turn.recordId,
+      policy: turn.policy,
+      ...(carrier?.traceparent ? { carrier } : {}),
+    };
+    const options = { ...turnJobOptions, jobId: turnJobId(turn.id), delay: parked ? parkMs : 0 };
+    await this.#try(() => this.queue.add(jobName, data, options));
+  }
+
+  /** Makes sure that a pending turn has a job that runs soon: added when absent or spent, woken when parked. */
+  async wake(turn: StoredTurn): Promise<'added' | 'woken' | 'there'> {
+    return this.#try(async () => {
+      const job = await this.queue.getJob(turnJobId(turn.id));
+      if (!job) {
+        await this.add(turn, false, turn.carrier);
+        return 'added';
+      }
+      const state = await job.getState();
+      if (state === 'delayed') {
+        // Loses against the job's own timer or another waker: then it is no longer delayed, which is the aim.
+        await job.promote().catch(() => undefined);
+        return 'woken';
+      }
+      if (state !== 'completed' && state !== 'failed' && state !== 'unknown') return 'there';
+      // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early.
+      await job.remove();
+      await this.add(turn, false, turn.carrier);
+      return 'added';
+    });
+  }
+
+  /** Removes a job that has not started. One that runs stays: its own end is near. */
+  async remove(turnId: string): Promise<void> {
+    await this.#try(async () => {
+      const job = await this.queue.getJob(turnJobId(turnId));
+      await job?.remove().catch(() => undefined);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.queue.close();
+  }
+
+  async #try<T>(fn: () => Promise<T>): Promise<T> {
+    try {
+      return await fn();
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import type { Redis } from 'ioredis';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Tracer } from '../instrumentation/tracer.ts';
+import type { CancelResult, PromptAnswer, TurnStore } from '../turn/ports.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { TurnEnd, TurnEntry } from '../turn/turn-entry.ts';
+import { checkAnswer, checkRequestId, checkTurnId } from './check-input.ts';
+import { checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
+import { type FollowOptions, follow } from './follow.ts';
+import { redisError } from './redis.ts';
+import type { TurnJobs } from './turn-jobs.ts';
+import { type Nudges, wishChannel } from './turn-nudges.ts';
+import type { TurnStream } from './turn-stream.ts';
+
+export interface TurnQueueDeps {
+  /** A connection of the role `commands`. */
+  readonly redis: Redis;
+  readonly store: TurnStore;
+  readonly jobs: TurnJobs;
+  readonly stream: TurnStream;
+  readonly nudges: Nudges;
+  readonly prefix: string;
+  readonly tracer: Tracer;
+  readonly reporter: ErrorReporter;
+}
+
+/** For web apps: everything that can be done with turns without running any. */
+export class TurnQueue {
+  readonly #deps: TurnQueueDeps;
+
+  constructor(deps: TurnQueueDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones.
+   * Once this resolves the turn is never lost: a job that could not be added is added by the sweeper.
+   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, ServiceUnavailableError; nothing
+   * is written then.
+   */
+  async enqueue(input: EnqueueInput): Promise<StoredTurn> {
+    const { recordId, ...checked } = checkEnqueueInput(input);
+    const { store, stream, tracer } = this.#deps;
+    const attributes = { 'turn.policy': checked.policy };
+    return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
+      // Asked before anything is written: a turn without a queue would look accepted and not move.
+      await this.#redisAnswers();
+      const carrier = tracer.carrier();
+      const { turn, created } = await store.create({
+        recordId,
+        ...checked,
+        ...(carrier.traceparent ? { carrier } : {}),
+      });
+      span.set({ 'turn.id': turn.id, 'turn.created': created });
+      if (turn.status !== 'pending') return turn;
+      try {
+        if (created) await stream.append({ turnId: turn.id, epoch: 0 }, [{ type: 'phase', phase: 'queued' }]);
+        await this.#addJob(turn);
+      } catch (error) {
+        this.#deps.reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
+      }
+      return turn;
+    });
+  }
+
+  /** The stored turn, or null. Throws InvalidInputError, ServiceUnavailableError. */
+  async get(turnId: string): Promise<StoredTurn | null> {
+    return this.#deps.store.get(checkTurnId(turnId));
+  }
+
+  /** See `follow.ts`: entries from the beginning, or behind a cursor, to the terminal one. */
+  follow(turnId: string, options: FollowOptions = {}): AsyncGenerator<TurnEntry> {
+    return follow(this.#deps, checkTurnId(turnId), options);
+  }
+
+  /**
+   * Wishes a turn's end. One that waits is cancelled at once; a running one by its worker, keeping what was
+   * streamed, or by the next owner if that worker is dead. Throws NotFoundError, InvalidInputError,
+   * ServiceUnavailableError('mongodb'). Redis being away only delays it.
+   */
+  async cancel(turnId: string): Promise<CancelResult> {
+    const id = checkTurnId(turnId);
+    const { store, jobs, stream } = this.#deps;
+    const result = await store.cancel(id);
+    await this.#bestEffort('turn.cancel', id, async () => {
+      if (result === 'requested') return this.#nudge(id);
+      const turn = result === 'cancelled' ? await store.get(id) : null;
+      if (!turn) return;
+      const end: TurnEnd = { status: 'cancelled', text: '' };
+      await stream.end({ turnId: id, epoch: turn.run.epoch }, end);
+      await jobs.remove(id);
+      const next = await store.head(turn.recordId);
+      const head = next && (await store.get(next));
+      if (head) await jobs.wake(head);
+    });
+    return result;
+  }
+
+  /**
+   * Stores a person's answer to an open question or permission, and tells the worker. False when it was
+   * answered or closed before. Throws NotFoundError (turn or prompt), InvalidInputError.
+   */
+  async answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
+    const id = checkTurnId(turnId);
+    const stored = await this.#deps.store.answer(id, checkRequestId(requestId), checkAnswer(answer));
+    if (stored) await this.#bestEffort('turn.answer', id, () => this.#nudge(id));
+    return stored;
+  }
+
+  /** Parked unless it is the record's head; looked at again afterwards, since the one in front may end meanwhile. */
+  async #addJob(turn: StoredTurn): Promise<void> {
+    const { store, jobs } = this.#deps;
+    const isHead = async () => (await store.head(turn.recordId)) === turn.id;
+    const parked = !(await isHead());
+    await jobs.add(turn, parked, turn.carrier);
+    if (parked && (await isHead())) await jobs.wake(turn);
+  }
+
+  async #redisAnswers(): Promise<void> {
+    try {
+      await this.#deps.redis.ping();
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  async #nudge(turnId: string): Promise<void> {
+    const { redis, prefix } = this.#deps;
+    await redis.publish(wishChannel(prefix, turnId), 'changed');
+  }
+
+  /** The wish is stored; everything after that only makes it faster. */
+  async #bestEffort(action: string, turnId: string, fn: () => Promise<unknown>): Promise<void> {
+    try {
+      await fn();
+    } catch (error) {
+      this.#deps.reporter.report(error, { action, severity: 'warning', turnId });
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import type { Redis } from 'ioredis';
+import { LeaseLostError } from '../errors.ts';
+import type { Fence, TurnPublisher } from '../turn/ports.ts';
+import {
+  applyEntry,
+  emptyView,
+  type TurnEnd,
+  type TurnEntryBody,
+  type TurnView,
+} from '../turn/turn-entry.ts';
+import { redisError } from './redis.ts';
+
+export interface TurnStreamOptions {
+  readonly redis: Redis;
+  readonly prefix: string;
+  /** Entries kept per turn. Default 5,000: over four minutes at the highest rate. */
+  readonly maxLength?: number;
+  /** How long a stream lives after its turn ended. Default 10 minutes. */
+  readonly keepMs?: number;
+  /** How long it lives when nobody writes any more. Default 24 hours. */
+  readonly abandonedMs?: number;
+}
+
+/** Keys of one turn share a hash tag, so that a cluster keeps them together. */
+export const streamKeys = (prefix: string, turnId: string) => ({
+  stream: `${prefix}:turn:{${turnId}}:entries`,
+  meta: `${prefix}:turn:{${turnId}}:meta`,
+  channel: `${prefix}:turn:{${turnId}}`,
+});
+
+/**
+ * Appends entries under a fence. Entry ids are 1-0, 2-0, 3-0 …, so a reader sees from an id alone whether
+ * something in front of it is missing. One script, hence one decision: epoch, numbers, entries, end and nudge.
+ * Answers -1 to an older epoch, and the unchanged number once the stream has ended.
+ * ARGV: epoch, max length, time to live in ms, "end" or "", entries…
+ */
+const appendScript = `
+local epoch = tonumber(redis.call('HGET', KEYS[2], 'epoch') or '0')
+if epoch > tonumber(ARGV[1]) then return -1 end
+local n = tonumber(redis.call('HGET', KEYS[2], 'n') or '0')
+if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return n end
+for i = 5, #ARGV do
+  n = n + 1
+  redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i])
+end
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'n', n)
+if ARGV[4] == 'end' then redis.call('HSET', KEYS[2], 'ended', 1) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PUBLISH', KEYS[3], n)
+return n
+`;
+
+/**
+ * The stream of a turn on Redis: what followers read and resume from. The stored message stays the truth; this
+ * is its live edge, bounded in length and time.
+ */
+export class TurnStream implements TurnPublisher {
+  readonly #options: Required<TurnStreamOptions>;
+
+  constructor(options: TurnStreamOptions) {
+    this.#options = { maxLength: 5_000, keepMs: 600_000, abandonedMs: 86_400_000, ...options };
+  }
+
+  async open(fence: Fence): Promise<TurnView | null> {
+    await this.append(fence, []);
+    const entries = await this.read(fence.turnId, 0, this.#options.maxLength);
+    const first = entries[0];
+    if (first === undefined || first.number !== 1) return null;
+    return entries.reduce((view, { body }) => applyEntry(view, body), emptyView);
+  }
+
+  append(fence: Fence, entries: readonly TurnEntryBody[]): Promise<number> {
+    return this.#append(fence, entries, this.#options.abandonedMs, '');
+  }
+
+  async end(fence: Fence, end: TurnEnd): Promise<void> {
+    await this.#append(fence, [{ type: 'finished', ...end }], this.#options.keepMs, 'end');
+  }
+
+  /** Entries behind number `after`, at most `count`, in order. */
+  async read(
+    turnId: string,
+    after: number,
+    count: number,
+  ): Promise<{ number: number; body: TurnEntryBody }[]> {
+    const { stream } = streamKeys(this.#options.prefix, turnId);
+    try {
+      const rows = await this.#options.redis.xrange(stream, `${after + 1}-0`, '+', 'COUNT', count);
+      return rows.map(([id, fields]) => ({
+        number: Number.parseInt(id, 10),
+        body: JSON.parse(fields[1] ?? '{}') as TurnEntryBody,
+      }));
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  /** The number of the last entry, 0 when the stream is empty or gone. */
+  async lastNumber(turnId: string): Promise<number> {
+    try {
+      return Number(
+        (await this.#options.redis.hget(streamKeys(this.#options.prefix, turnId).meta, 'n')) ?? 0,
+      );
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  async #append(
+    fence: Fence,
+    entries: readonly TurnEntryBody[],
+    ttlMs: number,
+    end: string,
+  ): Promise<number> {
+    const { redis, prefix, maxLength } = this.#options;
+    const { stream, meta, channel } = streamKeys(prefix, fence.turnId);
+    const rows = entries.map((entry) => JSON.stringify(entry));
+    try {
+      const args = [fence.epoch, maxLength, ttlMs, end, ...rows];
+      const number = Number(await redis.eval(appendScript, 3, stream, meta, channel, ...args));
+      if (number < 0) throw new LeaseLostError(fence.turnId, fence.epoch);
+      return number;
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { IllegalStateError, isRetryable, messageOf, TurnAbortError } from '../errors.ts';
+import { backoffMs } from '../timing/backoff.ts';
+import { delay } from '../timing/clock.ts';
+import { runTurn } from '../turn/turn.ts';
+import type { TurnDeps } from '../turn/turn-deps.ts';
+import type { TurnOutcome } from '../turn/turn-outcome.ts';
+import type { CompiledPolicy } from '../turn/turn-policy.ts';
+import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
+import { parkMs, type TurnJobs } from './turn-jobs.ts';
+
+export interface TurnWorkerOptions {
+  /** A connection of the role `worker`; it stays the caller's. */
+  readonly connection: Redis;
+  readonly prefix: string;
+  readonly jobs: TurnJobs;
+  /** The policy of that name. Throws UnknownPolicyError. */
+  readonly policy: (name: string) => CompiledPolicy;
+  /** Turns that run at once. Default 50: a turn waits for a model most of the time. */
+  readonly concurrency?: number;
+  /** BullMQ's lock on a job, renewed at half time. A dead worker's turn is adopted after at most lock + check. */
+  readonly lockMs?: number;
+  readonly stalledCheckMs?: number;
+}
+
+export type WorkerState = 'running' | 'quiet' | 'stopped';
+
+interface Held {
+  readonly controller: AbortController;
+  readonly turnId: string;
+}
+
+const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
+
+/**
+ * Takes jobs and carries their turns. `quiet` takes no new ones; `stop` grants what runs a grace, hands the
+ * rest back to the queue for adoption, and closes. Losing a job's lock lets go of its turn at once.
+ */
+export class TurnWorker {
+  readonly #deps: TurnDeps;
+  readonly #options: TurnWorkerOptions;
+  readonly #worker: Worker<TurnJobData, TurnJobResult, string>;
+  readonly #held = new Map<string, Held>();
+  #state: WorkerState = 'running';
+
+  constructor(deps: TurnDeps, options: TurnWorkerOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    const { connection, prefix, concurrency = 50, lockMs = 15_000, stalledCheckMs = 5_000 } = options;
+    // BullMQ passes its signal only to a function with three declared parameters.
+    this.#worker = new Worker(queueName, (job, token, signal) => this.#process(job, token, signal), {
+      connection,
+      prefix,
+      concurrency,
+      lockDuration: lockMs,
+      stalledInterval: stalledCheckMs,
+      maxStalledCount: 10,
+    });
+    this.#worker.on('error', (error) => this.#report(error, 'worker'));
+    // The signal does not fire by itself when renewal fails: without this, two workers would carry one turn.
+    this.#worker.on('lockRenewalFailed', (ids: string[]) => {
+      for (const id of ids) this.#worker.cancelJob(id, 'lock-lost');
+    });
+  }
+
+  get state(): WorkerState {
+    return this.#state;
+  }
+
+  /** Turns that run now. */
+  get active(): number {
+    return this.#held.size;
+  }
+
+  /** Resolves once the worker can take jobs. */
+  async ready(): Promise<void> {
+    await this.#worker.waitUntilReady();
+  }
+
+  /** Takes no new jobs; what runs goes on. May be called twice. */
+  quiet(): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'quiet';
+    void this.#worker.pause(true);
+  }
+
+  /**
+   * Ends the worker within about `graceMs`: running turns may finish until then, the rest is handed back to the
+   * queue at once and goes on upstream. Answers the ids of those turns. Throws IllegalStateError the second time.
+   */
+  async stop(graceMs: number): Promise<{ handedBack: readonly string[] }> {
+    if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
+    this.quiet();
+    this.#state = 'stopped';
+    const { clock } = this.#deps;
+    const end = clock.monotonicMs() + graceMs;
+    while (this.#held.size > 0 && clock.monotonicMs() < end) await delay(Math.min(50, graceMs), clock);
+    const handedBack = [...this.#held.values()].map(({ turnId }) => turnId);
+    for (const { controller } of this.#held.values()) controller.abort(new TurnAbortError('shutdown'));
+    await this.#worker.close();
+    return { handedBack };
+  }
+
+  async #process(
+    job: Job<TurnJobData, TurnJobResult, string>,
+    token: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<TurnJobResult> {
+    const { turnId, policy, carrier } = parseJobData(job.data);
+    const controller = new AbortController();
+    const lost = () => controller.abort(new TurnAbortError('lease-lost'));
+    signal?.addEventListener('abort', lost);
+    const key = `${job.id}:${token}:${job.attemptsStarted}`;
+    this.#held.set(key, { controller, turnId });
+    try {
+      const attributes = { 'turn.id': turnId, 'turn.policy': policy, 'job.attempt': job.attemptsStarted };
+      const options = {
+        kind: 'consumer' as const,
+        attributes,
+        ...(carrier ? { parent: cleanCarrier(carrier) } : {}),
+      };
+      return await this.#deps.tracer.span('turn.process', options, () =>
+        this.#carry(job, token, controller.signal),
+      );
+    } finally {
+      signal?.removeEventListener('abort', lost);
+      this.#held.delete(key);
+    }
+  }
+
+  async #carry(
+    job: Job<TurnJobData, TurnJobResult>,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<TurnJobResult> {
+    const { turnId, recordId, policy } = job.data;
+    const outcome = await this.#claimAndRun(job, policy, signal).catch((error: unknown) => {
+      if (!isRetryable(error)) throw error;
+      return { status: 'interrupted', turnId, reason: 'service-unavailable', cause: error } as const;
+    });
+    if (outcome.status === 'behind') return this.#park(job, token, outcome.turnId);
+    if (outcome.status !== 'interrupted') await this.#wakeNext(recordId);
+    if (outcome.status !== 'interrupted') return { status: outcome.status };
+    return this.#giveBack(job, token, outcome);
+  }
+
+  async #claimAndRun(
+    job: Job<TurnJobData, TurnJobResult>,
+    policyName: string,
+    signal: AbortSignal,
+  ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
+    // An unknown policy must not claim: another worker may know it.
+    const policy = this.#options.policy(policyName);
+    const claim = await this.#deps.store.claim(job.data.turnId, this.#deps.owner);
+    if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
+    if (claim.kind !== 'claimed') return { status: claim.kind };
+    return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
+  }
+
+  /** Another turn of the record comes first: this one waits without a slot, and is woken when that one ends. */
+  async #park(job: Job, token: string | undefined, blocker: string): Promise<never> {
+    this.#deps.tracer.event('turn.parked', { 'turn.blocker': blocker });
+    await job.moveToDelayed(this.#deps.clock.now() + parkMs, token);
+    // The blocker may have ended between our claim and the line above, when there was nothing to wake yet.
+    const first = await this.#deps.store.get(blocker);
+    if (first === null || first.status !== 'pending') await job.promote().catch(() => undefined);
+    throw new DelayedError();
+  }
+
+  /** Not terminal: the job goes back, at once when we leave, with a pause when a service is away. */
+  async #giveBack(
+    job: Job,
+    token: string | undefined,
+    { reason, cause }: Extract<TurnOutcome, { status: 'interrupted' }>,
+  ): Promise<TurnJobResult> {
+    // The job is somebody else's already, or will be when its lock expires: whatever we say is not heard.
+    if (reason === 'lease-lost') return { status: 'interrupted', reason };
+    if (reason === 'shutdown') {
+      await job.moveToWait(token);
+      throw new WaitingError();
+    }
+    this.#report(cause, 'turn.giveBack');
+    await job.moveToDelayed(this.#deps.clock.now() + backoffMs(job.attemptsStarted, awayBackoff), token);
+    throw new DelayedError();
+  }
+
+  /** The record's next turn may run. A worker that dies here is made good by the park's own timer. */
+  async #wakeNext(recordId: string): Promise<void> {
+    try {
+      const next = await this.#deps.store.head(recordId);
+      const turn = next && (await this.#deps.store.get(next));
+      if (turn) await this.#options.jobs.wake(turn);
+    } catch (error) {
+      this.#report(error, 'turn.wakeNext');
+    }
+  }
+
+  #report(error: unknown, action: string): void {
+    // Told by BullMQ for a job that another worker has taken over: expected after a lost lock.
+    if (/Missing lock for job/.test(messageOf(error))) return;
+    this.#deps.reporter.report(error, { action, severity: 'warning', owner: this.#deps.owner });
+  }
+}
+
+function cleanCarrier(carrier: NonNullable<TurnJobData['carrier']>) {
+  const { traceparent, tracestate } = carrier;
+  return { ...(traceparent ? { traceparent } : {}), ...(tracestate ? { tracestate } : {}) };
+}

@@ -1,0 +1,103 @@
+/**
+ * The events of OpenCode 1.18 that a reply is made of. What is not in the table, or not of the shape that it
+ * promises, is data that nobody here understands: it becomes `unknown` and never an exception, so a newer
+ * server cannot break a turn.
+ */
+import type {
+  WireError,
+  WireEvent,
+  WireMessageInfo,
+  WirePart,
+  WirePermission,
+  WireQuestion,
+  WireSession,
+  WireSessionStatus,
+} from './wire.ts';
+
+interface EventProperties {
+  'message.updated': { sessionID: string; info: WireMessageInfo };
+  'message.removed': { sessionID: string; messageID: string };
+  'message.part.updated': { sessionID: string; part: WirePart };
+  'message.part.delta': {
+    sessionID: string;
+    messageID: string;
+    partID: string;
+    field: string;
+    delta: string;
+  };
+  'message.part.removed': { sessionID: string; messageID: string; partID: string };
+  'session.created': { sessionID: string; info: WireSession };
+  'session.status': { sessionID: string; status: WireSessionStatus };
+  'session.idle': { sessionID: string };
+  'session.error': { sessionID?: string; error?: WireError };
+  'todo.updated': { sessionID: string; todos: readonly unknown[] };
+  'question.asked': WireQuestion;
+  'question.replied': { sessionID: string; requestID: string };
+  'question.rejected': { sessionID: string; requestID: string };
+  'permission.asked': WirePermission;
+  'permission.replied': { sessionID: string; requestID: string; reply: string };
+}
+
+export type KnownEventType = keyof EventProperties;
+
+export type KnownEvent = {
+  [T in KnownEventType]: { readonly id?: string; readonly type: T; readonly properties: EventProperties[T] };
+}[KnownEventType];
+
+export type OpenCodeEvent = KnownEvent | { readonly type: 'unknown'; readonly raw: unknown };
+
+type Check = (properties: Readonly<Record<string, unknown>>) => boolean;
+
+const has =
+  (...fields: string[]): Check =>
+  (properties) =>
+    fields.every((field) => typeof properties[field] === 'string');
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+
+/** What has to be there before the rest of this folder may look at an event. */
+const checks: Record<KnownEventType, Check> = {
+  'message.updated': ({ info }) =>
+    isObject(info) && has('id', 'sessionID', 'role')(info) && isObject(info.time),
+  'message.removed': has('sessionID', 'messageID'),
+  'message.part.updated': ({ part }) => isObject(part) && has('id', 'sessionID', 'messageID', 'type')(part),
+  'message.part.delta': has('sessionID', 'messageID', 'partID', 'field', 'delta'),
+  'message.part.removed': has('sessionID', 'messageID', 'partID'),
+  'session.created': ({ info }) => isObject(info) && has('id')(info),
+  'session.status': (properties) => has('sessionID')(properties) && isStatus(properties.status),
+  'session.idle': has('sessionID'),
+  'session.error': ({ error }) => error === undefined || (isObject(error) && has('name')(error)),
+  'todo.updated': (properties) => has('sessionID')(properties) && Array.isArray(properties.todos),
+  'question.asked': (properties) => has('id', 'sessionID')(properties) && Array.isArray(properties.questions),
+  'question.replied': has('sessionID', 'requestID'),
+  'question.rejected': has('sessionID', 'requestID'),
+  'permission.asked': has('id', 'sessionID', 'permission'),
+  'permission.replied': has('sessionID', 'requestID', 'reply'),
+};
+
+function isStatus(status: unknown): boolean {
+  if (!isObject(status)) return false;
+  if (status.type === 'idle' || status.type === 'busy') return true;
+  return status.type === 'retry' && typeof status.attempt === 'number' && typeof status.next === 'number';
+}
+
+/** Never throws. */
+export function decodeEvent(raw: unknown): OpenCodeEvent {
+  if (!isObject(raw) || typeof raw.type !== 'string' || !isObject(raw.properties))
+    return { type: 'unknown', raw };
+  const check = Object.hasOwn(checks, raw.type) ? checks[raw.type as KnownEventType] : undefined;
+  return check?.(raw.properties) ? (raw as unknown as KnownEvent) : { type: 'unknown', raw };
+}
+
+/** The session that an event is about, or undefined when it is about none. Works on undecoded events. */
+export function sessionOf(event: WireEvent): string | undefined {
+  const { sessionID, info, part } = event.properties;
+  if (typeof sessionID === 'string') return sessionID;
+  for (const holder of [part, info]) {
+    if (isObject(holder) && typeof holder.sessionID === 'string') return holder.sessionID;
+  }
+  return isObject(info) && event.type.startsWith('session.') && typeof info.id === 'string'
+    ? info.id
+    : undefined;
+}

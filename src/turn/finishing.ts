@@ -1,0 +1,148 @@
+import { messageOf } from '../errors.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import type { Usage } from '../reply/part.ts';
+import { attachArtifacts } from './attaching.ts';
+import type { Interactive } from './interactive.ts';
+import type { FileRef } from './ports.ts';
+import type { TerminalPatch, TurnFailure } from './stored-turn.ts';
+import type { TurnEnd } from './turn-entry.ts';
+import type { TurnOutcome } from './turn-outcome.ts';
+import type { PromptIds } from './turn-phase.ts';
+import type { TurnRun } from './turn-run.ts';
+
+/** How long the terminal write waits for a database that is away, once the turn itself may wait no longer. */
+const terminalWriteMs = 60_000;
+
+export type Ending =
+  | { readonly status: 'completed' | 'cancelled' }
+  | { readonly status: 'error'; readonly error: TurnFailure };
+
+export interface Finish {
+  readonly ending: Ending;
+  readonly ids: PromptIds | undefined;
+  readonly exchange: Exchange | undefined;
+  readonly interactive: Interactive | undefined;
+}
+
+/**
+ * Writes the end of a turn: text and parts first, then its files, then the terminal state by compare-and-set,
+ * then the followers' last entry, then the host's hooks. A crash between any two is made good by the next
+ * owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
+ */
+export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
+  const { deps, turn, fence } = run;
+  const signal = AbortSignal.timeout(terminalWriteMs);
+  if (finish.exchange) run.reply?.syncRecoveredParts(finish.exchange);
+  const closed = finish.interactive?.closeAll() ?? [];
+  for (const prompt of closed) await run.write({ prompt }, signal);
+
+  let artifacts: readonly FileRef[] = turn.artifacts;
+  if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
+    await run.write({ ...run.snapshot.patch(), run: { phase: 'finalizing' } }, signal);
+    artifacts = await attachArtifacts(run, finish.ids, finish.exchange);
+  }
+  await run.followers.flush();
+  const terminal = terminalPatch(run, finish.ending, artifacts);
+  const won = await run.persist(() => deps.store.finish(fence, terminal), signal);
+  if (!won) return interruptedOutcome(run, 'lease-lost');
+
+  await run.followers.flush();
+  await tellEnd(run, terminal);
+  const outcome = outcomeOf(run, finish, terminal, artifacts);
+  deps.tracer.event('opencode.turn.finished', {
+    'turn.status': terminal.status,
+    'turn.reason': terminal.error?.reason,
+  });
+  await hook(run, 'onFinalized', async () => {
+    if (finish.exchange && outcome.status === 'completed')
+      await run.policy.onFinalized?.(outcome, finish.exchange);
+  });
+  await hook(run, 'onTurnFinished', async () => run.policy.onTurnFinished?.(outcome));
+  return outcome;
+}
+
+/** Nothing terminal is written: the turn stays pending for its next owner. */
+export function interruptedOutcome(
+  run: TurnRun,
+  reason: Extract<TurnOutcome, { status: 'interrupted' }>['reason'],
+  cause?: unknown,
+): TurnOutcome {
+  return { status: 'interrupted', turnId: run.turn.id, reason, ...(cause === undefined ? {} : { cause }) };
+}
+
+const noTokens = { input: 0, output: 0, reasoning: 0, cacheRead: 0, cacheWrite: 0 };
+const noUsage: Usage = { ...noTokens, cost: 0, steps: 0, children: { cost: 0, tokens: noTokens } };
+
+function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
+  const now = run.deps.clock.now();
+  const patch = run.snapshot.patch();
+  const content = patch.content || (ending.status === 'error' ? run.policy.fallbackText : '');
+  const { firstTokenAt } = run;
+  return {
+    ...patch,
+    run: { ...patch.run, phase: 'finished' },
+    status: ending.status,
+    content,
+    usage: patch.usage ?? run.turn.usage ?? noUsage,
+    artifacts,
+    finishedAt: now,
+    durationMs: Math.max(0, now - run.startedAt),
+    ...(firstTokenAt === undefined
+      ? {}
+      : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.turn.createdAt) }),
+    ...(ending.status === 'error' ? { error: ending.error } : {}),
+  };
+}
+
+/** The end is durable already: a follower that misses this entry finds it in the stored turn. */
+async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
+  const { deps, fence } = run;
+  const traceId = deps.tracer.traceId();
+  const { status, content = '', error, usage, durationMs, timeToFirstTokenMs } = terminal;
+  const end: TurnEnd = {
+    status,
+    text: content,
+    durationMs,
+    ...(usage ? { usage } : {}),
+    ...(error ? { error: { reason: error.reason } } : {}),
+    ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
+    ...(traceId === undefined ? {} : { traceId }),
+  };
+  try {
+    await deps.publisher.end(fence, end);
+  } catch (problem) {
+    deps.reporter.report(problem, { action: 'turn.tellEnd', severity: 'warning', turnId: run.turn.id });
+  }
+}
+
+function outcomeOf(
+  run: TurnRun,
+  { ids }: Finish,
+  terminal: TerminalPatch,
+  artifacts: readonly FileRef[],
+): Exclude<TurnOutcome, { status: 'interrupted' }> {
+  const result = {
+    turnId: run.turn.id,
+    recordId: run.record.id,
+    sessionId: ids?.sessionId,
+    text: terminal.content ?? '',
+    usage: terminal.usage ?? noUsage,
+    artifacts,
+    durationMs: terminal.durationMs,
+    timeToFirstTokenMs: terminal.timeToFirstTokenMs,
+  };
+  if (terminal.status !== 'error') return { status: terminal.status, ...result };
+  return { status: 'error', error: terminal.error ?? { reason: 'unknown', message: '' }, ...result };
+}
+
+async function hook(run: TurnRun, name: string, fn: () => Promise<void>): Promise<void> {
+  try {
+    await fn();
+  } catch (error) {
+    run.deps.tracer.event('opencode.callback.error', {
+      'callback.name': name,
+      'error.message': messageOf(error),
+    });
+    run.deps.reporter.report(error, { action: `policy.${name}`, turnId: run.turn.id });
+  }
+}

@@ -1,0 +1,147 @@
+import { LeaseLostError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Part } from '../reply/part.ts';
+import { backoffMs } from '../timing/backoff.ts';
+import type { Clock } from '../timing/clock.ts';
+import { EntryBuffer } from './entry-buffer.ts';
+import type { Fence, TurnPublisher } from './ports.ts';
+import type { TurnEntryBody } from './turn-entry.ts';
+
+export interface FollowerFeedOptions {
+  readonly publisher: TurnPublisher;
+  readonly fence: Fence;
+  readonly clock: Clock;
+  readonly reporter: ErrorReporter;
+  /** The current parts, in order; read again after a failed append. */
+  readonly parts: () => Iterable<Part>;
+  /** A newer owner has the stream. */
+  readonly onLeaseLost: (error: LeaseLostError) => void;
+  /** At most one append in this time: 50 ms = 20 entries a second. */
+  readonly intervalMs?: number;
+}
+
+const retry = { firstMs: 100, maxMs: 2_000 };
+
+/**
+ * Tells followers what happens, at most once per interval, the first change at once. One append is under way
+ * at a time. Redis away: nothing is queued, nothing is lost; after it is back followers get the difference
+ * between what they were told and what is. Never throws into the turn.
+ */
+export class FollowerFeed {
+  readonly #options: FollowerFeedOptions;
+  #buffer = new EntryBuffer();
+  #known = false;
+  #cursor = 0;
+  #flushing: Promise<void> | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #lastFlushAt = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  #closed = false;
+
+  constructor(options: FollowerFeedOptions) {
+    this.#options = options;
+  }
+
+  /** What followers have been told, or null when nobody knows. Throws LeaseLostError; Redis away answers null. */
+  async open(): Promise<readonly Part[] | null> {
+    try {
+      const view = await this.#options.publisher.open(this.#options.fence);
+      this.#known = true;
+      this.#buffer = new EntryBuffer(view?.parts);
+      return view?.parts ?? null;
+    } catch (error) {
+      if (error instanceof LeaseLostError) throw error;
+      this.#options.reporter.report(error, { action: 'follower-feed.open', severity: 'warning' });
+      return null;
+    }
+  }
+
+  /** Number of the last entry that was appended by this feed, 0 before the first. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  change(part: Part, rewritten = false): void {
+    this.#buffer.change(part, rewritten);
+    this.#schedule();
+  }
+
+  add(entry: TurnEntryBody): void {
+    this.#buffer.add(entry);
+    this.#schedule();
+  }
+
+  /** Appends what is waiting and resolves when that was tried; errors are reported, not thrown. */
+  async flush(): Promise<void> {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    await this.#flushing;
+    if (this.#closed || this.#buffer.empty) return;
+    this.#flushing = this.#append().finally(() => {
+      this.#flushing = undefined;
+      this.#lastFlushAt = this.#options.clock.monotonicMs();
+      if (!this.#buffer.empty) this.#schedule();
+    });
+    await this.#flushing;
+  }
+
+  /** No timer and no append is left after this; what was not flushed is dropped. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelTimer?.();
+    await this.#flushing;
+  }
+
+  #schedule(): void {
+    if (this.#closed || this.#cancelTimer || this.#flushing) return;
+    const { clock, intervalMs = 50 } = this.#options;
+    const pause = this.#failures > 0 ? backoffMs(this.#failures - 1, retry) : intervalMs;
+    const waitMs = Math.max(0, this.#lastFlushAt + pause - clock.monotonicMs());
+    this.#cancelTimer = clock.setTimer(waitMs, () => {
+      this.#cancelTimer = undefined;
+      void this.flush();
+    });
+  }
+
+  async #append(): Promise<void> {
+    const { publisher, fence } = this.#options;
+    let sent: readonly TurnEntryBody[] = [];
+    try {
+      if (!this.#known) await this.#reopen();
+      const { entries, confirm } = this.#buffer.drain();
+      sent = entries;
+      if (entries.length > 0) this.#cursor = await publisher.append(fence, entries);
+      confirm();
+      this.#failures = 0;
+    } catch (error) {
+      this.#failed(error, sent);
+    }
+  }
+
+  #failed(error: unknown, sent: readonly TurnEntryBody[]): void {
+    const { reporter, onLeaseLost } = this.#options;
+    if (error instanceof LeaseLostError) {
+      this.#closed = true;
+      onLeaseLost(error);
+      return;
+    }
+    // The append may or may not have reached Redis: what followers hold is read again before the next one.
+    this.#known = false;
+    for (const entry of sent) if (entry.type !== 'text' && entry.type !== 'part') this.#buffer.add(entry);
+    if (this.#failures === 0) {
+      reporter.report(error, {
+        action: 'follower-feed.append',
+        severity: 'warning',
+        turnId: this.#options.fence.turnId,
+      });
+    }
+    this.#failures += 1;
+  }
+
+  async #reopen(): Promise<void> {
+    const { publisher, fence, parts } = this.#options;
+    const view = await publisher.open(fence);
+    this.#known = true;
+    this.#buffer.rebase(view?.parts ?? [], parts());
+  }
+}

@@ -1,0 +1,148 @@
+import { isAmbiguous } from '../errors.ts';
+import { persevere } from '../timing/persevere.ts';
+import type { PromptAnswer } from './ports.ts';
+import type { StoredPrompt, StoredTurn } from './stored-turn.ts';
+import type { PromptIds } from './turn-phase.ts';
+import type { TurnRun } from './turn-run.ts';
+
+const upstreamRetry = { firstMs: 200, maxMs: 5_000, again: isAmbiguous };
+
+/**
+ * Questions and permissions of one turn: stored and told when they open, answered upstream when a person's
+ * answer is stored, rejected when their time is over, closed with the turn. Every step may be repeated by the
+ * next owner: upstream answers a second reply with "no longer open", which is no error.
+ */
+export class Interactive {
+  readonly #run: TurnRun;
+  readonly #ids: PromptIds;
+  readonly #open = new Map<string, StoredPrompt>();
+  readonly #timers = new Map<string, () => void>();
+  readonly #sending = new Set<string>();
+
+  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[]) {
+    this.#run = run;
+    this.#ids = ids;
+    for (const prompt of known) if (prompt.state === 'open') this.#track(prompt);
+    run.defer(() => {
+      for (const cancel of this.#timers.values()) cancel();
+    });
+  }
+
+  /** A request appeared upstream. Known ones change nothing. */
+  opened(
+    kind: StoredPrompt['kind'],
+    request: Readonly<Record<string, unknown>> & { id: string; sessionID: string },
+  ): void {
+    if (this.#open.has(request.id)) return;
+    const now = this.#run.deps.clock.now();
+    const callId = callIdOf(request);
+    const prompt: StoredPrompt = {
+      requestId: request.id,
+      kind,
+      sessionId: request.sessionID,
+      request,
+      askedAt: now,
+      deadlineAt: now + this.#run.policy.limits.promptTimeoutMs,
+      state: 'open',
+      ...(callId === undefined ? {} : { callId }),
+    };
+    this.#track(prompt);
+    this.#store(prompt);
+  }
+
+  /** Upstream says that a request ended, whoever answered it. */
+  settled(requestId: string, state: 'answered' | 'rejected' | 'closed'): void {
+    const prompt = this.#open.get(requestId);
+    if (!prompt) return;
+    this.#untrack(requestId);
+    this.#store({ ...prompt, state });
+  }
+
+  /** Ids of the requests that wait for a person. */
+  get waiting(): ReadonlySet<string> {
+    return new Set(this.#open.keys());
+  }
+
+  /** Sends what people have answered meanwhile. */
+  async deliver(turn: StoredTurn): Promise<void> {
+    for (const { requestId, state, answer } of turn.prompts) {
+      if (state === 'open' && answer) await this.#send(requestId, answer);
+    }
+  }
+
+  /** The prompts that are still open, as closed: part of the terminal write. */
+  closeAll(): StoredPrompt[] {
+    const closed = [...this.#open.values()].map((prompt) => ({ ...prompt, state: 'closed' as const }));
+    for (const { requestId } of closed) this.#untrack(requestId);
+    return closed;
+  }
+
+  #track(prompt: StoredPrompt): void {
+    const { clock } = this.#run.deps;
+    this.#open.set(prompt.requestId, prompt);
+    if (prompt.deadlineAt === undefined) return;
+    const expire = () => void this.#send(prompt.requestId, { kind: 'reject' });
+    this.#timers.set(prompt.requestId, clock.setTimer(prompt.deadlineAt - clock.now(), expire));
+  }
+
+  #untrack(requestId: string): void {
+    this.#open.delete(requestId);
+    this.#timers.get(requestId)?.();
+    this.#timers.delete(requestId);
+  }
+
+  async #send(requestId: string, answer: PromptAnswer): Promise<void> {
+    const prompt = this.#open.get(requestId);
+    if (!prompt || this.#sending.has(requestId)) return;
+    this.#sending.add(requestId);
+    try {
+      await this.#run.assertOwned();
+      const options = { ...upstreamRetry, clock: this.#run.deps.clock };
+      const accepted = await persevere(() => this.#reply(prompt, answer), options, this.#run.signal);
+      if (!accepted) this.settled(requestId, 'closed');
+      else this.settled(requestId, answer.kind === 'reject' || isRejection(answer) ? 'rejected' : 'answered');
+    } catch (error) {
+      // The answer stays stored: the next read of the wishes, or the next owner, sends it again.
+      this.#run.deps.reporter.report(error, {
+        action: 'turn.answer',
+        severity: 'warning',
+        turnId: this.#run.turn.id,
+      });
+    } finally {
+      this.#sending.delete(requestId);
+    }
+  }
+
+  #reply(prompt: StoredPrompt, answer: PromptAnswer): Promise<boolean> {
+    const { client } = this.#run.upstream(this.#ids.server);
+    const { directory } = this.#ids;
+    const { requestId, kind } = prompt;
+    const { signal } = this.#run;
+    if (answer.kind === 'question') return client.replyQuestion(directory, requestId, answer.answers, signal);
+    if (answer.kind === 'permission') {
+      return client.replyPermission(directory, requestId, answer.reply, answer.message, signal);
+    }
+    if (kind === 'question') return client.rejectQuestion(directory, requestId, signal);
+    return client.replyPermission(directory, requestId, 'reject', undefined, signal);
+  }
+
+  #store(prompt: StoredPrompt): void {
+    const { answer: _answer, ...told } = prompt;
+    this.#run.followers.add({ type: 'prompt', prompt: told });
+    this.#run.write({ prompt }).catch((error) => {
+      this.#run.deps.reporter.report(error, {
+        action: 'turn.prompt',
+        severity: 'warning',
+        turnId: this.#run.turn.id,
+      });
+    });
+  }
+}
+
+const isRejection = (answer: PromptAnswer) => answer.kind === 'permission' && answer.reply === 'reject';
+
+function callIdOf(request: Readonly<Record<string, unknown>>): string | undefined {
+  const { tool } = request;
+  if (typeof tool !== 'object' || tool === null || !('callID' in tool)) return undefined;
+  return typeof tool.callID === 'string' ? tool.callID : undefined;
+}

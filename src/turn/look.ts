@@ -1,0 +1,108 @@
+import { Exchange } from '../reply/exchange.ts';
+import type { WireMessage } from '../reply/wire.ts';
+import type { OpenCode } from './ports.ts';
+import { familyOf } from './stopping.ts';
+import type { PromptIds } from './turn-phase.ts';
+import type { TurnRun } from './turn-run.ts';
+
+/** What upstream says at one moment. */
+export interface LookResult {
+  readonly exchange: Exchange;
+  readonly busy: boolean;
+  /** Sessions of sub-agents, as far as anybody has told. */
+  readonly children: readonly string[];
+  /** Requests that wait for a person here, and that upstream does not know any more. */
+  readonly closedPrompts: readonly string[];
+}
+
+/**
+ * Reads the truth: status first, messages after it (see `judge`). `rebuild` is for a reply that may have missed
+ * events: it is brought to the polled exchange, and open questions and permissions are read again. Throws what
+ * the client throws.
+ */
+export async function lookUpstream(
+  run: TurnRun,
+  ids: PromptIds,
+  rebuild: boolean,
+  waiting: ReadonlySet<string> = new Set(),
+): Promise<LookResult> {
+  const { client } = run.upstream(ids.server);
+  const statuses = await client.statuses(ids.directory, run.signal);
+  const messages = await client.messages(ids.sessionId, run.signal);
+  const exchange = Exchange.from(messages, ids.promptMessageId);
+  const children = await childrenOf(run, client, ids, exchange);
+  const busy = [ids.sessionId, ...children].some(
+    (id) => statuses[id] !== undefined && statuses[id].type !== 'idle',
+  );
+  let closedPrompts: readonly string[] = [];
+  if (rebuild) {
+    run.reply?.syncRecoveredParts(exchange);
+    closedPrompts = await rereadPrompts(run, client, ids, [ids.sessionId, ...children], waiting);
+  }
+  return { exchange, busy, children, closedPrompts };
+}
+
+/** Asked only when a task part says that there are any. */
+async function childrenOf(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  exchange: Exchange,
+): Promise<string[]> {
+  const known = [...(run.reply?.childSessions().keys() ?? [])];
+  if (known.length === 0 && !exchange.toolParts.some(({ tool }) => tool === 'task')) return [];
+  const [, ...children] = await familyOf(client, ids.sessionId, run.signal);
+  return [...new Set([...known, ...children])];
+}
+
+/** The final exchange of a turn with the messages of its children, whose cost is part of the turn's. */
+export async function fullExchange(
+  run: TurnRun,
+  ids: PromptIds,
+  messages: readonly WireMessage[],
+): Promise<Exchange> {
+  const children = new Map<string, readonly WireMessage[]>();
+  const { client } = run.upstream(ids.server);
+  for (const child of run.reply?.childSessions().keys() ?? []) {
+    children.set(child, await client.messages(child).catch(() => []));
+  }
+  return Exchange.from(messages, ids.promptMessageId, { children });
+}
+
+/** Requests that opened or closed while nobody listened. Ghosts (their tool does not run any more) stay out. */
+async function rereadPrompts(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  family: readonly string[],
+  waiting: ReadonlySet<string>,
+): Promise<readonly string[]> {
+  const [questions, permissions] = await Promise.all([
+    client.questions(ids.directory, run.signal),
+    client.permissions(ids.directory, run.signal),
+  ]);
+  const open = new Set<string>();
+  for (const [type, requests] of [
+    ['question.asked', questions],
+    ['permission.asked', permissions],
+  ] as const) {
+    for (const request of requests) {
+      if (!family.includes(request.sessionID) || isGhost(run, request)) continue;
+      open.add(request.id);
+      run.reply?.apply({ type, properties: request } as Parameters<typeof run.reply.apply>[0]);
+    }
+  }
+  return [...waiting].filter((requestId) => !open.has(requestId));
+}
+
+function isGhost(
+  run: TurnRun,
+  request: { tool?: { callID: string } | undefined; sessionID: string },
+): boolean {
+  const { tool } = request;
+  if (!tool) return false;
+  const part = run.reply
+    ?.result()
+    .parts.find((known) => known.type === 'tool' && known.callId === tool.callID);
+  return part?.type === 'tool' && (part.status === 'completed' || part.status === 'error');
+}

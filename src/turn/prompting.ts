@@ -1,0 +1,149 @@
+import { isAmbiguous, isRetryable, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import { persevere } from '../timing/persevere.ts';
+import type { PromptRequest } from './ports.ts';
+import { Session } from './session.ts';
+import { waitUntilIdle } from './stopping.ts';
+import { isPrompted, type PromptIds, promptIds } from './turn-phase.ts';
+import type { TurnRun } from './turn-run.ts';
+import type { TurnWatch } from './turn-watch.ts';
+
+const upstreamRetry = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };
+
+/**
+ * Brings the prompt to the server, at most once, and answers its ids. Resumes by the stored phase: what was
+ * prompted is never posted again, what may have been is looked for first. The watch is live before the POST.
+ * Throws what upstream says; ConnectionError, TimeoutError and ServerError only when the run was stopped.
+ */
+export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
+  const stored = promptIds(run.turn.run);
+  if (!stored) return firstPrompt(run, watch);
+  await watch.attach(stored);
+  if (isPrompted(run.turn.run.phase)) return stored;
+  // The owner before us died between storing the ids and hearing the answer to its POST.
+  if (await isUpstream(run, stored)) await notePrompted(run);
+  else await post(run, stored);
+  return stored;
+}
+
+/** The session that the prompt went to is gone, or did nothing: a new session, new ids, once per turn. */
+export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
+  run.resends += 1;
+  run.deps.tracer.event('opencode.session.recreated_with_resend', { 'turn.resends': run.resends });
+  run.followers.add({ type: 'phase', phase: 'resent' });
+  return promptSession(run, watch, 'recreate');
+}
+
+/** The server lost the run: the same message again, under the same ids. */
+export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
+  run.reruns += 1;
+  run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
+  run.followers.add({ type: 'phase', phase: 'rerun' });
+  await run.write({ run: { reruns: run.reruns } });
+  await post(run, ids);
+}
+
+async function firstPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
+  try {
+    return await promptSession(run, watch, 'ensure');
+  } catch (error) {
+    const useless = error instanceof SessionNotFoundError || error instanceof StaleSessionError;
+    if (!useless || run.resends > 0) throw error;
+    return resend(run, watch);
+  }
+}
+
+async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
+  const session = sessionOf(run);
+  const again = (error: unknown) =>
+    isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
+  const found = await persevere(
+    () => session[how](run.signal),
+    { ...upstreamRetry, again, clock: run.deps.clock },
+    run.signal,
+  );
+  const ids: PromptIds = {
+    sessionId: found.sessionId,
+    server: found.server,
+    directory: run.directory,
+    promptMessageId: run.deps.ids.message(),
+    promptPartId: run.deps.ids.part(),
+  };
+  // Both before the POST: the stream is live, and any later owner can ask upstream for these ids.
+  await Promise.all([
+    watch.attach(ids),
+    run.write({ run: { phase: 'prompting', resends: run.resends, startedAt: run.startedAt, ...ids } }),
+    session.justCreated ? undefined : waitUntilIdle(run, ids),
+  ]);
+  await post(run, ids);
+  return ids;
+}
+
+/**
+ * The one POST of a prompt. When it is unknown whether the server accepted it, the message list is asked; only
+ * a message that is provably absent is sent again, under the same ids, which the server treats as one message.
+ */
+async function post(run: TurnRun, ids: PromptIds): Promise<void> {
+  const { client } = run.upstream(ids.server);
+  const request = await promptRequest(run, ids);
+  const send = async () => {
+    await run.assertOwned();
+    try {
+      await client.prompt(ids.sessionId, request, run.signal);
+    } catch (error) {
+      if (!isAmbiguous(error) || run.signal.aborted) throw error;
+      if (!(await isUpstream(run, ids))) throw error;
+    }
+  };
+  await persevere(send, { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock }, run.signal);
+  await notePrompted(run);
+}
+
+async function notePrompted(run: TurnRun): Promise<void> {
+  run.followers.add({ type: 'phase', phase: 'prompted' });
+  await run.write({ run: { phase: 'prompted', promptedAt: run.deps.clock.now() } });
+}
+
+/** Throws SessionNotFoundError when the session itself is gone. */
+async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
+  const { client } = run.upstream(ids.server);
+  const look = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
+  const found = await persevere(
+    look,
+    { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock },
+    run.signal,
+  );
+  if (found) return true;
+  // A missing message and a missing session give the same answer.
+  const exists = () => client.getSession(ids.sessionId, run.signal);
+  await persevere(exists, { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock }, run.signal);
+  return false;
+}
+
+async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
+  const { agent, model, variant, system } = run.policy;
+  const systemText = typeof system === 'function' ? await system(run.record) : system;
+  return {
+    messageId: ids.promptMessageId,
+    // Without an id of its own, a second POST would append the text once more.
+    parts: [{ id: ids.promptPartId, type: 'text', text: run.turn.userText }],
+    ...(agent === undefined ? {} : { agent }),
+    ...(model === undefined ? {} : { model }),
+    ...(variant === undefined ? {} : { variant }),
+    ...(systemText === undefined ? {} : { system: systemText }),
+  };
+}
+
+function sessionOf(run: TurnRun): Session {
+  const { deps, policy, record } = run;
+  const { permissions } = policy;
+  return new Session({
+    recordId: record.id,
+    store: deps.sessions,
+    lock: deps.lock,
+    upstream: deps.upstream,
+    directory: run.directory,
+    permissionsFor: () => (typeof permissions === 'function' ? permissions(record) : permissions),
+    tracer: deps.tracer,
+    reporter: deps.reporter,
+  });
+}

@@ -1,0 +1,57 @@
+import type { Part } from '../reply/part.ts';
+import type { Reply } from '../reply/reply.ts';
+import type { Interactive } from './interactive.ts';
+import type { TurnRun } from './turn-run.ts';
+
+/**
+ * Connects a reply with those who want to know: followers, the snapshot, the budgets and the desk for
+ * questions. Synchronous and cheap: it runs for every event.
+ */
+export function observeReply(run: TurnRun, reply: Reply, interactive: Interactive): void {
+  const changed = (part: Part, rewritten = false) => {
+    run.firstTokenAt ??= isOutput(part) ? run.deps.clock.now() : undefined;
+    run.followers.change(part, rewritten);
+    run.snapshot.touch();
+  };
+  reply.observe({
+    partAdded: (part) => changed(part),
+    partChanged: (part, change) => changed(part, change.replaced),
+    partFinalized: (part) => changed(part),
+    toolProgressed: (part) => changed(part),
+    stepFinished: () => {
+      run.followers.add({ type: 'usage', usage: reply.usage() });
+      run.snapshot.touch();
+      checkBudget(run, reply);
+    },
+    sessionRetried: ({ attempt, message, nextAt }) => {
+      run.followers.add({ type: 'retry', attempt, message, nextAt });
+      checkRetries(run, attempt, nextAt);
+    },
+    questionAsked: (request) => interactive.opened('question', { ...request }),
+    questionReplied: (requestId) => interactive.settled(requestId, 'answered'),
+    questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
+    permissionAsked: (request) => interactive.opened('permission', { ...request }),
+    permissionReplied: (requestId, answer) =>
+      interactive.settled(requestId, answer === 'reject' ? 'rejected' : 'answered'),
+  });
+}
+
+const isOutput = (part: Part) => part.type === 'tool' || part.text !== '';
+
+/** Checked at step boundaries: the step that crosses a limit is kept, the next one is not waited for. */
+function checkBudget(run: TurnRun, reply: Reply): void {
+  const { maxCost, maxTokens, maxSteps } = run.policy.limits;
+  const usage = reply.usage();
+  const tokens = usage.input + usage.output + usage.reasoning + usage.cacheRead + usage.cacheWrite;
+  if (usage.cost > maxCost) run.stop('budget', 'maxCost');
+  else if (tokens > maxTokens) run.stop('budget', 'maxTokens');
+  else if (usage.steps > maxSteps) run.stop('budget', 'maxSteps');
+}
+
+/** Upstream retries a failing provider without end; nothing else tells. */
+function checkRetries(run: TurnRun, attempt: number, nextAt: number): void {
+  const { maxUpstreamRetries, maxUpstreamRetryDelayMs } = run.policy.limits;
+  if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries');
+  else if (nextAt - run.deps.clock.now() > maxUpstreamRetryDelayMs)
+    run.stop('budget', 'maxUpstreamRetryDelayMs');
+}

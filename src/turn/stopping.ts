@@ -1,0 +1,85 @@
+import { isAmbiguous, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import type { WireMessage } from '../reply/wire.ts';
+import { backoffMs } from '../timing/backoff.ts';
+import { delay } from '../timing/clock.ts';
+import type { OpenCode } from './ports.ts';
+import type { PromptIds } from './turn-phase.ts';
+import type { TurnRun } from './turn-run.ts';
+
+const looks = { firstMs: 30, maxMs: 1_000 };
+
+/** Ids of the session and of every child that its parent started, as upstream lists them. */
+export async function familyOf(client: OpenCode, sessionId: string, signal: AbortSignal): Promise<string[]> {
+  const children = await client.children(sessionId, signal);
+  return [sessionId, ...children.map(({ id }) => id)];
+}
+
+/**
+ * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. Answers the
+ * messages as they are then, or null when upstream could not be asked: the partial reply is kept either way.
+ * Runs under its own time limit, since the run's signal is aborted already.
+ */
+export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
+  const { client } = run.upstream(ids.server);
+  const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
+  try {
+    await client.abortSession(ids.sessionId, signal);
+    const family = await familyOf(client, ids.sessionId, signal);
+    for (const child of family.slice(1)) await client.abortSession(child, signal);
+    await becomeIdle(run, client, ids, family, signal);
+    return await settledMessages(run, client, ids, signal);
+  } catch (error) {
+    run.deps.reporter.report(error, { action: 'turn.stop', severity: 'warning', turnId: run.turn.id });
+    return null;
+  }
+}
+
+/**
+ * A prompt to a busy session would be swallowed by the running loop. After a turn of this record ended badly
+ * something may still run there: it is aborted, since no turn owns it. Throws StaleSessionError when it does
+ * not end in time.
+ */
+export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void> {
+  const { client } = run.upstream(ids.server);
+  const { cancelTimeoutMs } = run.policy.limits;
+  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(cancelTimeoutMs)]);
+  try {
+    if ((await client.statuses(ids.directory, signal))[ids.sessionId] === undefined) return;
+    await client.abortSession(ids.sessionId, signal);
+    await becomeIdle(run, client, ids, [ids.sessionId], signal);
+  } catch (error) {
+    if (error instanceof SessionNotFoundError) throw error;
+    // Upstream being away is met again, and waited for, by the POST that follows.
+    if (run.signal.aborted || isAmbiguous(error)) return;
+    throw new StaleSessionError(ids.sessionId, cancelTimeoutMs);
+  }
+}
+
+async function becomeIdle(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  family: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    const statuses = await client.statuses(ids.directory, signal);
+    if (!family.some((id) => statuses[id] && statuses[id].type !== 'idle')) return;
+    await delay(backoffMs(attempt, looks), run.deps.clock, signal);
+  }
+}
+
+/** The first idle precedes the last update of the message, so it is read again until it is complete. */
+async function settledMessages(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  signal: AbortSignal,
+): Promise<readonly WireMessage[]> {
+  for (let attempt = 0; ; attempt += 1) {
+    const messages = await client.messages(ids.sessionId, signal);
+    const last = messages.at(-1)?.info;
+    if (attempt === 5 || last?.role !== 'assistant' || last.time.completed !== undefined) return messages;
+    await delay(backoffMs(attempt, looks), run.deps.clock, signal);
+  }
+}

@@ -1,0 +1,42 @@
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Tracer } from '../instrumentation/tracer.ts';
+import type { Clock } from '../timing/clock.ts';
+import type {
+  EventFeed,
+  FileStore,
+  Lock,
+  OpenCode,
+  SessionStore,
+  TurnNudges,
+  TurnPublisher,
+  TurnStore,
+} from './ports.ts';
+
+/** One OpenCode server: its calls and its events. */
+export interface Upstream {
+  readonly client: OpenCode;
+  readonly feed: EventFeed;
+}
+
+/** What every turn of a process shares. */
+export interface TurnDeps {
+  readonly store: TurnStore;
+  readonly sessions: SessionStore;
+  readonly lock: Lock;
+  readonly files: FileStore;
+  readonly publisher: TurnPublisher;
+  readonly nudges: TurnNudges;
+  /** The server that a stored session lives on; without a name, one for a new session. Throws InvalidConfigError for a server that is not configured. */
+  readonly upstream: (server?: string) => Upstream;
+  /** Message and part ids in the server's own format, minted at the moment of the call. */
+  readonly ids: { message(): string; part(): string };
+  readonly tracer: Tracer;
+  readonly reporter: ErrorReporter;
+  readonly clock: Clock;
+  /** Name of this process in `run.owner`. */
+  readonly owner: string;
+  /** Default working directories are folders of this one. */
+  readonly sandboxRoot: string;
+  /** A write of the run counts as fresh for this long; older than that, the fence is checked again before a POST. */
+  readonly fenceFreshMs: number;
+}

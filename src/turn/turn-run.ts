@@ -1,0 +1,185 @@
+import path from 'node:path';
+import {
+  type AbortReason,
+  isRetryable,
+  LeaseLostError,
+  ServiceUnavailableError,
+  TurnAbortError,
+  type TurnsError,
+} from '../errors.ts';
+import type { Part } from '../reply/part.ts';
+import { Reply } from '../reply/reply.ts';
+import { persevere } from '../timing/persevere.ts';
+import { FollowerFeed } from './follower-feed.ts';
+import type { Fence } from './ports.ts';
+import { Snapshot } from './snapshot.ts';
+import type { StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
+import type { TurnDeps, Upstream } from './turn-deps.ts';
+import type { PromptIds } from './turn-phase.ts';
+import type { CompiledPolicy } from './turn-policy.ts';
+
+const storeRetry = { firstMs: 100, maxMs: 5_000, jitter: 0.3, again: isRetryable };
+
+/**
+ * What the steps of one run share: who it is (fence), what it has (reply), whom it tells (followers, snapshot)
+ * and how it is stopped. Holds no control flow; `turn.ts` has that.
+ */
+export class TurnRun {
+  readonly deps: TurnDeps;
+  readonly policy: CompiledPolicy;
+  readonly turn: StoredTurn;
+  readonly record: TurnRecord;
+  readonly fence: Fence;
+  readonly followers: FollowerFeed;
+  readonly snapshot: Snapshot;
+  /** Aborts with a TurnAbortError, for whatever reason comes first. */
+  readonly signal: AbortSignal;
+  readonly startedAt: number;
+  reply: Reply | undefined;
+  ids: PromptIds | undefined;
+  /** What followers had been told by an owner before us; empty for a fresh turn, and when nobody knows. */
+  told: readonly Part[] = [];
+  /** The last failure of a look, while upstream is away. */
+  upstreamError: TurnsError | undefined;
+  firstTokenAt: number | undefined;
+  reruns: number;
+  resends: number;
+
+  readonly #controller = new AbortController();
+  readonly #owned: AbortSignal;
+  readonly #cleanups: (() => void)[] = [];
+  #freshAt: number;
+
+  /** `owned` aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
+  constructor(
+    deps: TurnDeps,
+    policy: CompiledPolicy,
+    turn: StoredTurn,
+    record: TurnRecord,
+    owned: AbortSignal,
+  ) {
+    this.deps = deps;
+    this.policy = policy;
+    this.turn = turn;
+    this.record = record;
+    this.fence = { turnId: turn.id, epoch: turn.run.epoch };
+    this.startedAt = turn.run.startedAt ?? deps.clock.now();
+    this.firstTokenAt = turn.run.firstTokenAt;
+    this.reruns = turn.run.reruns;
+    this.resends = turn.run.resends;
+    this.#freshAt = deps.clock.monotonicMs();
+    this.#owned = owned;
+    this.signal = AbortSignal.any([owned, this.#controller.signal]);
+    this.followers = new FollowerFeed({
+      publisher: deps.publisher,
+      fence: this.fence,
+      clock: deps.clock,
+      reporter: deps.reporter,
+      parts: () => this.parts,
+      onLeaseLost: (error) => this.stop('lease-lost', undefined, error),
+    });
+    this.snapshot = new Snapshot(this);
+    this.#limitTime();
+  }
+
+  get parts(): readonly Part[] {
+    return this.reply?.result().parts ?? this.turn.parts;
+  }
+
+  get directory(): string {
+    return this.policy.directory?.(this.record) ?? path.join(this.deps.sandboxRoot, this.record.id);
+  }
+
+  upstream(server?: string): Upstream {
+    return this.deps.upstream(server);
+  }
+
+  /** Takes the followers' stream over from the owner before us. Throws LeaseLostError. */
+  async openFollowers(): Promise<void> {
+    const told = await this.followers.open();
+    const adopted = this.turn.run.phase !== 'queued';
+    this.told = told ?? (adopted ? this.turn.parts : []);
+    if (adopted) this.deps.tracer.event('turn.adopted', { 'turn.epoch': this.fence.epoch });
+    this.followers.add({ type: 'phase', phase: adopted ? 'adopted' : 'started' });
+  }
+
+  /** Asks the run to end. The first reason wins. */
+  stop(reason: AbortReason, detail?: string, cause?: unknown): void {
+    this.#controller.abort(new TurnAbortError(reason, detail, { cause }));
+  }
+
+  /** Why the run was stopped, or undefined while it was not. Letting go wins over every other reason. */
+  get stopped(): TurnAbortError | undefined {
+    const signal = this.#owned.aborted ? this.#owned : this.#controller.signal;
+    if (!signal.aborted) return undefined;
+    return signal.reason instanceof TurnAbortError ? signal.reason : new TurnAbortError('lease-lost');
+  }
+
+  /**
+   * A fenced write. MongoDB away: tried again until `signal` aborts, then ServiceUnavailableError. LeaseLostError
+   * means that somebody else owns the turn now: nothing may be touched any more.
+   */
+  async write(patch: TurnPatch, signal: AbortSignal = this.signal): Promise<void> {
+    await this.persist(() => this.deps.store.write(this.fence, patch), signal);
+  }
+
+  async persist<T>(fn: () => Promise<T>, signal: AbortSignal = this.signal): Promise<T> {
+    const result = await persevere(fn, { ...storeRetry, clock: this.deps.clock }, signal);
+    this.#freshAt = this.deps.clock.monotonicMs();
+    return result;
+  }
+
+  /**
+   * Before a POST: a process that was frozen (or starved) since its last fenced write may have lost the turn
+   * without noticing, so it asks again. The loser of that race gets LeaseLostError and posts nothing.
+   */
+  async assertOwned(): Promise<void> {
+    this.signal.throwIfAborted();
+    if (this.deps.clock.monotonicMs() - this.#freshAt < this.deps.fenceFreshMs) return;
+    await this.write({});
+  }
+
+  /** Runs at the end of the run, last registered first. */
+  defer(cleanup: () => void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Ends every timer and subscription; each cleanup runs, whatever the others do. */
+  async close(): Promise<void> {
+    for (const cleanup of this.#cleanups.reverse()) {
+      try {
+        cleanup();
+      } catch (error) {
+        this.deps.reporter.report(error, { action: 'turn.close', turnId: this.turn.id });
+      }
+    }
+    await this.snapshot.close();
+    await this.followers.close();
+  }
+
+  newReply(ids: PromptIds): Reply {
+    this.reply = new Reply({
+      sessionId: ids.sessionId,
+      promptMessageId: ids.promptMessageId,
+      reporter: this.deps.reporter,
+    });
+    return this.reply;
+  }
+
+  #limitTime(): void {
+    const { clock } = this.deps;
+    const elapsed = Math.max(0, clock.now() - this.startedAt);
+    const left = this.policy.limits.turnTimeoutMs - elapsed;
+    this.defer(clock.setTimer(left, () => this.stop('deadline', 'turnTimeoutMs')));
+  }
+}
+
+/** True when the run must let go without another word: somebody else owns the turn, or will. */
+export function mustLetGo(run: TurnRun, error: unknown): boolean {
+  if (error instanceof LeaseLostError) return true;
+  const reason = run.stopped?.reason;
+  return reason === 'shutdown' || reason === 'lease-lost';
+}
+
+export const isServiceAway = (error: unknown): error is ServiceUnavailableError =>
+  error instanceof ServiceUnavailableError;

@@ -1,0 +1,167 @@
+import { messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import { type Ending, finishTurn, interruptedOutcome } from './finishing.ts';
+import { fullExchange } from './look.ts';
+import { reachPrompt, rerun, resend } from './prompting.ts';
+import { stopUpstream } from './stopping.ts';
+import type { StoredTurn, TurnFailure, TurnRecord } from './stored-turn.ts';
+import type { TurnDeps } from './turn-deps.ts';
+import type { TurnOutcome } from './turn-outcome.ts';
+import { type PromptIds, promptIds } from './turn-phase.ts';
+import type { CompiledPolicy } from './turn-policy.ts';
+import { isServiceAway, mustLetGo, TurnRun } from './turn-run.ts';
+import { TurnWatch, type WatchEnd } from './turn-watch.ts';
+import { watchWishes } from './wishes.ts';
+
+/**
+ * Carries one claimed turn to its end, from whatever phase it is in. Never throws for anything that upstream,
+ * a service or a hook does: every path ends in one outcome. `signal` aborts with TurnAbortError `shutdown` or
+ * `lease-lost`: the turn is then let go as it is, and its upstream run goes on for the next owner.
+ */
+export async function runTurn(
+  deps: TurnDeps,
+  policy: CompiledPolicy,
+  turn: StoredTurn,
+  record: TurnRecord,
+  signal: AbortSignal,
+): Promise<TurnOutcome> {
+  const run = new TurnRun(deps, policy, turn, record, signal);
+  const watch = new TurnWatch(run);
+  try {
+    return await carry(run, watch);
+  } catch (error) {
+    return await endBadly(run, watch, error);
+  } finally {
+    await run.close();
+  }
+}
+
+async function carry(run: TurnRun, watch: TurnWatch): Promise<TurnOutcome> {
+  const { turn, deps } = run;
+  if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
+  await run.openFollowers();
+  watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
+  run.signal.throwIfAborted();
+
+  run.ids = await deps.tracer.span('turn.prompt', { attributes: { 'turn.phase': turn.run.phase } }, () =>
+    reachPrompt(run, watch),
+  );
+  const end = await deps.tracer.span('turn.stream', {}, () => followThrough(run, watch));
+  return deps.tracer.span('turn.finalize', {}, () => conclude(run, watch, end));
+}
+
+/** Follows until the end, over the two ways in which one turn makes two model runs; each is taken once. */
+async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> {
+  for (;;) {
+    const ids = run.ids as PromptIds;
+    const end = await watch.follow(ids);
+    if (
+      end.kind === 'lost' &&
+      run.policy.onUpstreamLost === 'rerun' &&
+      run.reruns < run.policy.limits.maxReruns
+    ) {
+      await rerun(run, ids);
+    } else if ((end.kind === 'gone' || end.kind === 'stale') && run.resends === 0) {
+      if (end.kind === 'stale') await stopUpstream(run, ids);
+      run.ids = await resend(run, watch);
+    } else {
+      return end;
+    }
+  }
+}
+
+async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<TurnOutcome> {
+  const { deps, ids } = run;
+  const { interactive } = watch;
+  if (!('exchange' in end) || !ids) {
+    const failure = {
+      reason: `session_${end.kind}`,
+      message: 'the upstream session is of no use, a new one neither',
+    };
+    return finishTurn(run, {
+      ending: { status: 'error', error: failure },
+      ids,
+      exchange: undefined,
+      interactive,
+    });
+  }
+  const exchange = await fullExchange(run, ids, end.exchange.messages);
+  deps.tracer.event('opencode.stream.completed', { 'stream.end': end.kind });
+  return finishTurn(run, { ending: endingOf(end), ids, exchange, interactive });
+}
+
+const failures = {
+  lost: { reason: 'interrupted', message: 'the server lost the run' },
+  aborted: { reason: 'interrupted', message: 'the run was aborted upstream by somebody else' },
+  empty: { reason: 'empty_stream', message: 'upstream ended the turn without a word' },
+} satisfies Record<string, TurnFailure>;
+
+function endingOf(end: Extract<WatchEnd, { exchange: Exchange }>): Ending {
+  if (end.kind === 'completed') return { status: 'completed' };
+  return { status: 'error', error: end.kind === 'failed' ? end.failure : failures[end.kind] };
+}
+
+/** Everything that is not a normal end: stopped, let go, or failed. */
+async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise<TurnOutcome> {
+  try {
+    if (mustLetGo(run, error)) return await letGo(run, error);
+    const { stopped } = run;
+    if (stopped) return await endStopped(run, watch, stopped);
+    run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
+    run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
+    if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
+    // What went wrong is ours; a run that goes on upstream would have no owner.
+    const exchange = await stopAndRead(run);
+    const ending: Ending = { status: 'error', error: { reason: codeOf(error), message: messageOf(error) } };
+    return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
+  } catch (problem) {
+    if (mustLetGo(run, problem)) return letGo(run, problem);
+    run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
+    return interruptedOutcome(run, 'service-unavailable', problem);
+  }
+}
+
+async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
+  const exchange = await stopAndRead(run);
+  return finishTurn(run, {
+    ending: stoppedEnding(run, stopped),
+    ids: run.ids,
+    exchange,
+    interactive: watch.interactive,
+  });
+}
+
+function stoppedEnding(run: TurnRun, { reason, detail, message }: TurnAbortError): Ending {
+  if (reason === 'user') return { status: 'cancelled' };
+  const away = run.upstreamError;
+  const because = away ? `; last upstream error: ${away.code}` : '';
+  const error = {
+    reason: detail ? `${reason}_${snakeCase(detail)}` : reason,
+    message: `${message}${because}`,
+  };
+  return { status: 'error', error: away && reason === 'deadline' ? { ...error, name: away.code } : error };
+}
+
+/** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
+async function stopAndRead(run: TurnRun): Promise<Exchange | undefined> {
+  const ids = run.ids ?? promptIds(run.turn.run);
+  if (!ids) return undefined;
+  run.ids = ids;
+  const messages = await stopUpstream(run, ids);
+  return messages ? fullExchange(run, ids, messages) : undefined;
+}
+
+/** Another owner comes, or is there: followers keep what they have, and nothing upstream is touched. */
+async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
+  if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'lease-lost', cause);
+  await run.followers.flush();
+  const signal = AbortSignal.timeout(2_000);
+  await run.write(run.snapshot.patch(), signal).catch((error) => {
+    run.deps.reporter.report(error, { action: 'turn.letGo', severity: 'warning', turnId: run.turn.id });
+  });
+  return interruptedOutcome(run, 'shutdown');
+}
+
+const codeOf = (error: unknown) => (error instanceof TurnsError ? error.code : 'internal');
+
+const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

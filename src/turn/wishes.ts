@@ -1,0 +1,40 @@
+import { LeaseLostError } from '../errors.ts';
+import { Wakeup } from '../timing/wakeup.ts';
+import type { StoredTurn } from './stored-turn.ts';
+import type { TurnRun } from './turn-run.ts';
+
+/** Without a nudge the stored wishes are read again after this time. */
+const pollMs = 5_000;
+
+/**
+ * Reads what people wish of a running turn (cancel, answers) from the stored turn: at the start, after each
+ * nudge, and from time to time, since a nudge may be lost. One read at a time; the database away only delays.
+ */
+export function watchWishes(run: TurnRun, onAnswers: (turn: StoredTurn) => Promise<void>): void {
+  const { deps, turn } = run;
+  const wakeup = new Wakeup(deps.clock);
+  const ended = new AbortController();
+  run.defer(() => ended.abort());
+  run.defer(deps.nudges.listen(turn.id, () => wakeup.wake()));
+
+  const read = async () => {
+    const stored = await deps.store.get(turn.id);
+    if (stored === null || ended.signal.aborted) return;
+    if (stored.run.epoch !== run.fence.epoch) throw new LeaseLostError(turn.id, run.fence.epoch);
+    if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
+    await onAnswers(stored);
+  };
+
+  const loop = async () => {
+    while (!ended.signal.aborted && !run.signal.aborted) {
+      try {
+        await read();
+      } catch (error) {
+        if (error instanceof LeaseLostError) run.stop('lease-lost', undefined, error);
+        else deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+      }
+      await wakeup.wait(pollMs, AbortSignal.any([ended.signal, run.signal])).catch(() => undefined);
+    }
+  };
+  void loop();
+}

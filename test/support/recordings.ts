@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { WireEvent, WireMessage } from '../../src/reply/wire.ts';
+
+const directory = fileURLToPath(new URL('../fixtures/opencode-1.18.33/', import.meta.url));
+
+export interface Recording {
+  readonly name: string;
+  readonly events: readonly WireEvent[];
+  readonly messages: readonly WireMessage[];
+  /** Ids of the messages that a person wrote, in order: one turn each. */
+  readonly prompts: readonly string[];
+  readonly sessionId: string;
+}
+
+/** Every scenario that was recorded from the real server. */
+export const recordings: readonly Recording[] = readdirSync(directory)
+  .filter((file) => file.endsWith('.events.jsonl'))
+  .map((file) => read(file.slice(0, -'.events.jsonl'.length)));
+
+export function recording(name: string): Recording {
+  const found = recordings.find((one) => one.name === name);
+  if (!found) throw new Error(`no recording "${name}"`);
+  return found;
+}
+
+function read(name: string): Recording {
+  const events = readFileSync(`${directory}${name}.events.jsonl`, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as WireEvent);
+  const messages = JSON.parse(readFileSync(`${directory}${name}.messages.json`, 'utf8')) as WireMessage[];
+  const people = messages.filter(
+    ({ info, parts }) => info.role === 'user' && parts.some((part) => part.type !== 'compaction' && part.synthetic !== true),
+  );
+  const sessionId = messages[0]?.info.sessionID ?? '';
+  return { name, events, messages, prompts: people.map(({ info }) => info.id), sessionId };
+}
