@@ -1,0 +1,143 @@
+import { Agent, fetch } from 'undici';
+import { AuthenticationError, ConnectionError, messageOf, ServerError } from '../errors.ts';
+import type { WireEvent } from '../reply/wire.ts';
+import { type BackoffOptions, backoffMs } from '../timing/backoff.ts';
+import { type Clock, delay } from '../timing/clock.ts';
+import type { ServerAddress } from './basic-auth.ts';
+import { sseReader } from './sse.ts';
+
+export interface ConnectionTimes {
+  /** From the request to `server.connected`. Default 10 s. */
+  readonly connectMs: number;
+  /** Silence after which a stream counts as dead; the server sends a heartbeat every 10 s. Default 30 s. */
+  readonly silenceMs: number;
+  readonly backoff: BackoffOptions;
+}
+
+export const defaultTimes: ConnectionTimes = {
+  connectMs: 10_000,
+  silenceMs: 30_000,
+  backoff: { firstMs: 200, maxMs: 5_000, jitter: 0.3 },
+};
+
+export interface ConnectionSink {
+  connected(): void;
+  event(event: WireEvent): void;
+  gap(error: unknown): void;
+}
+
+/**
+ * One event connection to one directory of a server: opens, watches, and opens again until it is closed. Every
+ * end is a gap, the clean one too (the server closes streams when it disposes an instance). The server keeps no
+ * history, so what came in between is lost, and the sink is told.
+ */
+export class EventConnection {
+  readonly #address: ServerAddress;
+  readonly #directory: string;
+  readonly #sink: ConnectionSink;
+  readonly #times: ConnectionTimes;
+  readonly #clock: Clock;
+  readonly #closing = new AbortController();
+  // A silent stream is legal here: our own watchdog decides, not the client's 300 s.
+  readonly #agent = new Agent({ bodyTimeout: 0, headersTimeout: 0, connectTimeout: 10_000 });
+  readonly #running: Promise<void>;
+
+  constructor(
+    address: ServerAddress,
+    directory: string,
+    sink: ConnectionSink,
+    times: ConnectionTimes,
+    clock: Clock,
+  ) {
+    this.#address = address;
+    this.#directory = directory;
+    this.#sink = sink;
+    this.#times = times;
+    this.#clock = clock;
+    this.#running = this.#run();
+  }
+
+  /** No socket, timer or call to the sink is left once this resolves. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+    await this.#agent.destroy();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      const error = await this.#once(() => {
+        failures = 0;
+      });
+      if (signal.aborted) return;
+      this.#sink.gap(error);
+      await delay(backoffMs(failures, this.#times.backoff), this.#clock, signal).catch(() => undefined);
+    }
+  }
+
+  /** One connection from its request to its end; answers why it ended. */
+  async #once(onConnected: () => void): Promise<unknown> {
+    const facts = { method: 'GET', path: '/event' };
+    const ended = new AbortController();
+    const end = (why: string) => ended.abort(new ConnectionError(why, facts));
+    let cancelWatchdog = this.#watch(this.#times.connectMs, () => end('not connected in time'));
+    const reader = sseReader((data) => {
+      const event = parse(data);
+      if (!event || event.type === 'server.heartbeat') return;
+      if (event.type !== 'server.connected') return this.#sink.event(event);
+      onConnected();
+      this.#sink.connected();
+    });
+    try {
+      const url = `${this.#address.server}/event?directory=${encodeURIComponent(this.#directory)}`;
+      const response = await fetch(url, {
+        dispatcher: this.#agent,
+        headers: { ...this.#address.headers, accept: 'text/event-stream' },
+        signal: AbortSignal.any([this.#closing.signal, ended.signal]),
+      });
+      checkResponse(response.status, response.headers.get('content-type'), facts);
+      for await (const bytes of response.body ?? []) {
+        cancelWatchdog();
+        cancelWatchdog = this.#watch(this.#times.silenceMs, () => end('silent for too long'));
+        reader.push(bytes);
+      }
+      return new ConnectionError('the server ended the stream', facts);
+    } catch (error) {
+      if (ended.signal.aborted) return ended.signal.reason;
+      if (error instanceof AuthenticationError || error instanceof ServerError) return error;
+      return new ConnectionError(messageOf(error), facts, { cause: error });
+    } finally {
+      cancelWatchdog();
+    }
+  }
+
+  #watch(ms: number, onPassed: () => void): () => void {
+    return this.#clock.setTimer(ms, onPassed);
+  }
+}
+
+function checkResponse(
+  status: number,
+  contentType: string | null,
+  facts: { method: string; path: string },
+): void {
+  if (status === 401)
+    throw new AuthenticationError('answered 401; check user name and password', { ...facts, status });
+  if (status === 200 && contentType?.startsWith('text/event-stream')) return;
+  throw new ServerError(`answered ${status} with ${contentType ?? 'no content type'}`, { ...facts, status });
+}
+
+/** A frame that is no event is left out: the next look at the message list makes it good. */
+function parse(data: string): WireEvent | undefined {
+  try {
+    const event: unknown = JSON.parse(data);
+    if (typeof event !== 'object' || event === null || !('type' in event) || !('properties' in event))
+      return undefined;
+    if (typeof event.type !== 'string' || typeof event.properties !== 'object' || event.properties === null)
+      return undefined;
+    return event as WireEvent;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,163 @@
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { sessionOf } from '../reply/events.ts';
+import type { WireEvent } from '../reply/wire.ts';
+import { type Clock, systemClock } from '../timing/clock.ts';
+import type { EventFeed, FeedSink, FeedSubscription } from '../turn/ports.ts';
+import type { ServerAddress } from './basic-auth.ts';
+import { type ConnectionTimes, defaultTimes, EventConnection } from './event-connection.ts';
+
+export interface EventHubOptions {
+  readonly address: ServerAddress;
+  readonly reporter: ErrorReporter;
+  readonly clock?: Clock;
+  readonly times?: Partial<ConnectionTimes>;
+}
+
+/**
+ * The events of one server for a whole process: one connection per directory while anybody listens, each frame
+ * parsed once and handed to the sinks of its session. A sink that throws is reported and hurts nobody else.
+ */
+export class EventHub implements EventFeed {
+  readonly #options: EventHubOptions;
+  readonly #directories = new Map<string, DirectoryEvents>();
+
+  constructor(options: EventHubOptions) {
+    this.#options = options;
+  }
+
+  /** Connections that are open now. */
+  get size(): number {
+    return this.#directories.size;
+  }
+
+  subscribe(directory: string, sessionIds: readonly string[], sink: FeedSink): FeedSubscription {
+    let events = this.#directories.get(directory);
+    if (!events) {
+      events = new DirectoryEvents(directory, this.#options, () => this.#directories.delete(directory));
+      this.#directories.set(directory, events);
+    }
+    return events.subscribe(sessionIds, sink);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#directories.values()].map((events) => events.close()));
+  }
+}
+
+interface Subscriber {
+  readonly sink: FeedSink;
+  readonly sessions: Set<string>;
+  readonly waiting: Set<(error?: unknown) => void>;
+}
+
+class DirectoryEvents {
+  readonly #reporter: ErrorReporter;
+  readonly #onEmpty: () => void;
+  readonly #connection: EventConnection;
+  readonly #subscribers = new Set<Subscriber>();
+  readonly #bySession = new Map<string, Set<Subscriber>>();
+  #live = false;
+  #lastError: unknown;
+
+  constructor(
+    directory: string,
+    { address, reporter, clock = systemClock, times }: EventHubOptions,
+    onEmpty: () => void,
+  ) {
+    this.#reporter = reporter;
+    this.#onEmpty = onEmpty;
+    const sink = {
+      connected: () => this.#connected(),
+      event: (event: WireEvent) => this.#event(event),
+      gap: (error: unknown) => this.#gap(error),
+    };
+    this.#connection = new EventConnection(address, directory, sink, { ...defaultTimes, ...times }, clock);
+  }
+
+  subscribe(sessionIds: readonly string[], sink: FeedSink): FeedSubscription {
+    const subscriber: Subscriber = { sink, sessions: new Set(), waiting: new Set() };
+    this.#subscribers.add(subscriber);
+    for (const id of sessionIds) this.#add(subscriber, id);
+    if (this.#live) this.#tell(() => sink.connected());
+    return {
+      ready: (signal) => this.#ready(subscriber, signal),
+      add: (sessionId) => this.#add(subscriber, sessionId),
+      close: () => this.#remove(subscriber),
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const subscriber of this.#subscribers) this.#remove(subscriber);
+    await this.#connection.close();
+  }
+
+  #ready(subscriber: Subscriber, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#live) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const settle = (error?: unknown) => {
+        subscriber.waiting.delete(settle);
+        signal?.removeEventListener('abort', onAbort);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onAbort = () => settle(this.#lastError ?? signal?.reason);
+      subscriber.waiting.add(settle);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted) onAbort();
+    });
+  }
+
+  #connected(): void {
+    this.#live = true;
+    this.#lastError = undefined;
+    for (const subscriber of this.#subscribers) {
+      this.#tell(() => subscriber.sink.connected());
+      for (const settle of [...subscriber.waiting]) settle();
+    }
+  }
+
+  #gap(error: unknown): void {
+    this.#live = false;
+    this.#lastError = error;
+    for (const subscriber of this.#subscribers) this.#tell(() => subscriber.sink.gap(error));
+  }
+
+  #event(event: WireEvent): void {
+    const sessionId = sessionOf(event);
+    // A new session may be the child of any that somebody follows.
+    const all = sessionId === undefined || event.type === 'session.created';
+    const sinks = all ? this.#subscribers : this.#bySession.get(sessionId);
+    if (!sinks) return;
+    for (const subscriber of sinks) this.#tell(() => subscriber.sink.event(event));
+  }
+
+  #add(subscriber: Subscriber, sessionId: string): void {
+    if (!this.#subscribers.has(subscriber)) return;
+    subscriber.sessions.add(sessionId);
+    const sinks = this.#bySession.get(sessionId);
+    if (sinks) sinks.add(subscriber);
+    else this.#bySession.set(sessionId, new Set([subscriber]));
+  }
+
+  #remove(subscriber: Subscriber): void {
+    if (!this.#subscribers.delete(subscriber)) return;
+    for (const id of subscriber.sessions) {
+      const sinks = this.#bySession.get(id);
+      sinks?.delete(subscriber);
+      if (sinks?.size === 0) this.#bySession.delete(id);
+    }
+    const closed = new Error('the subscription was closed');
+    for (const settle of [...subscriber.waiting]) settle(closed);
+    if (this.#subscribers.size > 0) return;
+    this.#onEmpty();
+    void this.#connection.close();
+  }
+
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#reporter.report(error, { action: 'event-hub.sink' });
+    }
+  }
+}
