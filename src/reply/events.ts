@@ -27,15 +27,23 @@ interface EventProperties {
   };
   'message.part.removed': { sessionID: string; messageID: string; partID: string };
   'session.created': { sessionID: string; info: WireSession };
+  'session.updated': { sessionID: string; info: WireSession };
+  'session.deleted': { sessionID: string; info: WireSession };
+  'session.compacted': { sessionID: string };
   'session.status': { sessionID: string; status: WireSessionStatus };
   'session.idle': { sessionID: string };
-  'session.error': { sessionID?: string; error?: WireError };
+  'session.error': { sessionID?: string; error?: WireError | null };
   'todo.updated': { sessionID: string; todos: readonly unknown[] };
   'question.asked': WireQuestion;
   'question.replied': { sessionID: string; requestID: string };
   'question.rejected': { sessionID: string; requestID: string };
   'permission.asked': WirePermission;
   'permission.replied': { sessionID: string; requestID: string; reply: string };
+  'server.connected': Readonly<Record<string, unknown>>;
+  /** Every 10 s; the only event of a healthy, silent stream. */
+  'server.heartbeat': Readonly<Record<string, unknown>>;
+  /** The last frame before the server closes the stream cleanly; running turns were aborted. */
+  'server.instance.disposed': { directory: string };
 }
 
 export type KnownEventType = keyof EventProperties;
@@ -64,25 +72,41 @@ const checks: Record<KnownEventType, Check> = {
   'message.part.updated': ({ part }) => isObject(part) && has('id', 'sessionID', 'messageID', 'type')(part),
   'message.part.delta': has('sessionID', 'messageID', 'partID', 'field', 'delta'),
   'message.part.removed': has('sessionID', 'messageID', 'partID'),
-  'session.created': ({ info }) => isObject(info) && has('id')(info),
+  'session.created': isSession,
+  'session.updated': isSession,
+  'session.deleted': isSession,
+  'session.compacted': has('sessionID'),
   'session.status': (properties) => has('sessionID')(properties) && isStatus(properties.status),
   'session.idle': has('sessionID'),
-  'session.error': ({ error }) => error === undefined || (isObject(error) && has('name')(error)),
+  'session.error': ({ error }) => error === undefined || error === null || (isObject(error) && has('name')(error)),
   'todo.updated': (properties) => has('sessionID')(properties) && Array.isArray(properties.todos),
   'question.asked': (properties) => has('id', 'sessionID')(properties) && Array.isArray(properties.questions),
   'question.replied': has('sessionID', 'requestID'),
   'question.rejected': has('sessionID', 'requestID'),
   'permission.asked': has('id', 'sessionID', 'permission'),
   'permission.replied': has('sessionID', 'requestID', 'reply'),
+  'server.connected': () => true,
+  'server.heartbeat': () => true,
+  'server.instance.disposed': has('directory'),
 };
+
+function isSession({ info }: Readonly<Record<string, unknown>>): boolean {
+  return isObject(info) && typeof info.id === 'string';
+}
 
 function isStatus(status: unknown): boolean {
   if (!isObject(status)) return false;
   if (status.type === 'idle' || status.type === 'busy') return true;
-  return status.type === 'retry' && typeof status.attempt === 'number' && typeof status.next === 'number';
+  const { type, attempt, message, next } = status;
+  return (
+    type === 'retry' &&
+    typeof attempt === 'number' &&
+    typeof message === 'string' &&
+    typeof next === 'number'
+  );
 }
 
-/** Never throws. */
+/** Looks, and copies nothing: a known event is the object that came in. Never throws. */
 export function decodeEvent(raw: unknown): OpenCodeEvent {
   if (!isObject(raw) || typeof raw.type !== 'string' || !isObject(raw.properties))
     return { type: 'unknown', raw };

@@ -239,17 +239,19 @@ export class Reply {
     this.#observers.tell('todosChanged', todos);
     const part = this.#list.findTool(({ tool }) => tool === 'todowrite');
     const refreshed = part && { ...part, input: { ...part.input, todos } };
-    this.#list.replaceTool(refreshed ?? {
-      id: `todos-${this.#sessionId}`,
-      messageId: '',
-      source: 'stream',
-      type: 'tool',
-      tool: 'todowrite',
-      callId: '',
-      status: 'completed',
-      input: { todos },
-      metadata: {},
-    });
+    this.#list.replaceTool(
+      refreshed ?? {
+        id: `todos-${this.#sessionId}`,
+        messageId: '',
+        source: 'stream',
+        type: 'tool',
+        tool: 'todowrite',
+        callId: '',
+        status: 'completed',
+        input: { todos },
+        metadata: {},
+      },
+    );
   }
 
   #join(part: Part): void {

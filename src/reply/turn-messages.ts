@@ -1,48 +1,86 @@
 import type { WireMessageInfo, WirePart } from './wire.ts';
 
 /**
- * Which upstream messages belong to a turn, learnt from events in any order. An assistant message belongs when
- * it answers our prompt, or a message that upstream wrote itself to go on after a compaction; summaries do not.
+ * What an upstream message is to a turn. `answer`: its parts are the reply. `summary`: written by a compaction
+ * that upstream started within the turn; no reply, but the turn's cost. `other`: none of ours.
+ */
+export type MessageKind = 'answer' | 'summary' | 'other';
+
+/** Who wrote a user message. Upstream writes two kinds itself: to compact, and to go on afterwards. */
+type Author = 'person' | 'auto-compaction' | 'manual-compaction' | 'continuation';
+
+export const isSummary = (info: WireMessageInfo): boolean =>
+  info.summary === true || info.mode === 'compaction';
+
+/** Undefined while there is no part to tell it by. A `compaction` part, or synthetic texts only: no person. */
+export function authorOf(parts: readonly WirePart[]): Author | undefined {
+  if (parts.length === 0) return undefined;
+  if (parts.some((part) => part.type !== 'compaction' && part.synthetic !== true)) return 'person';
+  const compaction = parts.find(({ type }) => type === 'compaction');
+  if (!compaction) return 'continuation';
+  return compaction.auto === true ? 'auto-compaction' : 'manual-compaction';
+}
+
+/**
+ * Which upstream messages belong to a turn, learnt from events in any order and any number of times. An
+ * assistant message belongs when it answers our prompt, or a user message that upstream wrote itself before the
+ * next person did. Its parts may come first: then nobody knows yet (undefined), and they have to wait.
  */
 export class TurnMessages {
-  readonly #promptMessageId: string;
-  readonly #owned = new Map<string, boolean>();
-  /** User messages that came after our prompt, until a part shows that a person wrote them. */
-  readonly #continuations = new Set<string>();
-  readonly #fromPeople = new Set<string>();
+  readonly #promptMessageId: string | undefined;
+  readonly #infos = new Map<string, WireMessageInfo>();
+  readonly #authors = new Map<string, Author>();
+  #nextPersonAt = Number.POSITIVE_INFINITY;
 
-  constructor(promptMessageId: string) {
+  /** Without a prompt message: a sub-agent's session, in which every assistant message belongs. */
+  constructor(promptMessageId?: string) {
     this.#promptMessageId = promptMessageId;
   }
 
-  /** Undefined while nobody knows. */
-  owns(messageId: string): boolean | undefined {
-    if (messageId === this.#promptMessageId) return false;
-    return this.#owned.get(messageId);
-  }
-
-  adopt(messageId: string): void {
-    this.#owned.set(messageId, true);
+  kind(messageId: string): MessageKind | undefined {
+    const info = this.#infos.get(messageId);
+    if (messageId === this.#promptMessageId || info?.role === 'user') return 'other';
+    if (!info) return undefined;
+    if (this.#promptMessageId === undefined) return isSummary(info) ? 'summary' : 'answer';
+    if (info.parentID === this.#promptMessageId) return isSummary(info) ? 'other' : 'answer';
+    return this.#kindByParent(info);
   }
 
   learn(info: WireMessageInfo): void {
-    if (info.role === 'user') {
-      this.#owned.set(info.id, false);
-      if (info.id !== this.#promptMessageId && !this.#fromPeople.has(info.id))
-        this.#continuations.add(info.id);
-      return;
-    }
-    const summary = info.summary === true || info.mode === 'compaction';
-    const { parentID } = info;
-    const answers =
-      parentID === this.#promptMessageId || (parentID !== undefined && this.#continuations.has(parentID));
-    this.#owned.set(info.id, !summary && answers);
+    this.#infos.set(info.id, info);
+    this.#learnAuthor(info.id, this.#authors.get(info.id));
   }
 
+  /** User messages are told apart by their parts. */
   learnPart(part: WirePart): void {
-    if (part.type === 'compaction' || part.synthetic === true || this.#owned.get(part.messageID) !== false)
-      return;
-    this.#fromPeople.add(part.messageID);
-    this.#continuations.delete(part.messageID);
+    if (this.#infos.get(part.messageID)?.role === 'assistant') return;
+    const author = authorOf([part]);
+    if (this.#authors.get(part.messageID) !== 'person') this.#learnAuthor(part.messageID, author);
+  }
+
+  forget(messageId: string): void {
+    this.#infos.delete(messageId);
+    this.#authors.delete(messageId);
+  }
+
+  #kindByParent(info: WireMessageInfo): MessageKind | undefined {
+    const parent = this.#infos.get(info.parentID ?? '');
+    const author = this.#authors.get(info.parentID ?? '');
+    if (!parent || author === undefined) return undefined;
+    if (author === 'person' || parent.time.created > this.#nextPersonAt) return 'other';
+    if (!isSummary(info)) return 'answer';
+    return author === 'auto-compaction' ? 'summary' : 'other';
+  }
+
+  /** A message that a person wrote after our prompt ends the turn's share of the session. */
+  #learnAuthor(messageId: string, author: Author | undefined): void {
+    if (author === undefined) return;
+    this.#authors.set(messageId, author);
+    const info = this.#infos.get(messageId);
+    const prompt = this.#infos.get(this.#promptMessageId ?? '');
+    if (author !== 'person' || info?.role !== 'user' || !prompt || messageId === prompt.id) return;
+    if (info.time.created > prompt.time.created) {
+      this.#nextPersonAt = Math.min(this.#nextPersonAt, info.time.created);
+    }
   }
 }

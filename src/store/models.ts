@@ -1,0 +1,128 @@
+import { type Connection, type Model, Schema, type Types } from 'mongoose';
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type { Usage } from '../reply/part.ts';
+import type { FileRef } from '../turn/ports.ts';
+import type { RunState, StoredPrompt, TurnFailure, TurnStatus } from '../turn/stored-turn.ts';
+import { mongoCall } from './mongo-errors.ts';
+import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
+
+export interface ConversationDoc extends OpenCodeSessionFields {
+  _id: Types.ObjectId;
+  title: string;
+  createdAt: Date;
+}
+
+/**
+ * A stored message. `parts` and the prompts' requests come from models and tools, whose keys may hold "$" and
+ * ".": they are stored as JSON text, so that every key survives and none is ever read as an operator.
+ */
+export interface MessageDoc {
+  _id: Types.ObjectId;
+  conversation: Types.ObjectId;
+  sequence: number;
+  role: 'user' | 'assistant';
+  status: TurnStatus;
+  content: string;
+  createdAt: Date;
+  /** On a user message: the assistant message that answers it. On that one: the user message. */
+  counterpart: Types.ObjectId;
+  idempotencyKey?: string;
+  policy: string;
+  carrier?: TraceCarrier;
+  reasoning: string;
+  parts: string;
+  usage?: Usage;
+  run?: RunState & { active?: boolean };
+  prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
+  artifacts: FileRef[];
+  error?: TurnFailure;
+  durationMs?: number;
+  timeToFirstTokenMs?: number;
+  finishedAt?: Date;
+}
+
+const mixed = Schema.Types.Mixed;
+
+function conversationSchema(): Schema {
+  const schema = new Schema(
+    { title: { type: String, default: 'Conversation', maxlength: 500 } },
+    schemaOptions,
+  );
+  schema.plugin(opencodeSession);
+  return schema;
+}
+
+const schemaOptions = {
+  strict: 'throw' as const,
+  minimize: false,
+  timestamps: { createdAt: true, updatedAt: false },
+};
+
+function messageSchema(): Schema {
+  const schema = new Schema(
+    {
+      conversation: { type: Schema.Types.ObjectId, required: true },
+      sequence: { type: Number, required: true },
+      role: { type: String, enum: ['user', 'assistant'], required: true },
+      status: { type: String, enum: ['pending', 'completed', 'error', 'cancelled'], required: true },
+      content: { type: String, default: '' },
+      counterpart: { type: Schema.Types.ObjectId, required: true },
+      idempotencyKey: { type: String },
+      policy: { type: String, required: true },
+      carrier: { type: mixed },
+      reasoning: { type: String, default: '' },
+      parts: { type: String, default: '[]' },
+      usage: { type: mixed },
+      run: { type: mixed },
+      prompts: { type: [mixed], default: [] },
+      artifacts: { type: [mixed], default: [] },
+      error: { type: mixed },
+      durationMs: { type: Number },
+      timeToFirstTokenMs: { type: Number },
+      finishedAt: { type: Date },
+    },
+    schemaOptions,
+  );
+  // Insertion order is sequence order: a number is free until its message is there.
+  schema.index({ conversation: 1, sequence: 1 }, { unique: true, name: 'conversation_sequence' });
+  schema.index(
+    { conversation: 1, idempotencyKey: 1 },
+    {
+      unique: true,
+      name: 'conversation_idempotency',
+      partialFilterExpression: { idempotencyKey: { $type: 'string' } },
+    },
+  );
+  // At most one claimed turn per record, whatever the queue does.
+  schema.index(
+    { conversation: 1 },
+    { unique: true, name: 'conversation_one_active', partialFilterExpression: { 'run.active': true } },
+  );
+  schema.index({ status: 1, role: 1, createdAt: 1 }, { name: 'pending_by_age' });
+  return schema;
+}
+
+export interface TurnModels {
+  readonly Conversation: Model<ConversationDoc>;
+  readonly Message: Model<MessageDoc>;
+}
+
+/** The ready-made models on a connection. May be called again: the same models. */
+export function turnModels(connection: Connection): TurnModels {
+  const model = <T>(name: string, schema: () => Schema) =>
+    (connection.models[name] ?? connection.model(name, schema())) as unknown as Model<T>;
+  return {
+    Conversation: model<ConversationDoc>('Conversation', conversationSchema),
+    Message: model<MessageDoc>('Message', messageSchema),
+  };
+}
+
+/** Builds the indexes of these models. Idempotent; run it at deploy time. Throws ServiceUnavailableError. */
+export async function ensureIndexes(models: readonly Model<never>[]): Promise<void> {
+  for (const model of models) {
+    await mongoCall(async () => {
+      await model.createCollection();
+      await model.createIndexes();
+    });
+  }
+}

@@ -1,0 +1,63 @@
+import type { Part } from '../reply/part.ts';
+import type { StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
+import type { MessageDoc } from './models.ts';
+
+type StoredPromptDoc = MessageDoc['prompts'][number];
+
+/** The assistant message and its user message as the turn that they are. */
+export function turnOf(message: MessageDoc, userText: string): StoredTurn {
+  const { active: _active, ...run } = message.run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
+  const { usage, durationMs, timeToFirstTokenMs, error, carrier, finishedAt } = message;
+  return {
+    id: String(message._id),
+    recordId: String(message.conversation),
+    sequence: message.sequence,
+    status: message.status,
+    policy: message.policy,
+    userText,
+    content: message.content,
+    reasoning: message.reasoning,
+    parts: JSON.parse(message.parts) as Part[],
+    run,
+    prompts: message.prompts.map(promptOf),
+    artifacts: message.artifacts,
+    createdAt: message.createdAt.getTime(),
+    ...(usage ? { usage } : {}),
+    ...(durationMs === undefined ? {} : { durationMs }),
+    ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
+    ...(error ? { error } : {}),
+    ...(carrier ? { carrier } : {}),
+    ...(finishedAt ? { finishedAt: finishedAt.getTime() } : {}),
+  };
+}
+
+function promptOf({ request, answer, ...prompt }: StoredPromptDoc): StoredPrompt {
+  return {
+    ...prompt,
+    request: JSON.parse(request) as StoredPrompt['request'],
+    ...(answer === undefined ? {} : { answer: JSON.parse(answer) as NonNullable<StoredPrompt['answer']> }),
+  };
+}
+
+export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredPromptDoc {
+  return {
+    ...prompt,
+    request: JSON.stringify(request),
+    ...(answer === undefined ? {} : { answer: JSON.stringify(answer) }),
+  };
+}
+
+/** The `$set` of a patch; run fields one by one, so that nothing else in `run` is touched. */
+export function setOf(patch: TurnPatch): Record<string, unknown> {
+  const { run = {}, parts, prompt: _prompt, ...rest } = patch;
+  const fields = Object.entries(run).map(([key, value]) => [`run.${key}`, value] as const);
+  return {
+    ...withoutUndefined(rest),
+    ...(parts ? { parts: JSON.stringify(parts) } : {}),
+    ...withoutUndefined(Object.fromEntries(fields)),
+  };
+}
+
+function withoutUndefined(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import { ConflictError, isAmbiguous, SessionNotFoundError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Tracer } from '../instrumentation/tracer.ts';
+import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
+import type { Upstream } from './turn-deps.ts';
+
+/** How long the clean-up of a session that nobody owns may take. */
+const cleanupMs = 5_000;
+/** Keys of the upstream metadata: whose session it is, and which mint made it. */
+export const recordKey = 'opencodeTurnsRecord';
+const mintKey = 'opencodeTurnsMint';
+
+export interface SessionOptions {
+  readonly recordId: string;
+  readonly store: SessionStore;
+  readonly lock: Lock;
+  /** The server a stored session lives on; without a name, one for new sessions. */
+  readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
+  readonly directory: string;
+  /** Asked at the moment of each mint. */
+  readonly permissionsFor: () => readonly PermissionRule[] | undefined;
+  readonly tracer: Tracer;
+  readonly reporter: ErrorReporter;
+}
+
+export interface SessionRef {
+  readonly sessionId: string;
+  readonly server: string;
+}
+
+/**
+ * The upstream session of one record. At most one is ever stored, and upstream keeps none that no record points
+ * to: whatever goes wrong between creating and storing, the new one is deleted before the error goes on.
+ *
+ * Three lines of defence: the record's lock makes racing minters rare; the compare-and-set on the id that was
+ * seen lets one of them win when the lock failed; the unique index keeps two records from sharing one.
+ */
+export class Session {
+  readonly #options: SessionOptions;
+  #justCreated = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  /** True when the last `ensure` or `recreate` of this object really minted the session that it answered. */
+  get justCreated(): boolean {
+    return this.#justCreated;
+  }
+
+  /**
+   * The stored session, without any lock when there is one; else one minted under the lock. Throws NotFoundError
+   * (record gone), LockHeldError, LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError,
+   * and upstream's errors. An abort rejects with its reason.
+   */
+  async ensure(signal?: AbortSignal): Promise<SessionRef> {
+    this.#justCreated = false;
+    const stored = await this.#stored();
+    return stored ?? this.#locked((lease) => this.#mintUnless(() => true, lease), signal);
+  }
+
+  /** A session newer than the one stored now. Two at once converge on one. Throws as `ensure`. */
+  async recreate(signal?: AbortSignal): Promise<SessionRef> {
+    this.#justCreated = false;
+    const seen = (await this.#stored())?.sessionId;
+    return this.#locked((lease) => this.#mintUnless((stored) => stored.sessionId !== seen, lease), signal);
+  }
+
+  /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
+  async abort(signal?: AbortSignal): Promise<void> {
+    const { reporter, recordId } = this.#options;
+    try {
+      const stored = await this.#stored();
+      if (stored) await this.#options.upstream(stored.server).client.abortSession(stored.sessionId, signal);
+    } catch (error) {
+      reporter.report(error, { action: 'session.abort', severity: 'warning', recordId });
+    }
+  }
+
+  async #stored(): Promise<SessionRef | undefined> {
+    const { sessionId, server } = await this.#options.store.session(this.#options.recordId);
+    return sessionId && server ? { sessionId, server } : undefined;
+  }
+
+  #locked<T>(fn: (signal: AbortSignal) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return this.#options.lock.run(`session:${this.#options.recordId}`, fn, signal);
+  }
+
+  /** Reads again under the lock: whoever had it before may have minted what we want. */
+  async #mintUnless(good: (stored: SessionRef) => boolean, signal: AbortSignal): Promise<SessionRef> {
+    const { store, recordId } = this.#options;
+    const { sessionId, server, title } = await store.session(recordId);
+    if (sessionId && server && good({ sessionId, server })) return { sessionId, server };
+    return this.#options.tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
+  }
+
+  async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
+    const { store, recordId, tracer } = this.#options;
+    const { client } = this.#options.upstream();
+    const sessionId = await this.#create(client, title, signal);
+    const minted = { sessionId, server: client.server };
+    try {
+      signal.throwIfAborted();
+      if (await store.swap(recordId, expected, minted)) {
+        this.#justCreated = true;
+        tracer.event('opencode.session.created');
+        return minted;
+      }
+    } catch (error) {
+      // The answer to our own write may have been lost: a session that the record points to is not deleted.
+      if (await this.#isStored(sessionId)) {
+        this.#justCreated = true;
+        return minted;
+      }
+      await this.#discard(client, sessionId);
+      throw error;
+    }
+    // The lock had failed and another minter was first. Ours goes, theirs is the answer.
+    await this.#discard(client, sessionId);
+    const winner = await this.#stored();
+    if (winner) return winner;
+    throw new ConflictError('the session changed while it was stored', ['opencodeSessionId']);
+  }
+
+  /** A create whose answer was lost may have made a session: it is found by the mint's own mark, and deleted. */
+  async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
+    const { recordId, directory, permissionsFor } = this.#options;
+    const mint = randomUUID();
+    const permission = permissionsFor();
+    const metadata = { [recordKey]: recordId, [mintKey]: mint };
+    try {
+      const created = await client.createSession(
+        { title, directory, metadata, ...(permission ? { permission } : {}) },
+        signal,
+      );
+      return created.id;
+    } catch (error) {
+      if (isAmbiguous(error) || signal.aborted) await this.#discardMint(client, mint);
+      throw error;
+    }
+  }
+
+  async #isStored(sessionId: string): Promise<boolean> {
+    try {
+      return (await this.#stored())?.sessionId === sessionId;
+    } catch {
+      return false;
+    }
+  }
+
+  async #discard(client: OpenCode, sessionId: string): Promise<void> {
+    try {
+      await client.deleteSession(sessionId, AbortSignal.timeout(cleanupMs));
+    } catch (error) {
+      if (error instanceof SessionNotFoundError) return;
+      this.#options.reporter.report(error, {
+        action: 'session.discard',
+        sessionId,
+        recordId: this.#options.recordId,
+      });
+    }
+  }
+
+  async #discardMint(client: OpenCode, mint: string): Promise<void> {
+    try {
+      const sessions = await client.sessions(this.#options.directory, AbortSignal.timeout(cleanupMs));
+      for (const { id, metadata } of sessions)
+        if (metadata?.[mintKey] === mint) await this.#discard(client, id);
+    } catch (error) {
+      this.#options.reporter.report(error, {
+        action: 'session.discard',
+        severity: 'warning',
+        recordId: this.#options.recordId,
+      });
+    }
+  }
+}
