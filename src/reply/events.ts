@@ -78,7 +78,8 @@ const checks: Record<KnownEventType, Check> = {
   'session.compacted': has('sessionID'),
   'session.status': (properties) => has('sessionID')(properties) && isStatus(properties.status),
   'session.idle': has('sessionID'),
-  'session.error': ({ error }) => error === undefined || error === null || (isObject(error) && has('name')(error)),
+  'session.error': ({ error }) =>
+    error === undefined || error === null || (isObject(error) && has('name')(error)),
   'todo.updated': (properties) => has('sessionID')(properties) && Array.isArray(properties.todos),
   'question.asked': (properties) => has('id', 'sessionID')(properties) && Array.isArray(properties.questions),
   'question.replied': has('sessionID', 'requestID'),
@@ -99,10 +100,7 @@ function isStatus(status: unknown): boolean {
   if (status.type === 'idle' || status.type === 'busy') return true;
   const { type, attempt, message, next } = status;
   return (
-    type === 'retry' &&
-    typeof attempt === 'number' &&
-    typeof message === 'string' &&
-    typeof next === 'number'
+    type === 'retry' && typeof attempt === 'number' && typeof message === 'string' && typeof next === 'number'
   );
 }
 

@@ -2,6 +2,7 @@ import type { Part, ToolPart, Usage } from './part.ts';
 import { joinText, parsePart } from './response-parser.ts';
 import { type ToolFile, toolFiles } from './tool-files.ts';
 import { isTerminal } from './tool-part.ts';
+import { authorOf, isSummary, type MessageKind } from './turn-messages.ts';
 import { UsageCounter } from './usage.ts';
 import type { WireMessage } from './wire.ts';
 
@@ -10,6 +11,11 @@ export interface ExchangeError {
   readonly message: string;
   readonly statusCode?: number;
   readonly retryable: boolean;
+}
+
+export interface ExchangeOptions {
+  /** Whole message lists of sub-agent sessions, by session id. */
+  readonly children?: ReadonlyMap<string, readonly WireMessage[]>;
 }
 
 /**
@@ -23,13 +29,17 @@ export class Exchange {
   readonly userMessage: WireMessage | undefined;
   /** In order; without compaction summaries and without runs that the server lost and a later message replaced. */
   readonly assistants: readonly WireMessage[];
-  readonly #children: ReadonlyMap<string, readonly WireMessage[]>;
+  /** What sub-agents did in this turn; one that was resumed has older messages, which are left out. */
+  readonly children: ReadonlyMap<string, readonly WireMessage[]>;
+  readonly #answers: readonly WireMessage[];
+  readonly #summaries: readonly WireMessage[];
+  readonly #kinds: ReadonlyMap<string, MessageKind>;
   #parts: readonly Part[] | undefined;
 
   static from(
     messages: readonly WireMessage[],
     promptMessageId: string,
-    options: { children?: ReadonlyMap<string, readonly WireMessage[]> } = {},
+    options: ExchangeOptions = {},
   ): Exchange {
     return new Exchange(messages, promptMessageId, options.children ?? new Map());
   }
@@ -40,10 +50,23 @@ export class Exchange {
     children: ReadonlyMap<string, readonly WireMessage[]>,
   ) {
     this.messages = messages;
-    this.#children = children;
     const start = messages.findIndex(({ info }) => info.id === promptMessageId);
     this.userMessage = messages[start];
-    this.assistants = start < 0 ? [] : living(answersOf(messages, start));
+    const { answers, summaries } = writtenAfter(start < 0 ? [] : messages.slice(start + 1));
+    this.#answers = answers;
+    this.#summaries = summaries;
+    this.assistants = living(answers);
+    this.#kinds = new Map([
+      ...kinds(messages.slice(0, start + 1), 'other'),
+      ...kinds(answers, 'other'),
+      ...kinds(this.assistants, 'answer'),
+      ...kinds(summaries, 'summary'),
+    ]);
+    // Upstream rewrites the prompt's own time when the same message is posted again; an answer's time stays.
+    const since = answers[0]?.info.time.created ?? Number.POSITIVE_INFINITY;
+    this.children = new Map(
+      [...children].map(([id, list]) => [id, list.filter(({ info }) => info.time.created >= since)]),
+    );
   }
 
   get lastAssistant(): WireMessage | undefined {
@@ -71,11 +94,13 @@ export class Exchange {
     };
   }
 
-  /** Summed over the turn's assistant messages and those of its children. */
+  /** What upstream spent on the turn: its assistant messages, compactions it started itself, and sub-agents. */
   get usage(): Usage {
     const counter = new UsageCounter();
-    for (const { parts } of this.assistants) for (const part of parts) counter.add(part);
-    for (const messages of this.#children.values()) {
+    for (const { parts } of [...this.#answers, ...this.#summaries]) {
+      for (const part of parts) counter.add(part);
+    }
+    for (const messages of this.children.values()) {
       for (const { parts } of messages) for (const part of parts) counter.add(part, true);
     }
     return counter.total;
@@ -99,35 +124,47 @@ export class Exchange {
     return this.parts.filter((part): part is ToolPart => part.type === 'tool' && isTerminal(part));
   }
 
-  /** Files that completed tools wrote or changed; the last change of a file wins. */
+  /** Files that completed tools wrote, changed, renamed or deleted; the last change of a file wins. */
   toolArtifacts(options: { exclude?: ReadonlySet<string> } = {}): readonly ToolFile[] {
     return toolFiles(this.toolParts, options.exclude);
   }
 
-  /** The wire parts of the turn and of its children, for a reply that may have missed some. */
-  get wire(): { own: readonly WireMessage[]; children: ReadonlyMap<string, readonly WireMessage[]> } {
-    return { own: this.assistants, children: this.#children };
+  /** Undefined for messages that the list does not have, or does not decide about yet. */
+  kindOf(messageId: string): MessageKind | undefined {
+    return this.#kinds.get(messageId);
+  }
+
+  /** True when a part of this message that is not in `parts` is no part of the answer: it is not merely newer. */
+  isFinalFor(messageId: string): boolean {
+    const kind = this.kindOf(messageId);
+    if (kind === undefined) return !(this.inProgress || this.finish === 'tool-calls');
+    return kind !== 'answer' || messageId !== this.lastAssistant?.info.id || !this.inProgress;
   }
 }
 
-function answersOf(messages: readonly WireMessage[], start: number): WireMessage[] {
+function kinds(messages: readonly WireMessage[], kind: MessageKind): [string, MessageKind][] {
+  return messages.map(({ info }) => [info.id, kind]);
+}
+
+function writtenAfter(messages: readonly WireMessage[]): {
+  answers: WireMessage[];
+  summaries: WireMessage[];
+} {
   const answers: WireMessage[] = [];
-  for (const message of messages.slice(start + 1)) {
+  const summaries: WireMessage[] = [];
+  let author: ReturnType<typeof authorOf>;
+  for (const message of messages) {
     if (message.info.role === 'user') {
-      if (isFromPerson(message)) break;
-    } else if (!isSummary(message)) answers.push(message);
+      author = authorOf(message.parts);
+      // Without a part nobody knows who wrote it: what answers it is not claimed.
+      if (author === 'person' || author === undefined) break;
+    } else if (!isSummary(message.info)) answers.push(message);
+    else if (author === 'auto-compaction') summaries.push(message);
   }
-  return answers;
+  return { answers, summaries };
 }
 
 /** A run that the server lost stays incomplete for ever; once a later message exists, it is no part of the answer. */
 function living(answers: readonly WireMessage[]): WireMessage[] {
   return answers.filter(({ info }, at) => info.time.completed !== undefined || at === answers.length - 1);
-}
-
-const isSummary = ({ info }: WireMessage) => info.summary === true || info.mode === 'compaction';
-
-/** Compaction writes user messages of its own: a `compaction` part, or texts that are all synthetic. */
-export function isFromPerson({ parts }: WireMessage): boolean {
-  return parts.some((part) => part.type !== 'compaction' && part.synthetic !== true);
 }

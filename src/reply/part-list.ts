@@ -1,49 +1,63 @@
 import type { Part, ToolPart } from './part.ts';
+import { arrange, isStreamOnly } from './part-source.ts';
 import type { ReplyObservers } from './reply-observer.ts';
 import { isEnded, parsePart } from './response-parser.ts';
+import { sameValue } from './same-value.ts';
 import { isTerminal } from './tool-part.ts';
 import type { WirePart } from './wire.ts';
 
+type Writing = Exclude<Part, ToolPart>;
+
 interface Held {
+  /** As it is shown. */
   part: Part;
-  /** The text is final: later deltas and older updates change nothing. */
+  /** A tool part as the wire alone tells it. */
+  wire: ToolPart | undefined;
+  /** The text is final, or the tool terminal: later deltas and older updates change nothing. */
   ended: boolean;
   /** Deltas may have been missed: only a whole text is believed. */
   torn: boolean;
 }
 
+export interface ToolHooks {
+  /** A tool part as the wire tells it is new or has changed; comes before anybody else is told. */
+  seen(part: ToolPart): void;
+  /** The same part with what the stream tells beside it. Called again by `refresh`. */
+  dress(part: ToolPart): ToolPart;
+}
+
 /**
- * The parts of a reply in order of first appearance, and the rules by which texts and tools grow. Idempotent:
- * the same update twice changes nothing the second time.
+ * The parts of one session's reply in order of first appearance, and the rules by which texts and tools grow.
+ * Idempotent but for deltas: the same update twice changes nothing the second time.
  */
 export class PartList {
   readonly #observers: ReplyObservers;
+  readonly #hooks: ToolHooks;
   #held = new Map<string, Held>();
+  readonly #calls = new Map<string, string>();
   #broken = false;
 
-  constructor(observers: ReplyObservers) {
+  constructor(observers: ReplyObservers, hooks: ToolHooks) {
     this.#observers = observers;
+    this.#hooks = hooks;
   }
 
   get parts(): readonly Part[] {
     return Array.from(this.#held.values(), ({ part }) => part);
   }
 
-  get(partId: string): Part | undefined {
-    return this.#held.get(partId)?.part;
-  }
-
-  /** The newest tool part that fits. Searches from the end: it is mostly there. */
-  findTool(fits: (part: ToolPart) => boolean): ToolPart | undefined {
-    return this.parts.findLast((part): part is ToolPart => part.type === 'tool' && fits(part));
+  get size(): number {
+    return this.#held.size;
   }
 
   /** An authoritative update. `final`: its message is complete, so the text is, with or without an end time. */
   update(wire: WirePart, final = false): void {
     const held = this.#held.get(wire.id);
-    const part = parsePart(wire, held?.part);
-    if (!part) return;
-    if (part.type === 'tool') this.#updateTool(part, held);
+    const part = parsePart(wire, held?.wire);
+    if (!part) {
+      // A delta had announced a text; now it is known to be none.
+      if (held) this.remove(wire.id);
+    } else if (part.type === 'tool') this.#updateTool(part, held);
     else this.#updateText(part, held, final || isEnded(wire));
   }
 
@@ -51,18 +65,26 @@ export class PartList {
   grow(partId: string, messageId: string, delta: string): void {
     const held = this.#held.get(partId);
     if (!held) {
-      if (this.#broken) return;
-      this.#add({ id: partId, messageId, source: 'wire', type: 'text', text: delta });
+      if (!this.#broken) this.#add({ id: partId, messageId, source: 'wire', type: 'text', text: delta });
       return;
     }
-    if (held.ended || held.torn || held.part.type === 'tool' || delta === '') return;
-    held.part = { ...held.part, text: held.part.text + delta };
-    this.#observers.tell('partChanged', held.part, { delta, replaced: false });
+    const { part } = held;
+    if (held.ended || held.torn || part.type === 'tool' || delta === '') return;
+    held.part = { ...part, text: part.text + delta };
+    this.#observers.tell('partChanged', held.part, { offset: part.text.length, delta, replaced: false });
   }
 
-  /** Replaces a tool part by a richer one, made elsewhere (todos, questions). */
-  replaceTool(part: ToolPart): void {
-    this.#updateTool(part, this.#held.get(part.id));
+  /** Puts a part of no wire origin, or a newer version of it. */
+  put(part: ToolPart): void {
+    const held = this.#held.get(part.id);
+    if (held) this.#show(held, part);
+    else this.#add(part, undefined, true);
+  }
+
+  /** What the stream tells beside the tool part of this call has changed. */
+  refresh(callId: string): void {
+    const held = this.#held.get(this.#calls.get(callId) ?? '');
+    if (held?.wire) this.#show(held, this.#hooks.dress(held.wire));
   }
 
   /** The stream broke: what grows now may grow with a hole, so it waits for a whole text. */
@@ -71,81 +93,100 @@ export class PartList {
     for (const held of this.#held.values()) if (!held.ended) held.torn = true;
   }
 
-  /** Starts over with these parts; unfinished texts wait for a whole text. Nobody is told. */
+  /** Starts over with these parts, which were dressed and cut for storage: the wire's next word on each is whole. */
   reset(parts: readonly Part[]): void {
     this.#broken = true;
-    this.#held = new Map(parts.map((part) => [part.id, { part, ended: false, torn: true }]));
+    this.#calls.clear();
+    this.#held = new Map(parts.map((part) => [part.id, this.#adopted(part)]));
+    for (const part of parts) if (part.type === 'tool' && !isStreamOnly(part)) this.#hooks.seen(part);
   }
 
-  /** Brings order and membership to `ids` (wire parts); stream-only parts keep their place behind their neighbour. */
-  arrange(ids: readonly string[]): void {
-    const wanted = new Set(ids);
-    const current = [...this.#held.keys()];
-    const order = [...ids];
-    for (const [at, id] of current.entries()) {
-      if (this.#held.get(id)?.part.source !== 'stream' || wanted.has(id)) continue;
-      const before = current.slice(0, at).findLast((other) => order.includes(other));
-      order.splice(before === undefined ? 0 : order.indexOf(before) + 1, 0, id);
-    }
-    if (order.length === current.length && order.every((id, at) => id === current[at])) return;
-    this.#held = new Map(
-      order.flatMap((id) => (this.#held.has(id) ? [[id, this.#held.get(id) as Held]] : [])),
-    );
-    this.#observers.tell('partsReset', this.parts);
+  /** Brings order and membership to `settled` (ids), with the others that `stay` behind their neighbour. */
+  arrange(settled: readonly string[], stays: (part: Part) => boolean): void {
+    const before = this.parts;
+    const after = arrange(before, settled, stays);
+    if (after.length === before.length && after.every((part, at) => part === before[at])) return;
+    this.#held = new Map(after.map((part) => [part.id, this.#held.get(part.id) ?? this.#adopted(part)]));
+    this.#observers.tell('partsReset', after);
   }
 
   remove(partId: string): void {
     if (this.#held.delete(partId)) this.#observers.tell('partsReset', this.parts);
   }
 
-  #add(part: Part, ended = false, torn = false): void {
-    this.#held.set(part.id, { part, ended, torn });
-    this.#observers.tell('partAdded', part);
+  removeMessage(messageId: string): void {
+    const gone = this.parts.filter((part) => part.messageId === messageId);
+    for (const { id } of gone) this.#held.delete(id);
+    if (gone.length > 0) this.#observers.tell('partsReset', this.parts);
   }
 
-  #updateTool(part: ToolPart, held: Held | undefined): void {
-    if (!held) {
-      this.#add(part, isTerminal(part));
-    } else {
-      const same = JSON.stringify(held.part) === JSON.stringify(part);
-      if (same) return;
-      held.part = part;
-      held.torn = false;
-      this.#observers.tell('toolProgressed', part);
-    }
-    const now = this.#held.get(part.id);
-    if (!now || !isTerminal(part) || (held?.ended ?? false)) return;
-    now.ended = true;
+  #adopted(part: Part): Held {
+    if (part.type !== 'tool') return { part, wire: undefined, ended: false, torn: true };
+    if (!isStreamOnly(part)) this.#calls.set(part.callId, part.id);
+    return { part, wire: undefined, ended: isTerminal(part), torn: false };
+  }
+
+  #add(part: Part, wire?: ToolPart, ended = false, torn = false): void {
+    this.#held.set(part.id, { part, wire, ended, torn });
+    this.#observers.tell('partAdded', part);
+    if (ended) this.#observers.tell('partFinalized', part);
+  }
+
+  #updateTool(wire: ToolPart, held: Held | undefined): void {
+    if (held?.wire && sameValue(held.wire, wire)) return;
+    if (held) held.wire = wire;
+    this.#calls.set(wire.callId, wire.id);
+    this.#hooks.seen(wire);
+    const part = this.#hooks.dress(wire);
+    if (held) this.#progress(held, part);
+    else this.#add(part, wire, isTerminal(wire));
+  }
+
+  #progress(held: Held, part: ToolPart): void {
+    this.#show(held, part);
+    if (held.ended || !isTerminal(part)) return;
+    held.ended = true;
     this.#observers.tell('partFinalized', part);
   }
 
-  #updateText(part: Exclude<Part, ToolPart>, held: Held | undefined, ended: boolean): void {
+  #show(held: Held, part: ToolPart): void {
+    if (sameValue(held.part, part)) return;
+    held.part = part;
+    held.torn = false;
+    this.#observers.tell('toolProgressed', part);
+  }
+
+  #updateText(part: Writing, held: Held | undefined, ended: boolean): void {
     if (!held) {
       // A text that is not ended and not empty was read in the middle: the deltas in flight are part of it.
-      this.#add(part, ended, !ended && part.text !== '');
-      if (ended) this.#observers.tell('partFinalized', part);
+      this.#add(part, undefined, ended, !ended && part.text !== '');
       return;
     }
     if (held.ended && !ended) return;
-    const old = held.part;
-    const oldText = old.type === 'tool' ? '' : old.text;
-    const stale = !ended && oldText.startsWith(part.text);
-    const wasEnded = held.ended;
-    if (ended) {
-      held.ended = true;
-      held.torn = false;
-    } else if (part.text !== '' && !stale) held.torn = true;
-    if (!stale && (part.text !== oldText || part.type !== old.type)) this.#rewrite(held, part, oldText);
-    else if (part.type !== old.type) this.#rewrite(held, { ...part, text: oldText }, oldText);
-    if (ended && !wasEnded) this.#observers.tell('partFinalized', held.part);
+    const known = held.part.type === 'tool' ? '' : held.part.text;
+    const stale = !ended && known.startsWith(part.text);
+    if (!stale && !ended) held.torn = true;
+    this.#rewrite(held, stale ? { ...part, text: known } : part, known);
+    if (!ended || held.ended) return;
+    held.ended = true;
+    this.#observers.tell('partFinalized', held.part);
   }
 
-  #rewrite(held: Held, part: Exclude<Part, ToolPart>, oldText: string): void {
-    const replaced = held.part.type !== part.type || !part.text.startsWith(oldText);
+  #rewrite(held: Held, part: Writing, known: string): void {
+    const retyped = held.part.type !== part.type;
+    if (!retyped && part.text === known) return;
     held.part = part;
-    this.#observers.tell('partChanged', part, {
-      delta: replaced ? '' : part.text.slice(oldText.length),
-      replaced,
-    });
+    held.wire = undefined;
+    const offset = retyped ? 0 : commonLength(known, part.text);
+    const replaced = retyped || offset < known.length;
+    this.#observers.tell('partChanged', part, { offset, delta: part.text.slice(offset), replaced });
   }
+}
+
+/** The length of the common beginning, in UTF-16 units. */
+function commonLength(a: string, b: string): number {
+  if (b.startsWith(a)) return a.length;
+  let at = 0;
+  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at += 1;
+  return at;
 }

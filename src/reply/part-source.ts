@@ -27,8 +27,10 @@ export function arrange<P extends Sourced>(
   const followers = new Map<P, P[]>();
   let behind = first;
   for (const part of current) {
-    if (known.has(part)) followers.set(part, (behind = []));
-    else if (stays(part)) behind.push(part);
+    if (known.has(part)) {
+      behind = [];
+      followers.set(part, behind);
+    } else if (stays(part)) behind.push(part);
   }
   return [...first, ...order.flatMap((part) => [part, ...(followers.get(part) ?? [])])];
 }

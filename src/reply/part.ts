@@ -1,12 +1,11 @@
 /**
  * The parts of a reply as they are kept, stored and shown. One shape for live and polled data.
  */
-export type PartSource = 'wire' | 'stream';
+import type { PartSource } from './part-source.ts';
 
 interface PartBase {
   readonly id: string;
   readonly messageId: string;
-  /** `stream`: made from events only, absent from the message list; survives finalization at its place. */
   readonly source: PartSource;
 }
 

@@ -1,25 +1,74 @@
+import { RecentIds } from './recent-ids.ts';
 import type { WirePermission, WireQuestion } from './wire.ts';
 
-export type PendingPrompt =
+export type PromptRequest =
   | { readonly kind: 'question'; readonly request: WireQuestion }
   | { readonly kind: 'permission'; readonly request: WirePermission };
 
+/** What is done with a prompt that nobody answered in time. */
+export type PromptDefault =
+  | { readonly kind: 'reject' }
+  | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
+  | { readonly kind: 'permission'; readonly reply: 'once' | 'always' | 'reject'; readonly message?: string };
+
+/** How long a prompt may wait, in ms, and what happens then. */
+export interface PromptPolicy {
+  readonly timeoutMs: number;
+  readonly whenOver: PromptDefault;
+}
+
+export type PendingPrompt = PromptRequest & {
+  /** Unix ms. */
+  readonly askedAt: number;
+  /** Unix ms; `Infinity` without a limit. */
+  readonly deadlineAt: number;
+  readonly policy: PromptPolicy;
+};
+
+export interface PromptsOptions {
+  /** The wall clock of whoever owns the turn, Unix ms. */
+  readonly now?: () => number;
+  readonly policy?: PromptPolicy | ((prompt: PromptRequest) => PromptPolicy);
+}
+
+const patient: PromptPolicy = { timeoutMs: Number.POSITIVE_INFINITY, whenOver: { kind: 'reject' } };
+
+/** Requests that ended are remembered, so that an older report does not open them again. */
+const rememberedClosed = 1_000;
+
 /**
  * The interactive prompts of a turn that wait for a person, those of its sub-agents included (they carry the
- * child's session id). By request id, and by the tool call that asked.
+ * child's session id). By request id, and by the tool call that asked. Without a clock, `askedAt` is 0 and only
+ * a policy without limit makes sense.
  */
 export class Prompts {
+  readonly #now: () => number;
+  readonly #policyOf: (prompt: PromptRequest) => PromptPolicy;
   readonly #pending = new Map<string, PendingPrompt>();
+  readonly #calls = new Map<string, string>();
+  readonly #closed = new RecentIds(rememberedClosed);
 
-  /** False when it is known already. */
-  open(prompt: PendingPrompt): boolean {
-    if (this.#pending.has(prompt.request.id)) return false;
-    this.#pending.set(prompt.request.id, prompt);
+  constructor({ now = () => 0, policy = patient }: PromptsOptions = {}) {
+    this.#now = now;
+    this.#policyOf = typeof policy === 'function' ? policy : () => policy;
+  }
+
+  /** False when it is known already, or has ended. */
+  open(prompt: PromptRequest): boolean {
+    const { id, tool } = prompt.request;
+    if (this.#pending.has(id) || this.#closed.has(id)) return false;
+    const askedAt = this.#now();
+    const policy = this.#policyOf(prompt);
+    this.#pending.set(id, { ...prompt, askedAt, deadlineAt: askedAt + policy.timeoutMs, policy });
+    if (tool) this.#calls.set(tool.callID, id);
     return true;
   }
 
-  /** False when nobody waits for it. */
+  /** Answered, rejected or gone. False when nobody waits for it. Never opens again. */
   close(requestId: string): boolean {
+    this.#closed.add(requestId);
+    const callId = this.#pending.get(requestId)?.request.tool?.callID;
+    if (callId !== undefined) this.#calls.delete(callId);
     return this.#pending.delete(requestId);
   }
 
@@ -28,7 +77,7 @@ export class Prompts {
   }
 
   byCall(callId: string): PendingPrompt | undefined {
-    return this.pending.find(({ request }) => request.tool?.callID === callId);
+    return this.#pending.get(this.#calls.get(callId) ?? '');
   }
 
   get pending(): readonly PendingPrompt[] {
@@ -38,5 +87,10 @@ export class Prompts {
   /** While true, nothing can happen before a person answers: inactivity is no failure. */
   get blocked(): boolean {
     return this.#pending.size > 0;
+  }
+
+  /** Those whose time is over at `at` (Unix ms). */
+  overdue(at: number): readonly PendingPrompt[] {
+    return this.pending.filter(({ deadlineAt }) => deadlineAt <= at);
   }
 }

@@ -1,22 +1,29 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { type ChildSession, ChildSessions } from './child-sessions.ts';
 import type { KnownEvent, KnownEventType, OpenCodeEvent } from './events.ts';
 import type { Exchange } from './exchange.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
-import { PartList } from './part-list.ts';
-import { Prompts } from './prompts.ts';
+import { isStreamOnly } from './part-source.ts';
+import { Prompts, type PromptsOptions } from './prompts.ts';
+import { QuestionJoin } from './question-join.ts';
+import { RecentIds } from './recent-ids.ts';
 import { type ReplyObserver, ReplyObservers } from './reply-observer.ts';
 import { joinText } from './response-parser.ts';
+import { SessionParts } from './session-parts.ts';
 import { parseTodos, type Todo } from './todo.ts';
+import { TodoList } from './todo-list.ts';
 import { isTerminal } from './tool-part.ts';
-import { TurnMessages } from './turn-messages.ts';
 import { UsageCounter } from './usage.ts';
-import type { WireQuestion, WireSessionStatus } from './wire.ts';
+import type { WireError, WireMessageInfo, WirePart, WireSessionStatus } from './wire.ts';
 
 export interface ReplyOptions {
   readonly sessionId: string;
   /** Id of the user message that this reply answers. */
   readonly promptMessageId: string;
+  readonly observers?: readonly ReplyObserver[];
+  /** Told about observers that throw. */
   readonly reporter?: ErrorReporter;
+  readonly prompts?: PromptsOptions;
 }
 
 export interface ReplyResult {
@@ -28,47 +35,46 @@ export interface ReplyResult {
   readonly toolParts: readonly ToolPart[];
 }
 
-/** Events kept back until it is known whose message they belong to. */
-const maxHeldBack = 1_000;
-const recentEvents = 4_096;
+/** How many event ids are remembered at least; a repetition farther away than that is not recognized. */
+const rememberedEvents = 4_096;
 
 type Handlers = {
-  [T in KnownEventType]: (
-    properties: Extract<KnownEvent, { type: T }>['properties'],
-    event: KnownEvent,
-  ) => void;
+  [T in KnownEventType]?: (properties: Extract<KnownEvent, { type: T }>['properties']) => void;
 };
 
 /**
  * The reply of one turn while it is written: events in, parts out.
  *
- * Does: collect the parts of the turn's own assistant messages, follow sub-agents for cost and prompts, tell
- * observers. Does not: I/O, time, decide when the turn ends. Applying an event again changes nothing.
+ * Is: the parts of the turn's own assistant messages in order of appearance, with usage, todos, open prompts and
+ * sub-agents. Does: tell observers of each change. Does not: I/O, time, decide when the turn ends. Applying an
+ * event again (same `evt_` id) changes nothing.
  */
 export class Reply {
-  readonly prompts = new Prompts();
-  /** Last `session.status` of the own session; undefined before the first. */
-  status: WireSessionStatus | undefined;
+  readonly prompts: Prompts;
   readonly #sessionId: string;
   readonly #observers: ReplyObservers;
-  readonly #list: PartList;
-  readonly #messages: TurnMessages;
+  readonly #own: SessionParts;
+  readonly #children = new ChildSessions((sessionId) => this.#openChild(sessionId));
   readonly #usage = new UsageCounter();
-  readonly #children = new Set<string>();
-  readonly #questions = new Map<string, WireQuestion>();
-  readonly #seen = new Set<string>();
-  #heldBack: KnownEvent[] = [];
-  #todos: readonly Todo[] = [];
+  readonly #todos: TodoList;
+  readonly #questions = new QuestionJoin();
+  readonly #seen = new RecentIds(rememberedEvents);
+  #status: WireSessionStatus | undefined;
+  #lastError: WireError | undefined;
 
-  constructor({ sessionId, promptMessageId, reporter }: ReplyOptions) {
+  constructor({ sessionId, promptMessageId, observers, reporter, prompts }: ReplyOptions) {
     this.#sessionId = sessionId;
-    this.#observers = new ReplyObservers(reporter);
-    this.#list = new PartList(this.#observers);
-    this.#messages = new TurnMessages(promptMessageId);
-    // Questions and todos may come before or after their tool part: whichever is second joins them.
-    this.#observers.add({
-      partAdded: (part) => this.#join(part),
-      toolProgressed: (part) => this.#join(part),
+    this.#observers = new ReplyObservers(observers, reporter);
+    this.#todos = new TodoList(sessionId);
+    this.prompts = new Prompts(prompts);
+    this.#own = new SessionParts({
+      promptMessageId,
+      observers: this.#observers,
+      hooks: {
+        seen: (part) => this.#ownToolSeen(part),
+        dress: (part) => this.#todos.dress(this.#questions.dress(part)),
+      },
+      stepFinished: (part) => this.#step(part),
     });
   }
 
@@ -78,13 +84,14 @@ export class Reply {
 
   /** Takes one event; those of other sessions and unknown ones change nothing. Never throws. */
   apply(event: OpenCodeEvent): void {
-    if (event.type === 'unknown' || this.#isRepeated(event.id)) return;
-    const handler = this.#handlers[event.type] as (properties: unknown, event: KnownEvent) => void;
-    handler(event.properties, event);
+    if (event.type === 'unknown') return;
+    if (event.id !== undefined && !this.#seen.add(event.id)) return;
+    const handler = this.#handlers[event.type] as ((properties: unknown) => void) | undefined;
+    handler?.(event.properties);
   }
 
   result(): ReplyResult {
-    const { parts } = this.#list;
+    const { parts } = this.#own.list;
     return {
       parts,
       fullText: joinText(parts, 'text'),
@@ -93,104 +100,99 @@ export class Reply {
     };
   }
 
+  /** What upstream spent on this turn: its own steps, compactions within it, and sub-agents. */
   usage(): Usage {
     return this.#usage.total;
   }
 
   get todos(): readonly Todo[] {
-    return this.#todos;
+    return this.#todos.todos;
   }
 
-  /** Sub-agent sessions, each with the task part that started it, once that is known. */
-  childSessions(): ReadonlyMap<string, ToolPart | undefined> {
-    const task = (id: string) => this.#list.findTool((part) => part.metadata.sessionId === id);
-    return new Map([...this.#children].map((id) => [id, task(id)]));
+  /** By session id. */
+  childSessions(): ReadonlyMap<string, ChildSession> {
+    return this.#children.all();
+  }
+
+  /** The last status of the own session that was seen; undefined before the first. */
+  get status(): WireSessionStatus | undefined {
+    return this.#status;
+  }
+
+  get busy(): boolean {
+    return this.#status !== undefined && this.#status.type !== 'idle';
+  }
+
+  /** Idle was seen, and not busy since. No sign of success: read the exchange. */
+  get idle(): boolean {
+    return this.#status?.type === 'idle';
+  }
+
+  /** The last `session.error` of the own session. */
+  get lastError(): WireError | undefined {
+    return this.#lastError;
+  }
+
+  /** Upstream has begun to answer. */
+  get hasProgress(): boolean {
+    return this.#own.answered || this.#own.list.size > 0;
   }
 
   /** The event stream broke; parts under way wait for their whole text from now on. */
   streamBroken(): void {
-    this.#list.tear();
+    this.#own.list.tear();
+    for (const sessionId of this.#children.all().keys()) this.#children.said(sessionId)?.list.tear();
   }
 
   /** Takes over what an earlier owner of the turn had; nobody is told. */
   replaceParts(parts: readonly Part[]): void {
-    this.#list.reset(parts);
+    this.#own.reset(parts);
   }
 
-  /** Brings the reply to a polled exchange and tells only what is new or changed. */
+  /** Brings the reply to a polled exchange and tells only what is new or changed. Stream-only parts stay. */
   syncRecoveredParts(exchange: Exchange): void {
-    const { own, children } = exchange.wire;
-    for (const { info, parts } of own) {
-      this.#messages.adopt(info.id);
-      const final = info.time.completed !== undefined;
-      for (const part of parts) {
-        if (this.#usage.add(part)) this.#observers.tell('stepFinished', this.usage());
-        this.#list.update(part, final);
-      }
+    this.#own.sync(exchange.messages, (id) => exchange.kindOf(id));
+    for (const [sessionId, messages] of exchange.children) {
+      this.#children.follow(sessionId);
+      this.#children.said(sessionId)?.sync(messages, () => undefined);
     }
-    for (const messages of children.values()) {
-      for (const { parts } of messages) for (const part of parts) this.#usage.add(part, true);
-    }
-    this.#replay();
-    if (!exchange.inProgress) this.#list.arrange(exchange.parts.map(({ id }) => id));
+    this.#own.list.arrange(
+      exchange.parts.map(({ id }) => id),
+      (part) => isStreamOnly(part) || !exchange.isFinalFor(part.messageId),
+    );
   }
 
   readonly #handlers: Handlers = {
-    'message.updated': ({ info }) => {
-      if (info.sessionID !== this.#sessionId) return;
-      this.#messages.learn(info);
-      this.#replay();
-      if (this.#messages.owns(info.id) === true) this.#observers.tell('messageUpdated', info);
+    'message.updated': ({ info }) => this.#message(info),
+    'message.removed': ({ sessionID, messageID }) => this.#said(sessionID)?.removeMessage(messageID),
+    'message.part.updated': ({ part }) => this.#said(part.sessionID)?.part(part),
+    'message.part.delta': ({ sessionID, messageID, partID, field, delta }) => {
+      if (field === 'text') this.#said(sessionID)?.delta(messageID, partID, delta);
     },
-    'message.removed': () => {},
-    'message.part.updated': ({ part }, event) => {
-      if (this.#children.has(part.sessionID) && this.#usage.add(part, true)) {
-        this.#observers.tell('stepFinished', this.usage());
-      }
-      if (part.sessionID !== this.#sessionId) return;
-      this.#messages.learnPart(part);
-      const owned = this.#messages.owns(part.messageID);
-      if (owned === undefined) this.#holdBack(event);
-      if (!owned) return;
-      if (this.#usage.add(part)) this.#observers.tell('stepFinished', this.usage());
-      this.#list.update(part);
-    },
-    'message.part.delta': ({ sessionID, messageID, partID, field, delta }, event) => {
-      if (sessionID !== this.#sessionId || field !== 'text') return;
-      const owned = this.#messages.owns(messageID);
-      if (owned === undefined) this.#holdBack(event);
-      else if (owned) this.#list.grow(partID, messageID, delta);
-    },
-    'message.part.removed': ({ sessionID, partID }) => {
-      if (sessionID === this.#sessionId) this.#list.remove(partID);
-    },
-    'session.created': ({ info }) => {
-      if (info.parentID !== undefined && this.#follows(info.parentID)) this.#children.add(info.id);
+    'message.part.removed': ({ sessionID, partID }) => this.#said(sessionID)?.removePart(partID),
+    'session.created': ({ info: { id, parentID } }) => {
+      if (parentID !== undefined && this.#said(parentID)) this.#children.follow(id, { parentId: parentID });
     },
     'session.status': ({ sessionID, status }) => {
-      if (sessionID !== this.#sessionId) return;
-      const before = this.status;
-      this.status = status;
-      if (status.type !== 'retry') return;
-      if (before?.type === 'retry' && before.attempt === status.attempt) return;
-      const { attempt, message, next } = status;
-      this.#observers.tell('sessionRetried', { attempt, message, nextAt: next });
+      if (sessionID === this.#sessionId) this.#statusSeen(status);
     },
     'session.idle': ({ sessionID }) => {
-      if (sessionID === this.#sessionId) this.status = { type: 'idle' };
+      if (sessionID === this.#sessionId) this.#statusSeen({ type: 'idle' });
     },
     'session.error': ({ sessionID, error }) => {
-      if (sessionID === this.#sessionId) this.#observers.tell('sessionErrored', error);
+      if (sessionID !== this.#sessionId) return;
+      this.#lastError = error ?? undefined;
+      const text = error?.data?.message ?? error?.name ?? 'unknown error';
+      this.#observers.tell('sessionErrored', text, this.#lastError);
     },
     'todo.updated': ({ sessionID, todos }) => {
-      if (sessionID === this.#sessionId) this.#setTodos(parseTodos(todos));
+      if (sessionID === this.#sessionId) this.#todosSeen(parseTodos(todos));
     },
     'question.asked': (request) => {
-      if (!this.#follows(request.sessionID)) return;
-      if (request.tool) this.#questions.set(request.tool.callID, request);
+      if (!this.#said(request.sessionID)) return;
       if (this.prompts.open({ kind: 'question', request })) this.#observers.tell('questionAsked', request);
-      const part = this.#list.findTool(({ callId }) => callId === request.tool?.callID);
-      if (part) this.#join(part);
+      const callId = request.tool?.callID;
+      if (this.#questions.asked(request) && callId) this.#said(request.sessionID)?.list.refresh(callId);
     },
     'question.replied': ({ requestID }) => {
       if (this.prompts.close(requestID)) this.#observers.tell('questionReplied', requestID);
@@ -199,69 +201,80 @@ export class Reply {
       if (this.prompts.close(requestID)) this.#observers.tell('questionRejected', requestID);
     },
     'permission.asked': (request) => {
-      if (!this.#follows(request.sessionID)) return;
-      if (this.prompts.open({ kind: 'permission', request }))
+      if (!this.#said(request.sessionID)) return;
+      if (this.prompts.open({ kind: 'permission', request })) {
         this.#observers.tell('permissionAsked', request);
+      }
     },
     'permission.replied': ({ requestID, reply }) => {
       if (this.prompts.close(requestID)) this.#observers.tell('permissionReplied', requestID, reply);
     },
   };
 
-  #follows(sessionId: string): boolean {
-    return sessionId === this.#sessionId || this.#children.has(sessionId);
+  /** Undefined for a session that is neither the turn's nor a sub-agent's. */
+  #said(sessionId: string): SessionParts | undefined {
+    return sessionId === this.#sessionId ? this.#own : this.#children.said(sessionId);
   }
 
-  #isRepeated(eventId: string | undefined): boolean {
-    if (eventId === undefined) return false;
-    if (this.#seen.has(eventId)) return true;
-    this.#seen.add(eventId);
-    if (this.#seen.size > recentEvents) for (const oldest of this.#seen) return !this.#seen.delete(oldest);
-    return false;
+  #message(info: WireMessageInfo): void {
+    const answers = this.#said(info.sessionID)?.message(info) ?? false;
+    if (answers && info.sessionID === this.#sessionId) this.#observers.tell('messageUpdated', info);
   }
 
-  /** Part events may come before the message they belong to is known. The oldest are dropped first. */
-  #holdBack(event: KnownEvent): void {
-    this.#heldBack.push(event);
-    if (this.#heldBack.length > maxHeldBack) this.#heldBack.shift();
+  #statusSeen(status: WireSessionStatus): void {
+    const before = this.#status;
+    this.#status = status;
+    if (status.type !== 'retry') return;
+    if (before?.type === 'retry' && before.attempt === status.attempt) return;
+    const { attempt, message, next } = status;
+    this.#observers.tell('sessionRetried', { attempt, message, nextAt: next });
   }
 
-  #replay(): void {
-    if (this.#heldBack.length === 0) return;
-    const events = this.#heldBack;
-    this.#heldBack = [];
-    for (const event of events)
-      (this.#handlers[event.type] as (p: unknown, e: KnownEvent) => void)(event.properties, event);
+  #step(part: WirePart, child = false): void {
+    if (this.#usage.add(part, child)) this.#observers.tell('stepFinished', this.usage());
   }
 
-  #setTodos(todos: readonly Todo[]): void {
-    this.#todos = todos;
-    this.#observers.tell('todosChanged', todos);
-    const part = this.#list.findTool(({ tool }) => tool === 'todowrite');
-    const refreshed = part && { ...part, input: { ...part.input, todos } };
-    this.#list.replaceTool(
-      refreshed ?? {
-        id: `todos-${this.#sessionId}`,
-        messageId: '',
-        source: 'stream',
-        type: 'tool',
-        tool: 'todowrite',
-        callId: '',
-        status: 'completed',
-        input: { todos },
-        metadata: {},
+  #todosSeen(todos: readonly Todo[]): void {
+    if (this.#todos.replace(todos)) this.#observers.tell('todosChanged', todos);
+    const { list } = this.#own;
+    if (this.#todos.callId !== undefined) list.refresh(this.#todos.callId);
+    const part = this.#todos.streamPart();
+    if (part) list.put(part);
+  }
+
+  #ownToolSeen(part: ToolPart): void {
+    this.#toolSeen(part, this.#sessionId);
+    if (part.tool !== 'todowrite') return;
+    const { todos } = this.#todos;
+    const shown = this.#todos.seen(part);
+    if (shown !== undefined) this.#own.list.refresh(shown);
+    this.#own.list.remove(this.#todos.streamPartId);
+    if (this.#todos.todos !== todos) this.#observers.tell('todosChanged', this.#todos.todos);
+  }
+
+  #toolSeen(part: ToolPart, sessionId: string): void {
+    const child = part.metadata.sessionId;
+    if (part.tool === 'task' && typeof child === 'string') {
+      this.#children.follow(child, { parentId: sessionId, task: part });
+    }
+    const prompt = isTerminal(part) ? this.prompts.byCall(part.callId) : undefined;
+    if (prompt && this.prompts.close(prompt.request.id)) {
+      this.#observers.tell('promptGone', prompt.request.id);
+    }
+  }
+
+  #openChild(sessionId: string): SessionParts {
+    const tell = (part: Part) => {
+      const child = this.#children.get(sessionId);
+      if (child) this.#observers.tell('childPartChanged', child, part);
+    };
+    return new SessionParts({
+      observers: new ReplyObservers([{ partAdded: tell, partChanged: tell, toolProgressed: tell }]),
+      hooks: {
+        seen: (part) => this.#toolSeen(part, sessionId),
+        dress: (part) => this.#questions.dress(part),
       },
-    );
-  }
-
-  #join(part: Part): void {
-    if (part.type !== 'tool') return;
-    if (typeof part.metadata.sessionId === 'string' && part.tool === 'task')
-      this.#children.add(part.metadata.sessionId);
-    if (part.tool === 'todowrite' && part.source === 'wire') this.#list.remove(`todos-${this.#sessionId}`);
-    const question = this.#questions.get(part.callId);
-    if (!question || part.metadata.requestId === question.id) return;
-    const input = { ...part.input, questions: part.input.questions ?? question.questions };
-    this.#list.replaceTool({ ...part, input, metadata: { ...part.metadata, requestId: question.id } });
+      stepFinished: (part) => this.#step(part, true),
+    });
   }
 }

@@ -1,4 +1,5 @@
 import type { ToolPart, ToolStatus } from './part.ts';
+import { parseTodos } from './todo.ts';
 import type { WirePart } from './wire.ts';
 
 /** The longest error text of a tool part, in UTF-16 units. */
@@ -8,33 +9,40 @@ const rank: Record<ToolStatus, number> = { pending: 0, running: 1, completed: 2,
 
 /**
  * The one definition of a tool part: from a live event or a polled message, on top of what is known. A field
- * that an update omits keeps its value, a status never goes back, a terminal one never changes, and a tool that
- * upstream renames to `invalid` keeps its first name.
+ * that an update omits keeps its value, a status never goes back, a terminal one never changes, a late update
+ * of an earlier status adds only what was missing, and a tool that upstream renames to `invalid` keeps its
+ * first name. Reads any garbage; never throws.
  */
 export function toolPart(wire: WirePart, known?: ToolPart): ToolPart {
   const state = record(wire.state);
-  const status = laterStatus(state.status, known?.status);
-  const settled = known !== undefined && rank[known.status] === 2;
-  const input = nonEmpty(record(state.input)) ?? known?.input ?? {};
-  const metadata = { ...known?.metadata, ...record(state.metadata) };
-  const title = text(state.title) ?? known?.title;
-  const output = text(state.output) ?? known?.output;
-  const error = text(state.error)?.slice(0, maxErrorLength) ?? known?.error;
+  const status = statusOf(state.status);
+  const stale =
+    known !== undefined && (isTerminal(known) ? status !== known.status : rank[status] < rank[known.status]);
+  const pick = <T>(told: T | undefined, before: T | undefined) =>
+    stale ? (before ?? told) : (told ?? before);
+  const tool = toolName(wire, record(state.input), known);
+  const input = pick(inputOf(tool, state.input), nonEmpty(known?.input ?? {})) ?? {};
+  const metadata = record(state.metadata);
+  const title = pick(text(state.title), known?.title);
+  const output = pick(text(state.output), known?.output);
+  const error = pick(text(state.error)?.slice(0, maxErrorLength), known?.error);
   return {
     id: wire.id,
     messageId: wire.messageID,
     source: 'wire',
     type: 'tool',
-    tool: toolName(wire, input, known),
+    tool,
     callId: text(wire.callID) ?? known?.callId ?? '',
-    status: settled ? known.status : status,
+    status: stale ? known.status : status,
     input,
-    metadata,
+    metadata: stale ? { ...metadata, ...known.metadata } : { ...known?.metadata, ...metadata },
     ...(title === undefined ? {} : { title }),
     ...(output === undefined ? {} : { output }),
     ...(error === undefined ? {} : { error }),
   };
 }
+
+export const isTerminal = ({ status }: ToolPart): boolean => rank[status] === 2;
 
 /** Live, the first name comes before the rename; polled, only the input of `invalid` still tells it. */
 function toolName(
@@ -48,12 +56,16 @@ function toolName(
   return text(input.tool) ?? name;
 }
 
-function laterStatus(status: unknown, known: ToolStatus | undefined): ToolStatus {
-  const next = typeof status === 'string' && Object.hasOwn(rank, status) ? (status as ToolStatus) : 'pending';
-  return known && rank[known] > rank[next] ? known : next;
+/** Todos have one shape everywhere, also where the model spelt a status in its own way. */
+function inputOf(tool: string, value: unknown): Readonly<Record<string, unknown>> | undefined {
+  const input = nonEmpty(record(value));
+  if (tool !== 'todowrite' || !Array.isArray(input?.todos)) return input;
+  return { ...input, todos: parseTodos(input.todos) };
 }
 
-export const isTerminal = ({ status }: ToolPart): boolean => rank[status] === 2;
+function statusOf(status: unknown): ToolStatus {
+  return typeof status === 'string' && Object.hasOwn(rank, status) ? (status as ToolStatus) : 'pending';
+}
 
 function record(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -30,6 +30,7 @@ export class TurnMessages {
   readonly #promptMessageId: string | undefined;
   readonly #infos = new Map<string, WireMessageInfo>();
   readonly #authors = new Map<string, Author>();
+  readonly #decided = new Map<string, MessageKind>();
   #nextPersonAt = Number.POSITIVE_INFINITY;
 
   /** Without a prompt message: a sub-agent's session, in which every assistant message belongs. */
@@ -38,6 +39,8 @@ export class TurnMessages {
   }
 
   kind(messageId: string): MessageKind | undefined {
+    const decided = this.#decided.get(messageId);
+    if (decided) return decided;
     const info = this.#infos.get(messageId);
     if (messageId === this.#promptMessageId || info?.role === 'user') return 'other';
     if (!info) return undefined;
@@ -55,19 +58,29 @@ export class TurnMessages {
   learnPart(part: WirePart): void {
     if (this.#infos.get(part.messageID)?.role === 'assistant') return;
     const author = authorOf([part]);
-    if (this.#authors.get(part.messageID) !== 'person') this.#learnAuthor(part.messageID, author);
+    const known = this.#authors.get(part.messageID);
+    if (known === undefined || author === 'person') this.#learnAuthor(part.messageID, author);
+  }
+
+  /** The message list has told, which knows better than parents and times. */
+  decide(messageId: string, kind: MessageKind): void {
+    this.#decided.set(messageId, kind);
   }
 
   forget(messageId: string): void {
     this.#infos.delete(messageId);
     this.#authors.delete(messageId);
+    this.#decided.delete(messageId);
   }
 
   #kindByParent(info: WireMessageInfo): MessageKind | undefined {
     const parent = this.#infos.get(info.parentID ?? '');
     const author = this.#authors.get(info.parentID ?? '');
     if (!parent || author === undefined) return undefined;
-    if (author === 'person' || parent.time.created > this.#nextPersonAt) return 'other';
+    const prompt = this.#infos.get(this.#promptMessageId ?? '');
+    const { created } = parent.time;
+    if (author === 'person' || created > this.#nextPersonAt) return 'other';
+    if (prompt && created < prompt.time.created) return 'other';
     if (!isSummary(info)) return 'answer';
     return author === 'auto-compaction' ? 'summary' : 'other';
   }

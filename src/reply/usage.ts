@@ -3,44 +3,49 @@ import type { WirePart, WireTokens } from './wire.ts';
 
 export const noTokens: TokenUsage = { input: 0, output: 0, reasoning: 0, cacheRead: 0, cacheWrite: 0 };
 
-interface Step {
-  readonly cost: number;
-  readonly tokens: TokenUsage;
-  readonly child: boolean;
+const kinds = Object.keys(noTokens) as (keyof TokenUsage)[];
+
+class Sum {
+  cost = 0;
+  steps = 0;
+  readonly tokens = { ...noTokens } as Record<keyof TokenUsage, number>;
+
+  add(part: WirePart): void {
+    const tokens = tokensOf(part.tokens);
+    this.cost += finite(part.cost);
+    this.steps += 1;
+    for (const kind of kinds) this.tokens[kind] += tokens[kind];
+  }
 }
 
 /** Cost and tokens of a turn: each step-finish part counts once, whoever tells it and how often. */
 export class UsageCounter {
-  readonly #steps = new Map<string, Step>();
+  readonly #counted = new Set<string>();
+  readonly #own = new Sum();
+  readonly #children = new Sum();
 
   /** True when the part was a step that had not been counted yet. */
   add(part: WirePart, child = false): boolean {
-    if (part.type !== 'step-finish' || this.#steps.has(part.id)) return false;
-    this.#steps.set(part.id, { cost: finite(part.cost), tokens: tokensOf(part.tokens), child });
+    if (part.type !== 'step-finish' || this.#counted.has(part.id)) return false;
+    this.#counted.add(part.id);
+    (child ? this.#children : this.#own).add(part);
     return true;
   }
 
   get total(): Usage {
-    const steps = [...this.#steps.values()];
-    const children = steps.filter(({ child }) => child);
+    const total = { ...this.#own.tokens };
+    for (const kind of kinds) total[kind] += this.#children.tokens[kind];
     return {
-      ...sum(steps),
-      cost: costOf(steps),
-      steps: steps.length - children.length,
-      children: { cost: costOf(children), tokens: sum(children) },
+      ...total,
+      cost: dollars(this.#own.cost + this.#children.cost),
+      steps: this.#own.steps,
+      children: { cost: dollars(this.#children.cost), tokens: { ...this.#children.tokens } },
     };
   }
 }
 
-const costOf = (steps: readonly Step[]) => steps.reduce((total, { cost }) => total + cost, 0);
-
-function sum(steps: readonly Step[]): TokenUsage {
-  const total = { ...noTokens } as Record<keyof TokenUsage, number>;
-  for (const { tokens } of steps) {
-    for (const key of Object.keys(total) as (keyof TokenUsage)[]) total[key] += tokens[key];
-  }
-  return total;
-}
+/** Sums of binary fractions drift; a ten-billionth of a dollar is exact enough for any price list. */
+const dollars = (cost: number) => Math.round(cost * 1e10) / 1e10;
 
 function tokensOf(value: unknown): TokenUsage {
   const tokens = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireTokens>;

@@ -1,0 +1,114 @@
+import { HeldBack, type PartEvent } from './held-back.ts';
+import type { Part } from './part.ts';
+import { PartList, type ToolHooks } from './part-list.ts';
+import type { ReplyObservers } from './reply-observer.ts';
+import { type MessageKind, TurnMessages } from './turn-messages.ts';
+import type { WireMessage, WireMessageInfo, WirePart } from './wire.ts';
+
+interface SessionPartsOptions {
+  /** Absent for the session of a sub-agent: all of its assistant messages belong. */
+  readonly promptMessageId?: string;
+  readonly observers: ReplyObservers;
+  readonly hooks: ToolHooks;
+  /** A part of the turn's own messages, or of a compaction within it, that ends a step. */
+  readonly stepFinished: (part: WirePart) => void;
+}
+
+/**
+ * What one session says within a turn: which of its messages belong, and their parts. Parts may come before
+ * their message; they wait, bounded, and lose nothing but their live growth.
+ */
+export class SessionParts {
+  readonly #list: PartList;
+  readonly #messages: TurnMessages;
+  readonly #heldBack = new HeldBack();
+  readonly #stepFinished: (part: WirePart) => void;
+  #answered = false;
+
+  constructor({ promptMessageId, observers, hooks, stepFinished }: SessionPartsOptions) {
+    this.#list = new PartList(observers, hooks);
+    this.#messages = new TurnMessages(promptMessageId);
+    this.#stepFinished = stepFinished;
+  }
+
+  get list(): PartList {
+    return this.#list;
+  }
+
+  /** An assistant message of the turn is known. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  /** True when the message is part of the answer. */
+  message(info: WireMessageInfo): boolean {
+    this.#messages.learn(info);
+    const answers = this.#messages.kind(info.id) === 'answer';
+    this.#answered ||= answers;
+    this.#replay();
+    return answers;
+  }
+
+  part(part: WirePart): void {
+    this.#messages.learnPart(part);
+    const kind = this.#messages.kind(part.messageID);
+    // A part of a user message may be the one that tells who wrote it, and so decides about those that wait.
+    if (kind === 'other') this.#replay();
+    else this.#take({ kind: 'part', part });
+  }
+
+  delta(messageId: string, partId: string, delta: string): void {
+    this.#take({ kind: 'delta', messageId, partId, delta });
+  }
+
+  removePart(partId: string): void {
+    this.#list.remove(partId);
+  }
+
+  removeMessage(messageId: string): void {
+    this.#messages.forget(messageId);
+    this.#list.removeMessage(messageId);
+  }
+
+  /** Takes over polled messages; what waited for them is decided now. */
+  sync(messages: readonly WireMessage[], kindOf: (messageId: string) => MessageKind | undefined): void {
+    for (const { info, parts } of messages) {
+      this.#messages.learn(info);
+      for (const part of parts) this.#messages.learnPart(part);
+      const kind = kindOf(info.id);
+      if (kind) this.#messages.decide(info.id, kind);
+    }
+    for (const { info, parts } of messages) {
+      const kind = this.#messages.kind(info.id);
+      this.#answered ||= kind === 'answer';
+      const final = info.time.completed !== undefined;
+      for (const part of parts) if (kind) this.#apply({ kind: 'part', part }, kind, final);
+    }
+    this.#replay();
+  }
+
+  reset(parts: readonly Part[]): void {
+    this.#list.reset(parts);
+  }
+
+  #take(event: PartEvent): void {
+    const messageId = event.kind === 'part' ? event.part.messageID : event.messageId;
+    const kind = this.#messages.kind(messageId);
+    if (kind) this.#apply(event, kind);
+    else if (!this.#heldBack.add(event)) this.#list.tear();
+  }
+
+  #apply(event: PartEvent, kind: MessageKind, final = false): void {
+    if (kind === 'other') return;
+    if (event.kind === 'delta') {
+      if (kind === 'answer') this.#list.grow(event.partId, event.messageId, event.delta);
+      return;
+    }
+    if (event.part.type === 'step-finish') this.#stepFinished(event.part);
+    else if (kind === 'answer') this.#list.update(event.part, final);
+  }
+
+  #replay(): void {
+    for (const event of this.#heldBack.take()) this.#take(event);
+  }
+}
