@@ -31,7 +31,8 @@ function read(name: string): Recording {
     .map((line) => JSON.parse(line) as WireEvent);
   const messages = JSON.parse(readFileSync(`${directory}${name}.messages.json`, 'utf8')) as WireMessage[];
   const people = messages.filter(
-    ({ info, parts }) => info.role === 'user' && parts.some((part) => part.type !== 'compaction' && part.synthetic !== true),
+    ({ info, parts }) =>
+      info.role === 'user' && parts.some((part) => part.type !== 'compaction' && part.synthetic !== true),
   );
   const sessionId = messages[0]?.info.sessionID ?? '';
   return { name, events, messages, prompts: people.map(({ info }) => info.id), sessionId };

@@ -1,0 +1,159 @@
+import { calculateObjectSize, ObjectId } from 'bson';
+import { CollectionIndex, type IndexSpec, sameSpec } from './collection-index.ts';
+import { CommandError } from './errors.ts';
+import { checkFilter, matches } from './match.ts';
+import { compareBy } from './sort.ts';
+import { applyUpdate, upsertSeed } from './update.ts';
+import { type Doc, equal, keyOf } from './values.ts';
+
+const maxDocumentBytes = 16 * 1024 * 1024;
+
+export interface UpdateRequest {
+  readonly filter: Doc;
+  readonly update: Doc;
+  readonly multi?: boolean;
+  readonly upsert?: boolean;
+  readonly sort?: Doc | undefined;
+  readonly arrayFilters?: readonly Doc[];
+}
+
+export interface UpdateResult {
+  readonly matched: number;
+  readonly modified: number;
+  readonly upserted?: Doc;
+  /** The last document that was matched, before and after. */
+  readonly before?: Doc;
+  readonly after?: Doc;
+}
+
+/**
+ * Documents with their indexes. Every method runs to its end without giving way, which is what makes each
+ * command atomic. Stored documents are never changed in place: a reader that holds one keeps what it read.
+ */
+export class Collection {
+  readonly namespace: string;
+  readonly #docs = new Map<string, Doc>();
+  readonly #indexes: CollectionIndex[] = [
+    new CollectionIndex({ key: { _id: 1 }, name: '_id_', unique: true }),
+  ];
+
+  constructor(namespace: string) {
+    this.namespace = namespace;
+  }
+
+  get size(): number {
+    return this.#docs.size;
+  }
+
+  get indexes(): readonly IndexSpec[] {
+    return this.#indexes.map(({ spec }) => spec);
+  }
+
+  find(filter: Doc, sort?: Doc): Doc[] {
+    checkFilter(filter);
+    const found = [...this.#candidates(filter)].filter((doc) => matches(doc, filter));
+    return sort && Object.keys(sort).length > 0 ? found.sort(compareBy(sort)) : found;
+  }
+
+  insert(raw: Doc): void {
+    const { _id = new ObjectId(), ...rest } = raw;
+    if (Array.isArray(_id) || _id instanceof RegExp)
+      throw new CommandError(2, 'The _id field cannot be an array or regex');
+    this.#put(keyOf(_id), { _id, ...rest }, undefined);
+  }
+
+  update({
+    filter,
+    update,
+    multi = false,
+    upsert = false,
+    sort,
+    arrayFilters = [],
+  }: UpdateRequest): UpdateResult {
+    const found = this.find(filter, sort);
+    const targets = multi ? found : found.slice(0, 1);
+    if (targets.length === 0 && upsert) return this.#upsert(filter, update, arrayFilters);
+    let modified = 0;
+    let last: { before?: Doc; after?: Doc } = {};
+    for (const before of targets) {
+      const after = applyUpdate(before, update, { filter, arrayFilters, inserting: false });
+      last = { before, after };
+      if (equal(before, after)) continue;
+      this.#put(keyOf(before._id), after, before);
+      modified += 1;
+    }
+    return { matched: targets.length, modified, ...last };
+  }
+
+  delete(filter: Doc, limit: number, sort?: Doc): Doc[] {
+    const found = this.find(filter, sort);
+    const targets = limit === 0 ? found : found.slice(0, limit);
+    for (const doc of targets) {
+      const id = keyOf(doc._id);
+      this.#docs.delete(id);
+      for (const index of this.#indexes) index.remove(id, doc);
+    }
+    return targets;
+  }
+
+  /** False when it exists already. Throws 85/86 for a clash, E11000 when the documents break it. */
+  createIndex(spec: IndexSpec): boolean {
+    const named = this.#indexes.find((index) => index.spec.name === spec.name);
+    if (named && sameSpec(named.spec, spec)) return false;
+    if (named)
+      throw new CommandError(86, `An existing index has the same name as the requested index: ${spec.name}`);
+    const alike = this.#indexes.find(
+      (index) =>
+        equal(index.spec.key, spec.key) &&
+        equal(index.spec.partialFilterExpression, spec.partialFilterExpression),
+    );
+    if (alike)
+      throw new CommandError(85, `Index already exists with a different name or options: ${alike.spec.name}`);
+    const index = new CollectionIndex(spec);
+    for (const [id, doc] of this.#docs) {
+      index.check(id, doc, this.namespace);
+      index.add(id, doc);
+    }
+    this.#indexes.push(index);
+    return true;
+  }
+
+  dropIndex(name: string): void {
+    if (name === '_id_') throw new CommandError(72, 'cannot drop _id index');
+    const at = this.#indexes.findIndex((index) => index.spec.name === name);
+    if (at < 0) throw new CommandError(27, `index not found with name [${name}]`);
+    this.#indexes.splice(at, 1);
+  }
+
+  #upsert(filter: Doc, update: Doc, arrayFilters: readonly Doc[]): UpdateResult {
+    const made = applyUpdate(upsertSeed(filter), update, { filter, arrayFilters, inserting: true });
+    const { _id = new ObjectId(), ...rest } = made;
+    const after = { _id, ...rest };
+    this.insert(after);
+    return { matched: 0, modified: 0, upserted: after, after };
+  }
+
+  #candidates(filter: Doc): Iterable<Doc> {
+    let best: ReadonlySet<string> | undefined;
+    for (const index of this.#indexes) {
+      const ids = index.candidates(filter);
+      if (ids && (!best || ids.size < best.size)) best = ids;
+    }
+    if (!best) return this.#docs.values();
+    return [...best].map((id) => this.#docs.get(id)).filter((doc) => doc !== undefined);
+  }
+
+  /** All indexes agree before anything changes: a refused write leaves no trace. */
+  #put(id: string, doc: Doc, before: Doc | undefined): void {
+    const bytes = calculateObjectSize(doc);
+    if (bytes > maxDocumentBytes)
+      throw new CommandError(
+        10334,
+        `BSONObj size: ${bytes} is invalid. Size must be between 0 and ${maxDocumentBytes}`,
+      );
+    for (const index of this.#indexes) index.check(id, doc, this.namespace);
+    if (before) for (const index of this.#indexes) index.remove(id, before);
+    this.#docs.set(id, doc);
+    for (const index of this.#indexes) index.add(id, doc);
+  }
+}
