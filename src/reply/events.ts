@@ -67,7 +67,10 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 /** What has to be there before the rest of this folder may look at an event. */
 const checks: Record<KnownEventType, Check> = {
   'message.updated': ({ info }) =>
-    isObject(info) && has('id', 'sessionID', 'role')(info) && isObject(info.time),
+    isObject(info) &&
+    has('id', 'sessionID')(info) &&
+    (info.role === 'user' || info.role === 'assistant') &&
+    isObject(info.time),
   'message.removed': has('sessionID', 'messageID'),
   'message.part.updated': ({ part }) => isObject(part) && has('id', 'sessionID', 'messageID', 'type')(part),
   'message.part.delta': has('sessionID', 'messageID', 'partID', 'field', 'delta'),

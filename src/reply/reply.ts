@@ -182,8 +182,7 @@ export class Reply {
     'session.error': ({ sessionID, error }) => {
       if (sessionID !== this.#sessionId) return;
       this.#lastError = error ?? undefined;
-      const text = error?.data?.message ?? error?.name ?? 'unknown error';
-      this.#observers.tell('sessionErrored', text, this.#lastError);
+      this.#observers.tell('sessionErrored', errorText(this.#lastError), this.#lastError);
     },
     'todo.updated': ({ sessionID, todos }) => {
       if (sessionID === this.#sessionId) this.#todosSeen(parseTodos(todos));
@@ -277,4 +276,9 @@ export class Reply {
       stepFinished: (part) => this.#step(part, true),
     });
   }
+}
+
+function errorText(error: WireError | undefined): string {
+  const message: unknown = error?.data?.message;
+  return typeof message === 'string' ? message : (error?.name ?? 'unknown error');
 }

@@ -48,9 +48,9 @@ export class TodoList {
       if (before) this.#older.add(before.id);
       this.#dressed = part.input.todos === undefined && this.#isAhead(before);
     }
-    if (part.status === 'completed' && !this.#dressed && Array.isArray(part.input.todos)) {
-      this.#todos = part.input.todos;
-    }
+    const { todos } = part.input;
+    const valid = part.status === 'completed' && !this.#dressed && Array.isArray(todos);
+    if (valid && !sameValue(todos, this.#todos)) this.#todos = todos;
     return before?.id === part.id ? undefined : before?.callId;
   }
 

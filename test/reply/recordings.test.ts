@@ -5,34 +5,37 @@ import { Exchange } from '../../src/reply/exchange.ts';
 import type { Part } from '../../src/reply/part.ts';
 import { Reply } from '../../src/reply/reply.ts';
 import { type Recording, recordings } from '../support/recordings.ts';
+import { Follower } from '../support/reply-log.ts';
 
-function replay({ events, sessionId }: Recording, promptMessageId: string): Reply {
-  const reply = new Reply({ sessionId, promptMessageId });
+function replay({ events, sessionId }: Recording, promptMessageId: string) {
+  const follower = new Follower();
+  const reply = new Reply({ sessionId, promptMessageId, observers: [follower.observer] });
   for (const event of events) reply.apply(decodeEvent(event));
-  return reply;
+  return { reply, follower };
 }
 
-/** What only the stream knows: the request id of a question that was joined to its tool part. */
-const polledShape = (part: Part) => {
-  if (part.type !== 'tool') return part;
-  const { requestId: _, ...metadata } = part.metadata;
-  return { ...part, metadata };
-};
+function line(part: Part): string {
+  if (part.type !== 'tool') return `${part.type} ${JSON.stringify(part.text)}`;
+  const fields = [part.title, JSON.stringify(part.input), part.error && `error: ${part.error}`];
+  return [`tool ${part.tool} ${part.status}`, ...fields.filter(Boolean)].join(' | ');
+}
 
-const line = (part: Part) =>
-  part.type === 'tool'
-    ? `tool ${part.tool} ${part.status} ${part.title ?? ''} ${JSON.stringify(part.input)} ${part.error ?? ''}`.trim()
-    : `${part.type} ${JSON.stringify(part.text)}`;
-
-function golden(one: Recording): string {
-  const turns = one.prompts.map((id) => {
-    const exchange = Exchange.from(one.messages, id);
-    const { usage } = exchange;
-    const end = exchange.error ? `error ${exchange.error.name}` : `finish ${exchange.finish}`;
-    const cost = `cost ${usage.cost} tokens ${usage.input}+${usage.output} steps ${usage.steps}`;
-    return [...exchange.parts.map(line), `${end}, ${cost}`].join('\n');
-  });
-  return `${turns.join('\n---\n')}\n`;
+/** One turn as a person would want to read it. */
+function transcript(one: Recording, promptId: string): string {
+  const { reply, follower } = replay(one, promptId);
+  const exchange = Exchange.from(one.messages, promptId);
+  const { cost, input, output, steps, children } = reply.usage();
+  const usage = `${steps} steps, ${input} tokens in, ${output} out, cost ${cost} (sub-agents ${children.cost})`;
+  return [
+    'parts',
+    ...reply.result().parts.map((part) => `  ${line(part)}`),
+    'told',
+    ...follower.lines.map((told) => `  ${told}`),
+    'end',
+    `  ${exchange.error ? `error ${exchange.error.name}` : `finish ${exchange.finish}`}`,
+    `  ${usage}`,
+    '',
+  ].join('\n');
 }
 
 describe.each(recordings.map((one) => [one.name, one] as const))('recording %s', (name, one) => {
@@ -41,19 +44,39 @@ describe.each(recordings.map((one) => [one.name, one] as const))('recording %s',
   });
 
   it('gives live, at the end of the stream, the parts that its message list has', () => {
-    for (const prompt of one.prompts) {
-      const live = replay(one, prompt);
-      const polled = Exchange.from(one.messages, prompt);
-      expect(live.result().parts.map(polledShape)).toEqual(polled.parts);
-      expect(live.usage()).toEqual(polled.usage);
-      live.syncRecoveredParts(polled);
-      expect(live.result().parts.map(polledShape)).toEqual(polled.parts);
+    for (const promptId of one.prompts) {
+      const { reply, follower } = replay(one, promptId);
+      const polled = Exchange.from(one.messages, promptId);
+      expect(reply.result().parts).toEqual(polled.parts);
+      expect(reply.result().fullText).toBe(polled.text);
+      expect(reply.result().toolParts).toEqual(polled.toolParts);
+      expect(reply.usage().steps).toBe(polled.usage.steps);
+      expect(reply.usage().cost - reply.usage().children.cost).toBeCloseTo(polled.usage.cost, 9);
+      expect(follower.parts).toEqual(reply.result().parts);
+      expect(reply.prompts.blocked).toBe(false);
+      const told = follower.log.length;
+      reply.syncRecoveredParts(polled);
+      expect(follower.log.slice(told)).toEqual([]);
     }
   });
 
-  it('reads as its golden file says', () => {
+  it('gives the same parts to a reply that saw nothing but the message list', () => {
+    for (const promptId of one.prompts) {
+      const follower = new Follower();
+      const observers = [follower.observer];
+      const reply = new Reply({ sessionId: one.sessionId, promptMessageId: promptId, observers });
+      const polled = Exchange.from(one.messages, promptId);
+      reply.syncRecoveredParts(polled);
+      expect(reply.result().parts).toEqual(polled.parts);
+      expect(follower.parts).toEqual(polled.parts);
+      expect(reply.usage()).toEqual(polled.usage);
+    }
+  });
+
+  it('reads as its golden file says (UPDATE_GOLDEN=1 writes it)', () => {
     const file = new URL(`../fixtures/golden/${name}.txt`, import.meta.url);
-    if (process.env.UPDATE_GOLDEN === '1') writeFileSync(file, golden(one));
-    expect(golden(one)).toBe(readFileSync(file, 'utf8'));
+    const text = one.prompts.map((promptId) => transcript(one, promptId)).join('\n');
+    if (process.env.UPDATE_GOLDEN === '1') writeFileSync(file, text);
+    expect(text).toBe(readFileSync(file, 'utf8'));
   });
 });

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { authorOf } from '../../src/reply/turn-messages.ts';
 import type { WireEvent, WireMessage } from '../../src/reply/wire.ts';
 
 const directory = fileURLToPath(new URL('../fixtures/opencode-1.18.33/', import.meta.url));
@@ -24,16 +25,23 @@ export function recording(name: string): Recording {
   return found;
 }
 
+/** The recording as the server's `/event` route sends it. */
+export function sseBytes({ events }: Pick<Recording, 'events'>): Uint8Array {
+  return new TextEncoder().encode(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''));
+}
+
+/** A tool part of each kind and status that the server was seen to make, by `tool:status`. */
+export function toolSamples(): Readonly<Record<string, unknown>> {
+  return JSON.parse(readFileSync(`${directory}tool-parts.samples.json`, 'utf8'));
+}
+
 function read(name: string): Recording {
   const events = readFileSync(`${directory}${name}.events.jsonl`, 'utf8')
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as WireEvent);
   const messages = JSON.parse(readFileSync(`${directory}${name}.messages.json`, 'utf8')) as WireMessage[];
-  const people = messages.filter(
-    ({ info, parts }) =>
-      info.role === 'user' && parts.some((part) => part.type !== 'compaction' && part.synthetic !== true),
-  );
+  const people = messages.filter(({ info, parts }) => info.role === 'user' && authorOf(parts) === 'person');
   const sessionId = messages[0]?.info.sessionID ?? '';
   return { name, events, messages, prompts: people.map(({ info }) => info.id), sessionId };
 }
