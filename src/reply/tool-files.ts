@@ -21,15 +21,19 @@ const readers: Record<string, Reader> = {
     const content = text(input.content);
     return path === undefined || content === undefined ? [] : [{ path, kind: 'write', content }];
   },
-  edit: ({ input }) => edited(input.filePath),
-  multiedit: ({ input }) => edited(input.filePath),
+  edit: edited,
+  multiedit: edited,
   apply_patch: ({ metadata }) => (Array.isArray(metadata.files) ? metadata.files.flatMap(patched) : []),
 };
 
-const edited = (filePath: unknown): ToolFile[] => {
-  const path = text(filePath);
+/** The model may write a path in many ways; upstream's own word for it comes first. */
+function edited({ input, metadata }: ToolPart): ToolFile[] {
+  const { filediff } = metadata;
+  const told =
+    typeof filediff === 'object' && filediff !== null && 'file' in filediff ? filediff.file : undefined;
+  const path = text(told) ?? text(input.filePath);
   return path === undefined ? [] : [{ path, kind: 'edit' }];
-};
+}
 
 function patched(file: unknown): ToolFile[] {
   if (typeof file !== 'object' || file === null) return [];

@@ -1,0 +1,223 @@
+import { describe, expect, it } from '@jest/globals';
+import { Exchange } from '../../src/reply/exchange.ts';
+import type { WireMessage } from '../../src/reply/wire.ts';
+import {
+  assistantInfo,
+  ended,
+  prompt,
+  session,
+  stepFinish,
+  textPart,
+  userInfo,
+  wireMessage,
+  wireTool,
+} from '../support/wire.ts';
+
+const asked = wireMessage(userInfo(prompt), textPart('u1', 'question', { messageID: prompt }));
+const done = { time: { created: 2, completed: 3 }, finish: 'stop' };
+const says = (id: string, words: string, info = {}): WireMessage =>
+  wireMessage(
+    assistantInfo(id, { ...done, ...info }),
+    textPart(`p_${id}`, words, { messageID: id, ...ended }),
+  );
+const person = (id: string) => wireMessage(userInfo(id), textPart(`u_${id}`, 'next', { messageID: id }));
+const compaction = (id: string, auto: boolean) =>
+  wireMessage(userInfo(id), { id: `c_${id}`, sessionID: session, messageID: id, type: 'compaction', auto });
+const goOn = (id: string) =>
+  wireMessage(
+    userInfo(id),
+    textPart(`y_${id}`, 'Continue if you have next steps', { messageID: id, synthetic: true }),
+  );
+
+describe('the messages of one turn', () => {
+  it('go up to the next message that a person wrote', () => {
+    const list = [
+      person('msg_0'),
+      says('msg_00', 'old'),
+      asked,
+      says('msg_a', 'one'),
+      says('msg_b', 'two'),
+      person('msg_1'),
+      says('msg_c', 'three'),
+    ];
+    const exchange = Exchange.from(list, prompt);
+    expect(exchange.userMessage).toBe(asked);
+    expect(exchange.assistants.map(({ info }) => info.id)).toEqual(['msg_a', 'msg_b']);
+    expect(exchange.text).toBe('one\n\ntwo');
+  });
+
+  it('are found by id, never by text', () => {
+    const twin = wireMessage(userInfo('msg_twin'), textPart('u2', 'question', { messageID: 'msg_twin' }));
+    const exchange = Exchange.from([twin, says('msg_x', 'no'), asked, says('msg_a', 'yes')], prompt);
+    expect(exchange.text).toBe('yes');
+  });
+
+  it('are none when upstream does not have the prompt', () => {
+    const exchange = Exchange.from([person('msg_0'), says('msg_a', 'other')], prompt);
+    expect(exchange).toMatchObject({ userMessage: undefined, assistants: [], inProgress: true, text: '' });
+  });
+
+  it('include the answer after a compaction; its summary is only paid for', () => {
+    const summary = says('msg_s', 'A summary.', { summary: true });
+    const paid = { ...summary, parts: [...summary.parts, stepFinish('f1', 0.5)] };
+    const list = [
+      asked,
+      says('msg_a', 'part one'),
+      compaction('msg_c', true),
+      paid,
+      goOn('msg_y'),
+      says('msg_z', 'final', { parentID: 'msg_y' }),
+    ];
+    const exchange = Exchange.from(list, prompt);
+    expect(exchange.text).toBe('part one\n\nfinal');
+    expect(exchange.lastAssistant?.info.id).toBe('msg_z');
+    expect(exchange.usage.cost).toBe(0.5);
+  });
+
+  it('do not pay for a compaction that a person asked for', () => {
+    const summary = wireMessage(assistantInfo('msg_s', { ...done, summary: true }), stepFinish('f1', 0.5));
+    expect(
+      Exchange.from([asked, says('msg_a', 'one'), compaction('msg_c', false), summary], prompt).usage.cost,
+    ).toBe(0);
+  });
+
+  it('leave out a run that the server lost once another replaced it', () => {
+    const lost = says('msg_a', 'half', { time: { created: 2 }, finish: undefined });
+    expect(Exchange.from([asked, lost], prompt)).toMatchObject({ inProgress: true, text: 'half' });
+    expect(Exchange.from([asked, lost, says('msg_b', 'whole')], prompt)).toMatchObject({
+      inProgress: false,
+      text: 'whole',
+    });
+  });
+
+  it('claim nothing behind a message of which nobody knows who wrote it', () => {
+    const unknown = wireMessage(userInfo('msg_1'));
+    expect(Exchange.from([asked, says('msg_a', 'one'), unknown, says('msg_b', 'two')], prompt).text).toBe(
+      'one',
+    );
+  });
+});
+
+describe('how it stands', () => {
+  it('is in progress until the last assistant message is complete', () => {
+    expect(Exchange.from([asked], prompt).inProgress).toBe(true);
+    expect(Exchange.from([asked, says('msg_a', 'x', { time: { created: 2 } })], prompt).inProgress).toBe(
+      true,
+    );
+    expect(Exchange.from([asked, says('msg_a', 'x')], prompt)).toMatchObject({
+      inProgress: false,
+      finish: 'stop',
+    });
+  });
+
+  it('tells the error of the last message, without what the provider said', () => {
+    const data = { message: 'bad key', statusCode: 401, isRetryable: false, responseBody: 'secret' };
+    const failed = says('msg_a', '', { error: { name: 'APIError', data } });
+    expect(Exchange.from([asked, failed], prompt).error).toEqual({
+      name: 'APIError',
+      message: 'bad key',
+      statusCode: 401,
+      retryable: false,
+    });
+    const bare = says('msg_a', '', { error: { name: 'MessageAbortedError' } });
+    expect(Exchange.from([asked, bare], prompt).error).toEqual({
+      name: 'MessageAbortedError',
+      message: 'MessageAbortedError',
+      retryable: false,
+    });
+  });
+
+  it('keeps reasoning and text apart', () => {
+    const both = wireMessage(
+      assistantInfo('msg_a', done),
+      textPart('r1', 'hmm', { type: 'reasoning' }),
+      textPart('p1', 'answer'),
+    );
+    expect(Exchange.from([asked, both], prompt)).toMatchObject({ text: 'answer', reasoningText: 'hmm' });
+  });
+});
+
+describe('files of its tool calls', () => {
+  const files = (...parts: ReturnType<typeof wireTool>[]) =>
+    Exchange.from([asked, wireMessage(assistantInfo('msg_a', done), ...parts)], prompt);
+  const write = (id: string, path: string, content: string, status = 'completed') =>
+    wireTool(id, 'write', { status, input: { filePath: path, content }, metadata: { filepath: path } });
+  const patch = (id: string, ...changed: Record<string, unknown>[]) =>
+    wireTool(id, 'apply_patch', {
+      status: 'completed',
+      input: { patchText: '' },
+      metadata: { files: changed },
+    });
+  const edit = (id: string, path: string) =>
+    wireTool(id, 'edit', {
+      status: 'completed',
+      input: { filePath: 'as/the/model/wrote', oldString: 'a', newString: 'b' },
+      metadata: { filediff: { file: path } },
+    });
+
+  it('carry the content of a write, and the path of an edit or patch', () => {
+    const exchange = files(
+      write('t1', '/box/a.md', 'hello'),
+      edit('t2', '/box/b.md'),
+      patch('t3', { filePath: '/box/c.md', type: 'update' }),
+    );
+    expect(exchange.toolArtifacts()).toEqual([
+      { path: '/box/a.md', kind: 'write', content: 'hello' },
+      { path: '/box/b.md', kind: 'edit' },
+      { path: '/box/c.md', kind: 'patch' },
+    ]);
+  });
+
+  it('count only what completed', () => {
+    expect(
+      files(write('t1', '/box/a.md', 'x', 'error'), write('t2', '/box/b.md', 'x', 'running')).toolArtifacts(),
+    ).toEqual([]);
+  });
+
+  it('changed twice are told once, as the last change left them', () => {
+    expect(files(write('t1', '/box/a.md', 'one'), edit('t2', '/box/a.md')).toolArtifacts()).toEqual([
+      { path: '/box/a.md', kind: 'edit' },
+    ]);
+    expect(files(edit('t1', '/box/a.md'), write('t2', '/box/a.md', 'two')).toolArtifacts()).toEqual([
+      { path: '/box/a.md', kind: 'write', content: 'two' },
+    ]);
+  });
+
+  it('renamed are told at both ends, and deleted ones as deleted', () => {
+    const moved = { filePath: '/box/old.md', movePath: '/box/new.md', type: 'move' };
+    expect(files(write('t1', '/box/old.md', 'x'), patch('t2', moved)).toolArtifacts()).toEqual([
+      { path: '/box/old.md', kind: 'patch', deleted: true },
+      { path: '/box/new.md', kind: 'patch', renamedFrom: '/box/old.md' },
+    ]);
+    const gone = { filePath: '/box/new.md', type: 'delete' };
+    expect(
+      files(patch('t1', moved), patch('t2', gone))
+        .toolArtifacts()
+        .every(({ deleted }) => deleted),
+    ).toBe(true);
+  });
+
+  it('that were deleted and written again are there', () => {
+    const gone = { filePath: '/box/a.md', type: 'delete' };
+    expect(files(patch('t1', gone), write('t2', '/box/a.md', 'back')).toolArtifacts()).toEqual([
+      { path: '/box/a.md', kind: 'write', content: 'back' },
+    ]);
+  });
+
+  it('leave out the excluded ones', () => {
+    const exchange = files(write('t1', '/box/a.md', 'x'), write('t2', '/box/b.md', 'y'));
+    expect(exchange.toolArtifacts({ exclude: new Set(['/box/a.md']) }).map(({ path }) => path)).toEqual([
+      '/box/b.md',
+    ]);
+  });
+
+  it('ignore calls whose metadata is not what the server promises', () => {
+    const odd = wireTool('t1', 'apply_patch', {
+      status: 'completed',
+      metadata: { files: [null, 1, {}, { filePath: 3 }] },
+    });
+    expect(
+      files(odd, wireTool('t2', 'write', { status: 'completed', input: { filePath: 1 } })).toolArtifacts(),
+    ).toEqual([]);
+  });
+});
