@@ -44,8 +44,11 @@ export class TurnJobs {
     await this.#try(() => this.queue.add(jobName, data, options));
   }
 
-  /** Makes sure that a pending turn has a job that runs soon: added when absent or spent, woken when parked. */
-  async wake(turn: StoredTurn): Promise<'added' | 'woken' | 'there'> {
+  /**
+   * Makes sure that a pending turn has a job: added when it is absent or spent. `now`: one that is parked is
+   * woken as well.
+   */
+  async ensure(turn: StoredTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {
     return this.#try(async () => {
       const job = await this.queue.getJob(turnJobId(turn.id));
       if (!job) {
@@ -53,12 +56,12 @@ export class TurnJobs {
         return 'added';
       }
       const state = await job.getState();
-      if (state === 'delayed') {
+      if (state === 'delayed' && now) {
         // Loses against the job's own timer or another waker: then it is no longer delayed, which is the aim.
         await job.promote().catch(() => undefined);
         return 'woken';
       }
-      if (state !== 'completed' && state !== 'failed' && state !== 'unknown') return 'there';
+      if (state !== 'completed' && state !== 'failed') return 'there';
       // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early.
       await job.remove();
       await this.add(turn, false, turn.carrier);

@@ -91,7 +91,7 @@ export class TurnQueue {
       await jobs.remove(id);
       const next = await store.head(turn.recordId);
       const head = next && (await store.get(next));
-      if (head) await jobs.wake(head);
+      if (head) await jobs.ensure(head, { now: true });
     });
     return result;
   }
@@ -113,7 +113,7 @@ export class TurnQueue {
     const isHead = async () => (await store.head(turn.recordId)) === turn.id;
     const parked = !(await isHead());
     await jobs.add(turn, parked, turn.carrier);
-    if (parked && (await isHead())) await jobs.wake(turn);
+    if (parked && (await isHead())) await jobs.ensure(turn, { now: true });
   }
 
   async #redisAnswers(): Promise<void> {

@@ -190,7 +190,7 @@ export class TurnWorker {
     try {
       const next = await this.#deps.store.head(recordId);
       const turn = next && (await this.#deps.store.get(next));
-      if (turn) await this.#options.jobs.wake(turn);
+      if (turn) await this.#options.jobs.ensure(turn, { now: true });
     } catch (error) {
       this.#report(error, 'turn.wakeNext');
     }

@@ -13,6 +13,7 @@ export class EntryBuffer {
   #told: Map<string, Part>;
   #changed = new Map<string, { part: Part; rewritten: boolean }>();
   #others: TurnEntryBody[] = [];
+  #whole: readonly Part[] | undefined;
 
   /** `told`: the parts that followers hold already; every one of them counts as unverified until it is told again. */
   constructor(told: readonly Part[] = []) {
@@ -26,13 +27,19 @@ export class EntryBuffer {
     this.#changed.set(part.id, { part, rewritten: rewritten || known?.rewritten === true });
   }
 
+  /** All parts, in place of everything told before. */
+  reset(parts: readonly Part[]): void {
+    this.#changed.clear();
+    this.#whole = parts;
+  }
+
   /** Any other entry; they keep their order among themselves and come after the parts. */
   add(entry: TurnEntryBody): void {
     this.#others.push(entry);
   }
 
   get empty(): boolean {
-    return this.#changed.size === 0 && this.#others.length === 0;
+    return this.#changed.size === 0 && this.#others.length === 0 && this.#whole === undefined;
   }
 
   /** The entries to send now. Call `confirm` when they were appended; otherwise nothing is forgotten. */
@@ -40,6 +47,11 @@ export class EntryBuffer {
     const changed = this.#changed;
     const others = this.#others;
     const entries: TurnEntryBody[] = [];
+    const whole = this.#whole;
+    if (whole) {
+      entries.push({ type: 'parts', parts: whole.map(boundedPart) });
+      this.#told = new Map(whole.map((part) => [part.id, part]));
+    }
     for (const { part, rewritten } of changed.values()) {
       const entry = entryFor(this.#told.get(part.id), part, rewritten);
       if (entry) entries.push(entry);
@@ -47,6 +59,7 @@ export class EntryBuffer {
     entries.push(...others);
     this.#changed = new Map();
     this.#others = [];
+    this.#whole = undefined;
     const confirm = () => {
       for (const { part } of changed.values()) this.#told.set(part.id, part);
     };
@@ -54,9 +67,11 @@ export class EntryBuffer {
   }
 
   /** After a failed append: `told` is what followers hold after all, `current` what is now. */
-  rebase(told: readonly Part[], current: Iterable<Part>): void {
+  rebase(told: readonly Part[], current: readonly Part[]): void {
     this.#told = new Map(told.map((part) => [part.id, part]));
-    for (const part of current) this.change(part, true);
+    const stillTrue = told.every(({ id }, at) => current[at]?.id === id);
+    if (!stillTrue) this.reset(current);
+    else for (const part of current) this.change(part, true);
   }
 }
 

@@ -13,13 +13,15 @@ export interface FollowerFeedOptions {
   readonly clock: Clock;
   readonly reporter: ErrorReporter;
   /** The current parts, in order; read again after a failed append. */
-  readonly parts: () => Iterable<Part>;
+  readonly parts: () => readonly Part[];
   /** A newer owner has the stream. */
   readonly onLeaseLost: (error: LeaseLostError) => void;
   /** At most one append in this time: 50 ms = 20 entries a second. */
   readonly intervalMs?: number;
 }
 
+/** Entries that are made anew from the parts, once it is known what followers hold. */
+const remade: ReadonlySet<TurnEntryBody['type']> = new Set(['text', 'part', 'parts']);
 const retry = { firstMs: 100, maxMs: 2_000 };
 
 /**
@@ -63,6 +65,12 @@ export class FollowerFeed {
 
   change(part: Part, rewritten = false): void {
     this.#buffer.change(part, rewritten);
+    this.#schedule();
+  }
+
+  /** The list itself was corrected: followers get it whole. */
+  reset(parts: readonly Part[]): void {
+    this.#buffer.reset(parts);
     this.#schedule();
   }
 
@@ -127,7 +135,7 @@ export class FollowerFeed {
     }
     // The append may or may not have reached Redis: what followers hold is read again before the next one.
     this.#known = false;
-    for (const entry of sent) if (entry.type !== 'text' && entry.type !== 'part') this.#buffer.add(entry);
+    for (const entry of sent) if (!remade.has(entry.type)) this.#buffer.add(entry);
     if (this.#failures === 0) {
       reporter.report(error, {
         action: 'follower-feed.append',

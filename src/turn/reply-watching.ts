@@ -18,6 +18,10 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
     partChanged: (part, change) => changed(part, change.replaced),
     partFinalized: (part) => changed(part),
     toolProgressed: (part) => changed(part),
+    partsReset: (parts) => {
+      run.followers.reset(parts);
+      run.snapshot.touch();
+    },
     stepFinished: () => {
       run.followers.add({ type: 'usage', usage: reply.usage() });
       run.snapshot.touch();
@@ -31,6 +35,7 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
     questionReplied: (requestId) => interactive.settled(requestId, 'answered'),
     questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
     permissionAsked: (request) => interactive.opened('permission', { ...request }),
+    promptGone: (requestId) => interactive.settled(requestId, 'closed'),
     permissionReplied: (requestId, answer) =>
       interactive.settled(requestId, answer === 'reject' ? 'rejected' : 'answered'),
   });

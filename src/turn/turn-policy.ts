@@ -1,4 +1,3 @@
-import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { PermissionRule } from './ports.ts';
@@ -62,9 +61,6 @@ export interface TurnPolicy {
   readonly permissions?: readonly PermissionRule[] | ((record: TurnRecord) => readonly PermissionRule[]);
   /** The agent's working directory. Default: a folder of the sandbox root named after the record's id. */
   readonly directory?: (record: TurnRecord) => string;
-  readonly transforms?: readonly Transform[];
-  /** Whether files that no transform owns are attached. Default `all`. */
-  readonly defaultAttach?: 'all' | 'none';
   readonly limits?: Partial<TurnLimits>;
   /** The server was restarted and lost the run: ask once more (default), or end with what is there. */
   readonly onUpstreamLost?: 'rerun' | 'fail';
@@ -82,7 +78,6 @@ export interface CompiledPolicy extends Omit<TurnPolicy, 'limits' | 'model' | 'f
   readonly model?: { readonly providerID: string; readonly modelID: string };
   readonly fallbackText: string;
   readonly onUpstreamLost: 'rerun' | 'fail';
-  readonly defaultAttach: 'all' | 'none';
 }
 
 /** Checks a policy at registration. Throws InvalidConfigError that names the field. */
@@ -90,7 +85,6 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
   const { limits, model, ...rest } = policy;
   return {
     onUpstreamLost: 'rerun',
-    defaultAttach: 'all',
     fallbackText: 'The assistant could not finish this answer.',
     ...rest,
     name,

@@ -66,7 +66,7 @@ export class TurnWatch {
     const reply = run.newReply(ids);
     this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
     observeReply(run, reply, this.#interactive);
-    if (again) run.followers.add({ type: 'parts', parts: [] });
+    if (again) run.followers.reset([]);
     else if (run.told.length > 0) {
       reply.replaceParts(run.told);
       this.#rebuild = true;

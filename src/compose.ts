@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import type { Connection, Model } from 'mongoose';
+import { Closers } from './closers.ts';
+import type { TurnsOptions } from './config.ts';
+import { InvalidConfigError, UnknownPolicyError } from './errors.ts';
+import { consoleReporter, type ErrorReporter, safeReporter } from './instrumentation/error-reporter.ts';
+import type { Tracer } from './instrumentation/tracer.ts';
+import { serverAddress } from './opencode/basic-auth.ts';
+import { openCodeClient } from './opencode/client.ts';
+import { EventHub } from './opencode/event-hub.ts';
+import { openCodeIds } from './opencode/ids.ts';
+import { RecordLock } from './queue/record-lock.ts';
+import { checkEviction, openRedis } from './queue/redis.ts';
+import { Sweeper } from './queue/sweeper.ts';
+import { defaultPrefix } from './queue/turn-job.ts';
+import { TurnJobs } from './queue/turn-jobs.ts';
+import { Nudges, wishNudges } from './queue/turn-nudges.ts';
+import { TurnQueue } from './queue/turn-queue.ts';
+import { TurnStream } from './queue/turn-stream.ts';
+import { TurnWorker } from './queue/turn-worker.ts';
+import { connectMongo } from './store/connection.ts';
+import { GridFsFileStore } from './store/gridfs-file-store.ts';
+import { ensureIndexes, turnModels } from './store/models.ts';
+import { MongoSessionStore } from './store/mongo-session-store.ts';
+import { MongoTurnStore } from './store/mongo-turn-store.ts';
+import { otelTracer } from './telemetry/otel-tracer.ts';
+import { systemClock } from './timing/clock.ts';
+import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
+import { compilePolicy, type TurnPolicy } from './turn/turn-policy.ts';
+import { Turns, type WorkOptions } from './turns.ts';
+
+/**
+ * Opens Redis, MongoDB and the clients of the OpenCode servers, and answers the one object that web apps and
+ * workers use. Throws InvalidConfigError and ServiceUnavailableError within `connectTimeoutMs` per service; what
+ * was opened until then is closed. OpenCode is not asked: web apps need not reach it.
+ */
+export async function connect(options: TurnsOptions): Promise<Turns> {
+  const closers = new Closers();
+  try {
+    return await compose(options, closers);
+  } catch (error) {
+    await closers.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> {
+  const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
+  const reporter = safeReporter(options.reporter ?? consoleReporter);
+  const tracer = options.tracer ?? otelTracer();
+  const servers = upstreams(options, tracer, reporter, closers);
+  const clock = systemClock;
+
+  const mongo = await connectMongo(options.mongo, { timeoutMs: connectTimeoutMs });
+  closers.add('MongoDB', () => mongo.close());
+  const redis = await openRedis(options.redis, 'commands', reporter, connectTimeoutMs);
+  closers.add('Redis', () => quit(redis));
+  const subscriber = await openRedis(options.redis, 'subscriber', reporter, connectTimeoutMs);
+  closers.add('Redis subscriber', () => quit(subscriber));
+
+  const models = turnModels(mongo);
+  const records = options.record ?? (models.Conversation as unknown as Model<never>);
+  const store = new MongoTurnStore(models.Message, records);
+  const files = new GridFsFileStore(mongo);
+  const nudges = new Nudges(subscriber, reporter);
+  const stream = new TurnStream({ redis, prefix });
+  const jobs = new TurnJobs(redis, prefix, reporter);
+  closers.add('queue', () => jobs.close());
+  const queue = new TurnQueue({ redis, store, jobs, stream, nudges, prefix, tracer, reporter });
+
+  const deps: TurnDeps = {
+    store,
+    sessions: new MongoSessionStore(records),
+    lock: new RecordLock({
+      redis,
+      prefix,
+      reporter,
+      ...(options.lockLeaseMs ? { leaseMs: options.lockLeaseMs } : {}),
+    }),
+    files,
+    publisher: stream,
+    nudges: wishNudges(nudges, prefix),
+    upstream: (server) => serverNamed(servers, server),
+    ids: openCodeIds(clock),
+    tracer,
+    reporter,
+    clock,
+    owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
+    sandboxRoot: sandboxRoot(options),
+    fenceFreshMs: 5_000,
+  };
+
+  const work = async (workOptions: WorkOptions) => {
+    const connection = await openRedis(options.redis, 'worker', reporter, connectTimeoutMs);
+    await checkEviction(redis, reporter);
+    const sweeper = new Sweeper({
+      commands: redis,
+      connection,
+      prefix,
+      store,
+      jobs,
+      clock,
+      reporter,
+      ...workOptions.sweeper,
+    });
+    const worker = new TurnWorker(deps, {
+      connection,
+      prefix,
+      jobs,
+      policy: policyTable(workOptions.policies),
+      ...workOptions,
+    });
+    await Promise.all([sweeper.start(), worker.ready()]);
+    const workerClosers = new Closers();
+    workerClosers.add('Redis worker connection', () => quit(connection));
+    workerClosers.add('sweeper', () => sweeper.close());
+    return { worker, closers: workerClosers };
+  };
+  const indexes = async () => {
+    await ensureIndexes([models.Message as unknown as Model<never>, records]);
+    await files.ensureIndexes();
+  };
+  return new Turns({ queue, models, files, work, indexes, closers, connection: mongo as Connection });
+}
+
+function upstreams(
+  options: TurnsOptions,
+  tracer: Tracer,
+  reporter: ErrorReporter,
+  closers: Closers,
+): readonly Upstream[] {
+  const configured = 'url' in options.opencode ? [options.opencode] : options.opencode;
+  if (configured.length === 0) throw new InvalidConfigError('opencode', 'must name at least one server');
+  return configured.map(({ url, username, password }) => {
+    const address = serverAddress(url, username, password);
+    const feed = new EventHub({ address, reporter });
+    closers.add(`events of ${address.server}`, () => feed.close());
+    return { client: openCodeClient({ address, tracer }), feed };
+  });
+}
+
+function serverNamed(servers: readonly Upstream[], name: string | undefined): Upstream {
+  const found = name === undefined ? servers[0] : servers.find(({ client }) => client.server === name);
+  if (found) return found;
+  const known = servers.map(({ client }) => client.server).join(', ');
+  throw new InvalidConfigError(
+    'opencode',
+    `a session lives on ${name}, which is not configured here (known: ${known})`,
+  );
+}
+
+function sandboxRoot({ sandboxRoot: root = path.resolve('sandboxes') }: TurnsOptions): string {
+  if (path.isAbsolute(root)) return root;
+  throw new InvalidConfigError('sandboxRoot', `must be an absolute path, not "${root}"`);
+}
+
+function policyTable(policies: Readonly<Record<string, TurnPolicy>>) {
+  const names = Object.keys(policies);
+  if (names.length === 0)
+    throw new InvalidConfigError('policies', 'must hold at least one policy, for example { default: {} }');
+  const table = new Map(names.map((name) => [name, compilePolicy(name, policies[name] ?? {})]));
+  return (name: string) => {
+    const policy = table.get(name);
+    if (!policy) throw new UnknownPolicyError(name, names);
+    return policy;
+  };
+}
+
+async function quit(redis: { status: string; quit(): Promise<unknown>; disconnect(): void }): Promise<void> {
+  // A connection that is down cannot say goodbye, and would wait for the next one to say it.
+  if (redis.status !== 'ready') redis.disconnect();
+  else await redis.quit();
+}

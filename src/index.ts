@@ -1,0 +1,38 @@
+/**
+ * OpenCode agent turns off the request path.
+ *
+ * ```ts
+ * const turns = await connect(configFromEnv());
+ * const turn = await turns.enqueue({ conversation, text, idempotencyKey });
+ * for await (const entry of turns.follow(turn.id)) render(entry);
+ *
+ * const worker = await turns.work({ policies: { default: { model: 'anthropic/claude-sonnet-4-5' } } });
+ * ```
+ *
+ * @module
+ */
+export { connect } from './compose.ts';
+export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './config.ts';
+export * from './errors.ts';
+export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
+export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
+export type { EnqueueInput } from './queue/enqueue-input.ts';
+export type { FollowOptions } from './queue/follow.ts';
+export { Exchange } from './reply/exchange.ts';
+export type { Part, ReasoningPart, TextPart, TokenUsage, ToolPart, ToolStatus, Usage } from './reply/part.ts';
+export { ensureIndexes } from './store/models.ts';
+export { opencodeSession } from './store/opencode-session-plugin.ts';
+export { otelTracer } from './telemetry/otel-tracer.ts';
+export type { CancelResult, FileRef, FileStore, PermissionRule, PromptAnswer } from './turn/ports.ts';
+export type {
+  RunState,
+  StoredPrompt,
+  StoredTurn,
+  TurnFailure,
+  TurnRecord,
+  TurnStatus,
+} from './turn/stored-turn.ts';
+export { applyEntry, emptyView, type TurnEntry, type TurnView } from './turn/turn-entry.ts';
+export type { TurnOutcome } from './turn/turn-outcome.ts';
+export type { TurnLimits, TurnPolicy } from './turn/turn-policy.ts';
+export type { RunningWorker, Turns, WorkOptions } from './turns.ts';

@@ -1,0 +1,25 @@
+/** The queue board: BOARD_USER, BOARD_PASSWORD, BOARD_HOST (127.0.0.1), BOARD_PORT (3100), REDIS_URL. */
+import { createBoard } from '../src/board/board.ts';
+import { consoleReporter } from '../src/instrumentation/error-reporter.ts';
+import { openRedis } from '../src/queue/redis.ts';
+import { defaultPrefix } from '../src/queue/turn-job.ts';
+import { TurnJobs } from '../src/queue/turn-jobs.ts';
+
+const env = process.env;
+const redis = await openRedis(env.REDIS_URL ?? 'redis://127.0.0.1:6379', 'commands', consoleReporter);
+const jobs = new TurnJobs(redis, env.OPENCODE_TURNS_PREFIX ?? defaultPrefix, consoleReporter);
+const board = await createBoard({
+  queue: jobs.queue,
+  user: env.BOARD_USER ?? 'admin',
+  password: env.BOARD_PASSWORD ?? '',
+  host: env.BOARD_HOST ?? '127.0.0.1',
+  port: Number(env.BOARD_PORT ?? 3100),
+});
+console.log(JSON.stringify({ ready: true, worker: 'board', url: board.url, pid: process.pid }));
+
+async function leave(): Promise<void> {
+  await board.close();
+  await jobs.close();
+  await redis.quit();
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void leave());

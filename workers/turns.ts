@@ -1,0 +1,60 @@
+/**
+ * The turn worker. TURNS_POLICIES names a module whose default export is a table of policies; without it there
+ * is one policy `default`, with OPENCODE_MODEL and OPENCODE_AGENT. SIGTERM and SIGINT: no new turns, a grace
+ * for those that run, the rest handed back, exit 0. A second signal leaves at once with code 130.
+ */
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { configFromEnv, connect, InvalidConfigError, type TurnPolicy } from '../src/index.ts';
+
+const {
+  TURNS_POLICIES,
+  TURNS_CONCURRENCY = '50',
+  TURNS_SHUTDOWN_MS = '10000',
+  OPENCODE_MODEL,
+  OPENCODE_AGENT,
+} = process.env;
+
+async function loadPolicies(): Promise<Record<string, TurnPolicy>> {
+  if (TURNS_POLICIES) return (await import(pathToFileURL(path.resolve(TURNS_POLICIES)).href)).default;
+  return {
+    default: {
+      ...(OPENCODE_MODEL ? { model: OPENCODE_MODEL } : {}),
+      ...(OPENCODE_AGENT ? { agent: OPENCODE_AGENT } : {}),
+    },
+  };
+}
+
+function wholeNumber(name: string, value: string): number {
+  if (/^\d{1,7}$/.test(value)) return Number(value);
+  throw new InvalidConfigError(name, `must be a whole number, not "${value}"`);
+}
+
+const concurrency = wholeNumber('TURNS_CONCURRENCY', TURNS_CONCURRENCY);
+const shutdownMs = wholeNumber('TURNS_SHUTDOWN_MS', TURNS_SHUTDOWN_MS);
+const lockMs = process.env.TURNS_LOCK_MS
+  ? { lockMs: wholeNumber('TURNS_LOCK_MS', process.env.TURNS_LOCK_MS) }
+  : {};
+const stalledCheckMs = process.env.TURNS_STALLED_CHECK_MS
+  ? { stalledCheckMs: wholeNumber('TURNS_STALLED_CHECK_MS', process.env.TURNS_STALLED_CHECK_MS) }
+  : {};
+
+const turns = await connect(configFromEnv());
+await turns.createIndexes();
+const worker = await turns.work({
+  policies: await loadPolicies(),
+  concurrency,
+  ...lockMs,
+  ...stalledCheckMs,
+});
+console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));
+
+let leaving = false;
+async function leave(signal: NodeJS.Signals): Promise<void> {
+  if (leaving) process.exit(130);
+  leaving = true;
+  const { handedBack } = await worker.stop(shutdownMs);
+  console.log(JSON.stringify({ stopped: true, signal, handedBack }));
+  await turns.close();
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave(signal));
