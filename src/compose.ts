@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Connection, Model } from 'mongoose';
@@ -89,6 +90,11 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     clock,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     sandboxRoot: sandboxRoot(options),
+    prepareDirectory: async (directory) => {
+      await mkdir(directory, { recursive: true }).catch((error) => {
+        reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
+      });
+    },
     fenceFreshMs: 5_000,
   };
 

@@ -17,9 +17,11 @@ export class RecentIds {
 
   /** False when the id is remembered already. */
   add(id: string): boolean {
-    if (this.has(id)) return false;
+    if (this.#old.has(id)) return false;
+    const { size } = this.#young;
     this.#young.add(id);
-    if (this.#young.size >= this.#capacity) {
+    if (this.#young.size === size) return false;
+    if (size + 1 >= this.#capacity) {
       this.#old = this.#young;
       this.#young = new Set();
     }

@@ -85,9 +85,9 @@ export class Reply {
   /** Takes one event; those of other sessions and unknown ones change nothing. Never throws. */
   apply(event: OpenCodeEvent): void {
     if (event.type === 'unknown') return;
-    if (event.id !== undefined && !this.#seen.add(event.id)) return;
     const handler = this.#handlers[event.type] as ((properties: unknown) => void) | undefined;
-    handler?.(event.properties);
+    if (!handler || (event.id !== undefined && !this.#seen.add(event.id))) return;
+    handler(event.properties);
   }
 
   result(): ReplyResult {

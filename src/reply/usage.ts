@@ -33,13 +33,17 @@ export class UsageCounter {
   }
 
   get total(): Usage {
-    const total = { ...this.#own.tokens };
-    for (const kind of kinds) total[kind] += this.#children.tokens[kind];
+    const { tokens: own } = this.#own;
+    const { tokens: theirs } = this.#children;
     return {
-      ...total,
+      input: own.input + theirs.input,
+      output: own.output + theirs.output,
+      reasoning: own.reasoning + theirs.reasoning,
+      cacheRead: own.cacheRead + theirs.cacheRead,
+      cacheWrite: own.cacheWrite + theirs.cacheWrite,
       cost: dollars(this.#own.cost + this.#children.cost),
       steps: this.#own.steps,
-      children: { cost: dollars(this.#children.cost), tokens: { ...this.#children.tokens } },
+      children: { cost: dollars(this.#children.cost), tokens: { ...theirs } },
     };
   }
 }

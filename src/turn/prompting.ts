@@ -54,6 +54,7 @@ async function firstPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
 
 async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
   const session = sessionOf(run);
+  await run.deps.prepareDirectory(run.directory);
   const again = (error: unknown) =>
     isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
   const found = await persevere(

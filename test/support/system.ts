@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { ModelRequest, Step } from '../../src/dev/scripted-model/script.ts';
+import { type ScriptedModel, startScriptedModel } from '../../src/dev/scripted-model/server.ts';
+import { startMongo } from '../../src/dev/services/mongo.ts';
+import { type OpenCodeService, startOpenCode } from '../../src/dev/services/opencode.ts';
+import { startRedis } from '../../src/dev/services/redis.ts';
+import type { Service } from '../../src/dev/services/service.ts';
+import { connect, type ReportContext, type Turns, type TurnsOptions } from '../../src/index.ts';
+
+export type Respond = (request: ModelRequest) => Step | undefined;
+
+export interface TestSystem {
+  readonly redis: Service;
+  readonly mongo: Service;
+  readonly opencode: OpenCodeService;
+  readonly model: ScriptedModel;
+  readonly sandboxRoot: string;
+  readonly options: TurnsOptions;
+  /** What was reported instead of thrown. */
+  readonly reports: { error: unknown; context: ReportContext }[];
+  /** Decides what the model says from now on. */
+  respond(respond: Respond): void;
+  connect(options?: Partial<TurnsOptions>): Promise<Turns>;
+  stop(): Promise<void>;
+}
+
+/** The real services of one test file, each with its own port and directory, and a key prefix of their own. */
+export async function startSystem(): Promise<TestSystem> {
+  let current: Respond = () => undefined;
+  const model = await startScriptedModel((request) => current(request));
+  const quiet = () => undefined;
+  const [redis, mongo, opencode] = await Promise.all([
+    startRedis(quiet),
+    startMongo(),
+    startOpenCode({ modelUrl: model.url, progress: quiet }),
+  ]);
+  const sandboxRoot = mkdtempSync(path.join(tmpdir(), 'opencode-turns-sandbox-'));
+  const reports: TestSystem['reports'] = [];
+  const connected: Turns[] = [];
+  const suffix = path.basename(sandboxRoot).slice(-6);
+  const options: TurnsOptions = {
+    redis: redis.url,
+    mongo: mongo.url.replace(/\/[^/]*$/, `/test_${suffix}`),
+    opencode: { url: opencode.url, ...(opencode.password ? { password: opencode.password } : {}) },
+    prefix: `test-${suffix}`,
+    sandboxRoot,
+    reporter: { report: (error, context) => reports.push({ error, context }) },
+  };
+  return {
+    redis,
+    mongo,
+    opencode,
+    model,
+    sandboxRoot,
+    options,
+    reports,
+    respond: (respond) => {
+      current = respond;
+    },
+    connect: async (more = {}) => {
+      const turns = await connect({ ...options, ...more });
+      await turns.createIndexes();
+      connected.push(turns);
+      return turns;
+    },
+    stop: async () => {
+      await Promise.allSettled(connected.map((turns) => turns.close()));
+      await Promise.all([redis.stop(), mongo.stop(), opencode.stop(), model.stop()]);
+      rmSync(sandboxRoot, { recursive: true, force: true });
+    },
+  };
+}
