@@ -4,6 +4,7 @@
  * ever become attributes.
  */
 export const spans = {
+  'turn.request': 'A web request that enqueues a turn and follows it (demo and examples).',
   'turn.enqueue': 'A web app stores a turn and adds its job.',
   'turn.process': 'A worker takes the job and carries the turn to an outcome.',
   'session.mint': 'An upstream session is created and stored under the record lock.',

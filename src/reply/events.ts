@@ -64,16 +64,28 @@ const has =
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 
-/** What has to be there before the rest of this folder may look at an event. */
+const isText = (value: unknown): value is string => typeof value === 'string';
+
+/**
+ * What has to be there before the rest of this folder may look at an event. The three that make up a long reply
+ * are written out: every delta of every turn of a process passes here.
+ */
 const checks: Record<KnownEventType, Check> = {
   'message.updated': ({ info }) =>
     isObject(info) &&
-    has('id', 'sessionID')(info) &&
+    isText(info.id) &&
+    isText(info.sessionID) &&
     (info.role === 'user' || info.role === 'assistant') &&
     isObject(info.time),
   'message.removed': has('sessionID', 'messageID'),
-  'message.part.updated': ({ part }) => isObject(part) && has('id', 'sessionID', 'messageID', 'type')(part),
-  'message.part.delta': has('sessionID', 'messageID', 'partID', 'field', 'delta'),
+  'message.part.updated': ({ part }) =>
+    isObject(part) &&
+    isText(part.id) &&
+    isText(part.sessionID) &&
+    isText(part.messageID) &&
+    isText(part.type),
+  'message.part.delta': ({ sessionID, messageID, partID, field, delta }) =>
+    isText(sessionID) && isText(messageID) && isText(partID) && isText(field) && isText(delta),
   'message.part.removed': has('sessionID', 'messageID', 'partID'),
   'session.created': isSession,
   'session.updated': isSession,
@@ -94,6 +106,8 @@ const checks: Record<KnownEventType, Check> = {
   'server.instance.disposed': has('directory'),
 };
 
+const checkOf = new Map<string, Check>(Object.entries(checks));
+
 function isSession({ info }: Readonly<Record<string, unknown>>): boolean {
   return isObject(info) && typeof info.id === 'string';
 }
@@ -111,8 +125,7 @@ function isStatus(status: unknown): boolean {
 export function decodeEvent(raw: unknown): OpenCodeEvent {
   if (!isObject(raw) || typeof raw.type !== 'string' || !isObject(raw.properties))
     return { type: 'unknown', raw };
-  const check = Object.hasOwn(checks, raw.type) ? checks[raw.type as KnownEventType] : undefined;
-  return check?.(raw.properties) ? (raw as unknown as KnownEvent) : { type: 'unknown', raw };
+  return checkOf.get(raw.type)?.(raw.properties) ? (raw as unknown as KnownEvent) : { type: 'unknown', raw };
 }
 
 /** The session that an event is about, or undefined when it is about none. Works on undecoded events. */

@@ -36,7 +36,7 @@ export interface ReplyResult {
 }
 
 /** How many event ids are remembered at least; a repetition farther away than that is not recognized. */
-const rememberedEvents = 4_096;
+const rememberedEvents = 1_024;
 
 type Handlers = {
   [T in KnownEventType]?: (properties: Extract<KnownEvent, { type: T }>['properties']) => void;

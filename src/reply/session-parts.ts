@@ -50,15 +50,17 @@ export class SessionParts {
   }
 
   part(part: WirePart): void {
-    this.#messages.learnPart(part);
-    const kind = this.#messages.kind(part.messageID);
+    const kind = this.#messages.learnPart(part);
+    if (kind === undefined) this.#wait({ kind: 'part', part });
+    else if (kind !== 'other') this.#update(part, kind);
     // A part of a user message may be the one that tells who wrote it, and so decides about those that wait.
-    if (kind === 'other') this.#replay();
-    else this.#take({ kind: 'part', part });
+    else this.#replay();
   }
 
   delta(messageId: string, partId: string, delta: string): void {
-    this.#take({ kind: 'delta', messageId, partId, delta });
+    const kind = this.#messages.kind(messageId);
+    if (kind === 'answer') this.#list.grow(partId, messageId, delta);
+    else if (kind === undefined) this.#wait({ kind: 'delta', messageId, partId, delta });
   }
 
   removePart(partId: string): void {
@@ -82,7 +84,7 @@ export class SessionParts {
       const kind = this.#messages.kind(info.id);
       this.#answered ||= kind === 'answer';
       const final = info.time.completed !== undefined;
-      for (const part of parts) if (kind) this.#apply({ kind: 'part', part }, kind, final);
+      for (const part of parts) if (kind) this.#update(part, kind, final);
     }
     this.#replay();
   }
@@ -91,24 +93,20 @@ export class SessionParts {
     this.#list.reset(parts);
   }
 
-  #take(event: PartEvent): void {
-    const messageId = event.kind === 'part' ? event.part.messageID : event.messageId;
-    const kind = this.#messages.kind(messageId);
-    if (kind) this.#apply(event, kind);
-    else if (!this.#heldBack.add(event)) this.#list.tear();
+  #update(part: WirePart, kind: MessageKind, final = false): void {
+    if (kind === 'other') return;
+    if (part.type === 'step-finish') this.#stepFinished(part);
+    else if (kind === 'answer') this.#list.update(part, final);
   }
 
-  #apply(event: PartEvent, kind: MessageKind, final = false): void {
-    if (kind === 'other') return;
-    if (event.kind === 'delta') {
-      if (kind === 'answer') this.#list.grow(event.partId, event.messageId, event.delta);
-      return;
-    }
-    if (event.part.type === 'step-finish') this.#stepFinished(event.part);
-    else if (kind === 'answer') this.#list.update(event.part, final);
+  #wait(event: PartEvent): void {
+    if (!this.#heldBack.add(event)) this.#list.tear();
   }
 
   #replay(): void {
-    for (const event of this.#heldBack.take()) this.#take(event);
+    for (const event of this.#heldBack.take()) {
+      if (event.kind === 'part') this.part(event.part);
+      else this.delta(event.messageId, event.partId, event.delta);
+    }
   }
 }

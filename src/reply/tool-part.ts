@@ -7,6 +7,14 @@ export const maxErrorLength = 200;
 
 const rank: Record<ToolStatus, number> = { pending: 0, running: 1, completed: 2, error: 2 };
 
+/** What an update may tell or omit. */
+interface Fields {
+  readonly input?: ToolPart['input'] | undefined;
+  readonly title?: string | undefined;
+  readonly output?: string | undefined;
+  readonly error?: string | undefined;
+}
+
 /**
  * The one definition of a tool part: from a live event or a polled message, on top of what is known. A field
  * that an update omits keeps its value, a status never goes back, a terminal one never changes, a late update
@@ -18,15 +26,15 @@ export function toolPart(wire: WirePart, known?: ToolPart): ToolPart {
   const status = statusOf(state.status);
   const stale =
     known !== undefined && (isTerminal(known) ? status !== known.status : rank[status] < rank[known.status]);
-  const pick = <T>(told: T | undefined, before: T | undefined) =>
-    stale ? (before ?? told) : (told ?? before);
   const tool = toolName(wire, record(state.input), known);
-  const input = pick(inputOf(tool, state.input), nonEmpty(known?.input ?? {})) ?? {};
-  const metadata = record(state.metadata);
-  const title = pick(text(state.title), known?.title);
-  const output = pick(text(state.output), known?.output);
-  const error = pick(text(state.error)?.slice(0, maxErrorLength), known?.error);
-  return {
+  const told: Fields = {
+    input: inputOf(tool, state.input),
+    title: text(state.title),
+    output: text(state.output),
+    error: text(state.error)?.slice(0, maxErrorLength),
+  };
+  const [first, second] = stale ? [known, told] : [told, known];
+  const part: { -readonly [K in keyof ToolPart]: ToolPart[K] } = {
     id: wire.id,
     messageId: wire.messageID,
     source: 'wire',
@@ -34,12 +42,14 @@ export function toolPart(wire: WirePart, known?: ToolPart): ToolPart {
     tool,
     callId: text(wire.callID) ?? known?.callId ?? '',
     status: stale ? known.status : status,
-    input,
-    metadata: stale ? { ...metadata, ...known.metadata } : { ...known?.metadata, ...metadata },
-    ...(title === undefined ? {} : { title }),
-    ...(output === undefined ? {} : { output }),
-    ...(error === undefined ? {} : { error }),
+    input: nonEmpty(first?.input) ?? second?.input ?? {},
+    metadata: merged(known?.metadata, record(state.metadata), stale),
   };
+  for (const field of ['title', 'output', 'error'] as const) {
+    const value = first?.[field] ?? second?.[field];
+    if (value !== undefined) part[field] = value;
+  }
+  return part;
 }
 
 export const isTerminal = ({ status }: ToolPart): boolean => rank[status] === 2;
@@ -75,5 +85,13 @@ function record(value: unknown): Readonly<Record<string, unknown>> {
 
 const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
 
-const nonEmpty = (value: Readonly<Record<string, unknown>>) =>
-  Object.keys(value).length > 0 ? value : undefined;
+function nonEmpty(value: ToolPart['input'] | undefined): ToolPart['input'] | undefined {
+  for (const _ in value) return value;
+  return undefined;
+}
+
+function merged(known: ToolPart['metadata'] | undefined, told: ToolPart['metadata'], stale: boolean) {
+  if (!nonEmpty(known)) return told;
+  if (!nonEmpty(told)) return known ?? told;
+  return stale ? { ...told, ...known } : { ...known, ...told };
+}

@@ -9,6 +9,17 @@ export type MessageKind = 'answer' | 'summary' | 'other';
 /** Who wrote a user message. Upstream writes two kinds itself: to compact, and to go on afterwards. */
 type Author = 'person' | 'auto-compaction' | 'manual-compaction' | 'continuation';
 
+/** What is known of one message: its info may come after its parts. */
+interface Known {
+  role?: WireMessageInfo['role'];
+  parentId?: string | undefined;
+  /** Unix ms by the server. */
+  createdAt: number;
+  isSummary: boolean;
+  author?: Author;
+  decided?: MessageKind;
+}
+
 export const isSummary = (info: WireMessageInfo): boolean =>
   info.summary === true || info.mode === 'compaction';
 
@@ -28,9 +39,7 @@ export function authorOf(parts: readonly WirePart[]): Author | undefined {
  */
 export class TurnMessages {
   readonly #promptMessageId: string | undefined;
-  readonly #infos = new Map<string, WireMessageInfo>();
-  readonly #authors = new Map<string, Author>();
-  readonly #decided = new Map<string, MessageKind>();
+  readonly #known = new Map<string, Known>();
   #nextPersonAt = Number.POSITIVE_INFINITY;
 
   /** Without a prompt message: a sub-agent's session, in which every assistant message belongs. */
@@ -39,61 +48,67 @@ export class TurnMessages {
   }
 
   kind(messageId: string): MessageKind | undefined {
-    const decided = this.#decided.get(messageId);
-    if (decided) return decided;
-    const info = this.#infos.get(messageId);
-    if (messageId === this.#promptMessageId || info?.role === 'user') return 'other';
-    if (!info) return undefined;
-    if (this.#promptMessageId === undefined) return isSummary(info) ? 'summary' : 'answer';
-    if (info.parentID === this.#promptMessageId) return isSummary(info) ? 'other' : 'answer';
-    return this.#kindByParent(info);
+    const known = this.#known.get(messageId);
+    if (known?.decided) return known.decided;
+    if (messageId === this.#promptMessageId || known?.role === 'user') return 'other';
+    if (known?.role === undefined) return undefined;
+    if (this.#promptMessageId === undefined) return known.isSummary ? 'summary' : 'answer';
+    if (known.parentId === this.#promptMessageId) return known.isSummary ? 'other' : 'answer';
+    return this.#kindByParent(known);
   }
 
   learn(info: WireMessageInfo): void {
-    this.#infos.set(info.id, info);
-    this.#learnAuthor(info.id, this.#authors.get(info.id));
+    const known = this.#entry(info.id);
+    known.role = info.role;
+    known.parentId = info.parentID;
+    known.createdAt = info.time.created;
+    known.isSummary = isSummary(info);
+    this.#noteNextPerson(info.id, known);
   }
 
-  /** User messages are told apart by their parts. */
-  learnPart(part: WirePart): void {
-    if (this.#infos.get(part.messageID)?.role === 'assistant') return;
-    const author = authorOf([part]);
-    const known = this.#authors.get(part.messageID);
-    if (known === undefined || author === 'person') this.#learnAuthor(part.messageID, author);
+  /** User messages are told apart by their parts. Answers what its message is, as far as anybody knows. */
+  learnPart(part: WirePart): MessageKind | undefined {
+    const known = this.#entry(part.messageID);
+    if (known.role !== 'assistant' && known.author !== 'person') {
+      const author = authorOf([part]);
+      if (author && (author === 'person' || known.author === undefined)) known.author = author;
+      this.#noteNextPerson(part.messageID, known);
+    }
+    return this.kind(part.messageID);
   }
 
   /** The message list has told, which knows better than parents and times. */
   decide(messageId: string, kind: MessageKind): void {
-    this.#decided.set(messageId, kind);
+    this.#entry(messageId).decided = kind;
   }
 
   forget(messageId: string): void {
-    this.#infos.delete(messageId);
-    this.#authors.delete(messageId);
-    this.#decided.delete(messageId);
+    this.#known.delete(messageId);
   }
 
-  #kindByParent(info: WireMessageInfo): MessageKind | undefined {
-    const parent = this.#infos.get(info.parentID ?? '');
-    const author = this.#authors.get(info.parentID ?? '');
-    if (!parent || author === undefined) return undefined;
-    const prompt = this.#infos.get(this.#promptMessageId ?? '');
-    const { created } = parent.time;
-    if (author === 'person' || created > this.#nextPersonAt) return 'other';
-    if (prompt && created < prompt.time.created) return 'other';
-    if (!isSummary(info)) return 'answer';
-    return author === 'auto-compaction' ? 'summary' : 'other';
+  #entry(messageId: string): Known {
+    let known = this.#known.get(messageId);
+    if (!known) {
+      known = { createdAt: Number.NaN, isSummary: false };
+      this.#known.set(messageId, known);
+    }
+    return known;
+  }
+
+  #kindByParent({ parentId, isSummary }: Known): MessageKind | undefined {
+    const parent = this.#known.get(parentId ?? '');
+    if (parent?.role === undefined || parent.author === undefined) return undefined;
+    const promptAt = this.#known.get(this.#promptMessageId ?? '')?.createdAt ?? Number.NaN;
+    if (parent.author === 'person' || parent.createdAt > this.#nextPersonAt) return 'other';
+    if (parent.createdAt < promptAt) return 'other';
+    if (!isSummary) return 'answer';
+    return parent.author === 'auto-compaction' ? 'summary' : 'other';
   }
 
   /** A message that a person wrote after our prompt ends the turn's share of the session. */
-  #learnAuthor(messageId: string, author: Author | undefined): void {
-    if (author === undefined) return;
-    this.#authors.set(messageId, author);
-    const info = this.#infos.get(messageId);
-    const prompt = this.#infos.get(this.#promptMessageId ?? '');
-    if (author !== 'person' || info?.role !== 'user' || !prompt || messageId === prompt.id) return;
-    if (info.time.created > prompt.time.created) {
-      this.#nextPersonAt = Math.min(this.#nextPersonAt, info.time.created);
-    }
+  #noteNextPerson(messageId: string, { role, author, createdAt }: Known): void {
+    if (role !== 'user' || author !== 'person' || messageId === this.#promptMessageId) return;
+    const promptAt = this.#known.get(this.#promptMessageId ?? '')?.createdAt ?? Number.NaN;
+    if (createdAt > promptAt) this.#nextPersonAt = Math.min(this.#nextPersonAt, createdAt);
   }
 }

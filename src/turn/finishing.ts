@@ -38,6 +38,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
 
   let artifacts: readonly FileRef[] = turn.artifacts;
   if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
+    run.followers.add({ type: 'phase', phase: 'finalizing' });
     await run.write({ ...run.snapshot.patch(), run: { phase: 'finalizing' } }, signal);
     artifacts = await attachArtifacts(run, finish.ids, finish.exchange);
   }

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
 import { messageOf } from '../../errors.ts';
 import { delay } from '../../timing/clock.ts';
 import { spawnEntry } from '../entry.ts';
@@ -16,6 +17,8 @@ export interface SupervisedOptions {
   /** Rejects until the program answers; tried again until `bootMs` are over. */
   readonly probe: () => Promise<unknown>;
   readonly bootMs?: number;
+  /** Told each line of its stdout. */
+  readonly onLine?: (line: string) => void;
 }
 
 export interface Supervised {
@@ -37,6 +40,8 @@ export async function startSupervised(options: SupervisedOptions): Promise<Super
   const task = JSON.stringify({ command, args, env, cwd, remove });
   const supervisor = spawnEntry(import.meta.url, './supervisor', [task], { stdio: ['pipe', 'pipe', 'pipe'] });
   const lastWords = tail(supervisor);
+  if (options.onLine && supervisor.stdout)
+    createInterface({ input: supervisor.stdout }).on('line', options.onLine);
   const ended = new AbortController();
   supervisor.once('exit', () => ended.abort());
   const stop = async () => {
