@@ -21,14 +21,21 @@ function longTurn(events: number): string[] {
   for (let copy = 0; lines.length < events; copy += 1) {
     for (const one of recordings) {
       if (lines.length >= events) break;
-      for (const event of one.events) lines.push(renamed(JSON.stringify(event), one, copy));
+      for (const event of one.events) lines.push(renamed(JSON.stringify(event), one, copy, lines.length));
     }
   }
   return lines.slice(0, events);
 }
 
-function renamed(line: string, { sessionId: own, prompts, name }: Recording, copy: number): string {
-  return line.replace(/\b(?:evt|msg|prt|que|per|ses|call)_\w+/g, (id) => {
+/** Event ids ascend, as the server's do. */
+function renamed(
+  line: string,
+  { sessionId: own, prompts, name }: Recording,
+  copy: number,
+  at: number,
+): string {
+  const eventId = `evt_${String(at).padStart(12, '0')}`;
+  return line.replace(/"evt_\w+"/, `"${eventId}"`).replace(/\b(?:msg|prt|que|per|ses|call)_\w+/g, (id) => {
     if (id === own) return sessionId;
     return prompts.includes(id) ? promptMessageId : `${id}${name.replace(/\W/g, '')}${copy}`;
   });

@@ -1,15 +1,6 @@
-import type { Part, ToolPart } from './part.ts';
+import type { ChildSession } from './child-session.ts';
+import type { ToolPart } from './part.ts';
 import type { SessionParts } from './session-parts.ts';
-
-/** A sub-agent's session. `callId` and `partId` name the task part that started it, once that is known. */
-export interface ChildSession {
-  readonly sessionId: string;
-  /** The session that started it: the turn's own, or another child. */
-  readonly parentId: string | undefined;
-  readonly callId: string | undefined;
-  readonly partId: string | undefined;
-  readonly parts: readonly Part[];
-}
 
 interface Followed {
   parentId: string | undefined;

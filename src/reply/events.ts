@@ -123,8 +123,8 @@ function isStatus(status: unknown): boolean {
 
 /** Looks, and copies nothing: a known event is the object that came in. Never throws. */
 export function decodeEvent(raw: unknown): OpenCodeEvent {
-  if (!isObject(raw) || typeof raw.type !== 'string' || !isObject(raw.properties))
-    return { type: 'unknown', raw };
+  if (!isObject(raw) || !isText(raw.type) || !isObject(raw.properties)) return { type: 'unknown', raw };
+  if (raw.id !== undefined && !isText(raw.id)) return { type: 'unknown', raw };
   return checkOf.get(raw.type)?.(raw.properties) ? (raw as unknown as KnownEvent) : { type: 'unknown', raw };
 }
 

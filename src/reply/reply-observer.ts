@@ -1,5 +1,5 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { ChildSession } from './child-sessions.ts';
+import type { ChildSession } from './child-session.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
 import type { Todo } from './todo.ts';
 import type { WireError, WireMessageInfo, WirePermission, WireQuestion } from './wire.ts';

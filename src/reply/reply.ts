@@ -1,5 +1,6 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import { type ChildSession, ChildSessions } from './child-sessions.ts';
+import type { ChildSession } from './child-session.ts';
+import { ChildSessions } from './child-sessions.ts';
 import type { KnownEvent, KnownEventType, OpenCodeEvent } from './events.ts';
 import type { Exchange } from './exchange.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
