@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
-import Redlock, { ExecutionError, type Lock as RedlockLease, ResourceLockedError } from 'redlock';
-import { LockHeldError, LockLostError, LockUnavailableError } from '../errors.ts';
+import Redlock, { type Lock as RedlockLease } from 'redlock';
+import { LockHeldError, LockUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import { type Clock, systemClock } from '../timing/clock.ts';
+import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import type { Lock } from '../turn/ports.ts';
+import { HeldLease, isTaken } from './held-lease.ts';
 
 export interface RecordLockOptions {
   /** A connection of the role `commands`: it fails fast, so that nobody waits for a lock that cannot be had. */
@@ -11,112 +12,69 @@ export interface RecordLockOptions {
   readonly prefix: string;
   readonly reporter: ErrorReporter;
   readonly clock?: Clock;
-  /** The lease lives this long without extension. It is extended at half time. Default 10 s. */
+  /** The lease lives this long without extension. It is extended at half time. Whole ms, at least 100. Default 10 s. */
   readonly leaseMs?: number;
   /** How long to wait for a holder. Default 15 s. */
   readonly waitMs?: number;
+  /** How long to go on asking a Redis that does not answer. Default 2 s. */
+  readonly awayMs?: number;
 }
 
-const retryDelayMs = 50;
-const retryJitterMs = 50;
+/** One holder's critical section takes tens of milliseconds; waiters look 50 to 100 ms apart. */
+const retryMs = 50;
 
 /**
- * Leases on Redis by Redlock, with our own words for what goes wrong. A lease is advisory: what it guards must
- * also be fenced (compare-and-set, unique index), since Redis may lose it and a frozen holder does not notice.
+ * Leases on Redis by Redlock, with our own words for what goes wrong. Not fair and not reentrant. A lease is
+ * advisory: what it guards must also be fenced (compare-and-set, unique index), since Redis may lose it and a
+ * frozen holder does not notice.
  */
 export class RecordLock implements Lock {
   readonly #redlock: Redlock;
   readonly #options: Required<Omit<RecordLockOptions, 'redis'>>;
 
   constructor({ redis, ...options }: RecordLockOptions) {
-    this.#options = { clock: systemClock, leaseMs: 10_000, waitMs: 15_000, ...options };
-    this.#redlock = new Redlock([redis], { driftFactor: 0.01 });
-    // Each failed vote is told here as well; the calls below tell the one that counts.
-    this.#redlock.on('error', () => undefined);
+    this.#options = { clock: systemClock, leaseMs: 10_000, waitMs: 15_000, awayMs: 2_000, ...options };
+    // Redlock's own retries hear no signal and cannot tell a taken lock from a dead Redis: the loops here do both.
+    this.#redlock = new Redlock([redis], { driftFactor: 0.01, retryCount: 0, retryDelay: 0, retryJitter: 0 });
   }
 
   async run<T>(key: string, fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    signal?.throwIfAborted();
-    const name = `${this.#options.prefix}:lock:${key}`;
-    const holder = new Holder(await this.#acquire(name, key), name, this.#options);
+    const { prefix, clock, leaseMs, reporter } = this.#options;
+    const name = `${prefix}:lock:${key}`;
+    const since = clock.monotonicMs();
+    const { lease, askedAt } = await this.#acquire(name, key, since, signal);
+    const held = new HeldLease(lease, { key, clock, leaseMs, reporter, askedAt });
     try {
-      return await fn(signal ? AbortSignal.any([signal, holder.signal]) : holder.signal);
+      signal?.throwIfAborted();
+      return await fn(signal ? AbortSignal.any([signal, held.signal]) : held.signal);
     } finally {
-      await holder.release();
+      await held.release();
     }
   }
 
-  async #acquire(name: string, key: string): Promise<RedlockLease> {
-    const { leaseMs, waitMs } = this.#options;
-    const retryCount = Math.ceil(waitMs / (retryDelayMs + retryJitterMs / 2));
-    try {
-      return await this.#redlock.acquire([name], leaseMs, {
-        retryCount,
-        retryDelay: retryDelayMs,
-        retryJitter: retryJitterMs,
-      });
-    } catch (cause) {
-      throw (await isHeld(cause))
-        ? new LockHeldError(key, { cause })
-        : new LockUnavailableError(key, { cause });
+  async #acquire(
+    name: string,
+    key: string,
+    since: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ lease: RedlockLease; askedAt: number }> {
+    const { clock, leaseMs, waitMs, awayMs } = this.#options;
+    let answeredAt = since;
+    for (;;) {
+      signal?.throwIfAborted();
+      // The lease counts from the question, not from the answer.
+      const askedAt = clock.monotonicMs();
+      try {
+        return { lease: await this.#redlock.acquire([name], leaseMs), askedAt };
+      } catch (cause) {
+        const now = clock.monotonicMs();
+        const taken = await isTaken(cause);
+        if (taken) answeredAt = now;
+        if (!taken && now - answeredAt >= awayMs) throw new LockUnavailableError(key, { cause });
+        if (now - since >= waitMs)
+          throw taken ? new LockHeldError(key, { cause }) : new LockUnavailableError(key, { cause });
+      }
+      await delay(retryMs * (1 + Math.random()), clock, signal);
     }
   }
-}
-
-/** Keeps one lease alive. `signal` aborts with LockLostError when that fails. */
-class Holder {
-  readonly #controller = new AbortController();
-  readonly #name: string;
-  readonly #options: Required<Omit<RecordLockOptions, 'redis'>>;
-  #lease: RedlockLease;
-  #cancelTimer: () => void = () => undefined;
-  #extending: Promise<void> = Promise.resolve();
-
-  constructor(lease: RedlockLease, name: string, options: Required<Omit<RecordLockOptions, 'redis'>>) {
-    this.#lease = lease;
-    this.#name = name;
-    this.#options = options;
-    this.#plan();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Never throws: the work under the lease is done, and its result is worth more than a tidy end. */
-  async release(): Promise<void> {
-    this.#cancelTimer();
-    await this.#extending;
-    if (this.signal.aborted) return;
-    try {
-      await this.#lease.release();
-    } catch (error) {
-      this.#options.reporter.report(error, { action: 'lock.release', severity: 'warning', lock: this.#name });
-    }
-  }
-
-  #plan(): void {
-    const { clock, leaseMs } = this.#options;
-    this.#cancelTimer = clock.setTimer(leaseMs / 2, () => {
-      this.#extending = this.#extend();
-    });
-  }
-
-  async #extend(): Promise<void> {
-    try {
-      this.#lease = await this.#lease.extend(this.#options.leaseMs);
-      this.#plan();
-    } catch (cause) {
-      this.#controller.abort(new LockLostError(this.#name, { cause }));
-    }
-  }
-}
-
-/** Redlock throws one class for both; only the votes tell a taken lock from a Redis that does not answer. */
-async function isHeld(error: unknown): Promise<boolean> {
-  if (!(error instanceof ExecutionError)) return false;
-  const last = await error.attempts.at(-1);
-  return (
-    last !== undefined && [...last.votesAgainst.values()].some((vote) => vote instanceof ResourceLockedError)
-  );
 }

@@ -11,8 +11,17 @@ import type {
   WireSession,
   WireSessionStatus,
 } from '../reply/wire.ts';
-import type { StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from './stored-turn.ts';
+import type {
+  FileRef,
+  PromptAnswer,
+  StoredTurn,
+  TerminalPatch,
+  TurnPatch,
+  TurnRecord,
+} from './stored-turn.ts';
 import type { TurnEnd, TurnEntryBody, TurnView } from './turn-entry.ts';
+
+export type { FileRef, PromptAnswer };
 
 // ---------------------------------------------------------------- upstream
 
@@ -159,11 +168,6 @@ export interface TurnStore {
   pending(before: number, limit: number): Promise<readonly StoredTurn[]>;
 }
 
-export type PromptAnswer =
-  | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
-  | { readonly kind: 'permission'; readonly reply: 'once' | 'always' | 'reject'; readonly message?: string }
-  | { readonly kind: 'reject' };
-
 /** The record's session, as Session needs it. */
 export interface SessionStore {
   session(recordId: string): Promise<RecordSession>;
@@ -196,15 +200,6 @@ export interface Lock {
 }
 
 // ---------------------------------------------------------------- files
-
-export interface FileRef {
-  readonly fileId: string;
-  readonly filename: string;
-  readonly contentType: string;
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
 
 export interface NewFile {
   readonly filename: string;

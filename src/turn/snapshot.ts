@@ -1,10 +1,23 @@
 import { LeaseLostError } from '../errors.ts';
+import type { Reply } from '../reply/reply.ts';
+import type { FollowerFeed } from './follower-feed.ts';
+import type { Fence } from './ports.ts';
 import { boundedPart } from './stored-part.ts';
 import type { TurnPatch } from './stored-turn.ts';
-import type { TurnRun } from './turn-run.ts';
+import type { TurnDeps } from './turn-deps.ts';
 
 /** The least time between two snapshots of one turn. */
 const intervalMs = 2_000;
+
+/** The run, as a snapshot needs it. */
+export interface SnapshotSource {
+  readonly deps: Pick<TurnDeps, 'store' | 'clock' | 'reporter'>;
+  readonly fence: Fence;
+  readonly reply: Reply | undefined;
+  readonly followers: Pick<FollowerFeed, 'cursor'>;
+  readonly firstTokenAt: number | undefined;
+  stop(reason: 'lease-lost', detail: undefined, cause: unknown): void;
+}
 
 /**
  * Stores the reply as it grows, so that `get` and a late follower see it. At most one write per interval and
@@ -12,12 +25,12 @@ const intervalMs = 2_000;
  * to the next one: the terminal write does not depend on it.
  */
 export class Snapshot {
-  readonly #run: TurnRun;
+  readonly #run: SnapshotSource;
   #cancelTimer: (() => void) | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(run: TurnRun) {
+  constructor(run: SnapshotSource) {
     this.#run = run;
   }
 
@@ -58,12 +71,13 @@ export class Snapshot {
   }
 
   async #write(): Promise<void> {
-    const { deps, fence, turn } = this.#run;
+    const { deps, fence } = this.#run;
     try {
       await deps.store.write(fence, this.patch());
     } catch (error) {
       if (error instanceof LeaseLostError) this.#run.stop('lease-lost', undefined, error);
-      else deps.reporter.report(error, { action: 'turn.snapshot', severity: 'warning', turnId: turn.id });
+      else
+        deps.reporter.report(error, { action: 'turn.snapshot', severity: 'warning', turnId: fence.turnId });
     }
   }
 }

@@ -3,7 +3,6 @@
  */
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, Usage } from '../reply/part.ts';
-import type { FileRef, PromptAnswer } from './ports.ts';
 
 export type TurnStatus = 'pending' | 'completed' | 'error' | 'cancelled';
 
@@ -103,3 +102,19 @@ export interface TerminalPatch extends TurnPatch {
   readonly timeToFirstTokenMs?: number;
   readonly finishedAt: number;
 }
+
+/** A file attached to a message. */
+export interface FileRef {
+  readonly fileId: string;
+  readonly filename: string;
+  readonly contentType: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** What a person says to a question or a permission. */
+export type PromptAnswer =
+  | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
+  | { readonly kind: 'permission'; readonly reply: 'once' | 'always' | 'reject'; readonly message?: string }
+  | { readonly kind: 'reject' };

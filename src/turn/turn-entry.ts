@@ -3,8 +3,7 @@
  * the demo and in a worker that adopts a turn and has to know what followers have seen.
  */
 import type { Part, Usage } from '../reply/part.ts';
-import type { FileRef } from './ports.ts';
-import type { StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
+import type { FileRef, StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
 
 export type TurnProgress = 'queued' | 'started' | 'adopted' | 'prompted' | 'rerun' | 'resent' | 'finalizing';
 

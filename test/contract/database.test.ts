@@ -331,7 +331,7 @@ describe('updates', () => {
     change: Record<string, unknown>,
     filter: Record<string, unknown> = {},
     options = {},
-  ) => {
+  ): Promise<Record<string, unknown>> => {
     await collection.updateOne({ name: 'x', ...filter }, change, options);
     const { _id, ...doc } = (await collection.findOne({ name: 'x' })) ?? {};
     return doc;

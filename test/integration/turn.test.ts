@@ -15,7 +15,9 @@ beforeAll(async () => {
   worker = await turns.work({ policies: { default: { model: 'scripted/scripted' } } });
 }, 90_000);
 afterAll(() => system.stop());
-beforeEach(() => system.reports.splice(0));
+beforeEach(() => {
+  system.reports.length = 0;
+});
 
 describe('a turn', () => {
   it('answers with the bytes that the model sent, in one request', async () => {

@@ -1,0 +1,28 @@
+/** Records of your own: any Mongoose model that has the plugin. */
+import mongoose from 'mongoose';
+import { configFromEnv, connect, opencodeSession } from 'opencode-turns';
+
+const tripSchema = new mongoose.Schema({ title: String, destination: String });
+tripSchema.plugin(opencodeSession);
+const connection = await mongoose.createConnection(process.env.MONGODB_URL ?? '').asPromise();
+const Trip = connection.model('Trip', tripSchema);
+
+const turns = await connect({ ...configFromEnv(), record: Trip as never });
+await turns.createIndexes();
+await turns.work({
+  policies: {
+    planner: {
+      model: process.env.OPENCODE_MODEL ?? 'scripted/scripted',
+      system: ({ document }) => `The trip goes to ${document.destination}.`,
+    },
+  },
+});
+
+const trip = await Trip.create({ title: 'Summer', destination: 'Lisbon' });
+const turn = await turns.enqueue({ conversation: trip, text: 'Plan a day.', policy: 'planner' });
+for await (const entry of turns.follow(turn.id)) if (entry.type === 'finished') console.log(entry.text);
+console.log(
+  `session stored on the trip: ${Boolean((await Trip.findById(trip._id).lean())?.opencodeSessionId)}`,
+);
+await turns.close();
+await connection.close();

@@ -1,0 +1,108 @@
+import { ExecutionError, type Lock as RedlockLease, ResourceLockedError } from 'redlock';
+import { LockLostError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { type Clock, delay } from '../timing/clock.ts';
+
+export interface HeldLeaseOptions {
+  readonly key: string;
+  readonly clock: Clock;
+  readonly leaseMs: number;
+  readonly reporter: ErrorReporter;
+  /** When the lease was asked for, on the monotonic clock. */
+  readonly askedAt: number;
+}
+
+/** How long the end of the work waits for Redis to hear of it; after that the lease runs out by itself. */
+const releaseMs = 1_000;
+
+/**
+ * Keeps one lease alive: asks at half time, and while Redis does not answer again and again. `signal` aborts
+ * with LockLostError at once when somebody else has the lock, and otherwise shortly before Redis would let
+ * somebody else have it: a Redis that is frozen or away cannot make the holder late.
+ */
+export class HeldLease {
+  readonly #controller = new AbortController();
+  readonly #options: HeldLeaseOptions;
+  #lease: RedlockLease;
+  #cancelExpiry: () => void = () => undefined;
+  #cancelExtension: () => void = () => undefined;
+  #extending: Promise<void> = Promise.resolve();
+  #released = false;
+
+  constructor(lease: RedlockLease, options: HeldLeaseOptions) {
+    this.#lease = lease;
+    this.#options = options;
+    this.#plan(options.askedAt);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Never throws: the work under the lease is done, and its result is worth more than a tidy end. */
+  async release(): Promise<void> {
+    this.#released = true;
+    this.#stopTimers();
+    if (this.signal.aborted) return;
+    const { clock, reporter, key } = this.#options;
+    try {
+      await Promise.race([
+        this.#extending.then(() => this.#lease.release()),
+        delay(releaseMs, clock).then(() => Promise.reject(new Error(`no answer within ${releaseMs} ms`))),
+      ]);
+    } catch (error) {
+      reporter.report(error, { action: 'lock.release', severity: 'warning', lock: key });
+    }
+  }
+
+  #plan(askedAt: number): void {
+    const { clock, leaseMs } = this.#options;
+    const left = askedAt + leaseMs - clock.monotonicMs();
+    // Redis rounds to whole milliseconds and its clock may run a little faster than ours.
+    const margin = Math.ceil(leaseMs * 0.02) + 2;
+    this.#stopTimers();
+    this.#cancelExpiry = clock.setTimer(left - margin, () => this.#lose(new Error('the lease ran out')));
+    this.#cancelExtension = clock.setTimer(left - leaseMs / 2, () => {
+      this.#extending = this.#extend();
+    });
+  }
+
+  async #extend(): Promise<void> {
+    const { clock, leaseMs } = this.#options;
+    const pauseMs = Math.ceil(leaseMs / 20);
+    while (!this.#released && !this.signal.aborted) {
+      const askedAt = clock.monotonicMs();
+      try {
+        this.#lease = await this.#lease.extend(leaseMs);
+        if (!this.#released && !this.signal.aborted) this.#plan(askedAt);
+        return;
+      } catch (cause) {
+        if (await isTaken(cause)) return this.#lose(cause);
+      }
+      await delay(pauseMs, clock);
+    }
+  }
+
+  #lose(cause: unknown): void {
+    if (this.#released) return;
+    this.#stopTimers();
+    this.#controller.abort(new LockLostError(this.#options.key, { cause }));
+  }
+
+  #stopTimers(): void {
+    this.#cancelExpiry();
+    this.#cancelExtension();
+  }
+}
+
+/**
+ * Whether Redis said that the lock is somebody else's (or nobody's). Redlock throws one class for that and for
+ * a Redis that does not answer; only the votes tell them apart.
+ */
+export async function isTaken(error: unknown): Promise<boolean> {
+  if (!(error instanceof ExecutionError)) return false;
+  const last = await error.attempts.at(-1);
+  return (
+    last !== undefined && [...last.votesAgainst.values()].some((vote) => vote instanceof ResourceLockedError)
+  );
+}

@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, it } from '@jest/globals';
+import { parse } from 'yaml';
+import { projectFiles, root } from './sources.ts';
+
+const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
+const lines = (file: string) => read(file).split('\n').length;
+
+it('worker processes hold no logic: under 70 lines each', () => {
+  const workers = projectFiles().filter((file) => file.startsWith('workers/'));
+  expect(workers.length).toBeGreaterThan(2);
+  expect(workers.filter((file) => lines(file) > 70)).toEqual([]);
+});
+
+it('no source file is longer than 330 lines', () => {
+  const sources = projectFiles().filter((file) => /^(src|workers)\/.*\.ts$/.test(file));
+  expect(sources.filter((file) => lines(file) > 330)).toEqual([]);
+});
+
+it('relative links in documents lead to files', () => {
+  const documents = projectFiles().filter((file) => file.endsWith('.md'));
+  const broken = documents.flatMap((file) =>
+    [...read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)]
+      .map(([, link = '']) => path.join(path.dirname(file), link))
+      .filter((target) => !existsSync(path.join(root, target)))
+      .map((target) => `${file} → ${target}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+it('docker-compose.yml keeps every port on loopback, and Redis from forgetting', () => {
+  const { services } = parse(read('docker-compose.yml')) as {
+    services: Record<string, { ports?: string[]; command?: string; healthcheck?: object }>;
+  };
+  expect(Object.keys(services).sort()).toEqual(['mongo', 'opencode', 'redis']);
+  for (const { ports = [], healthcheck } of Object.values(services)) {
+    expect(ports.every((port) => port.startsWith('127.0.0.1:'))).toBe(true);
+    expect(healthcheck).toBeDefined();
+  }
+  expect(services.redis?.command).toMatch(/appendonly yes .*maxmemory-policy noeviction/);
+});
+
+it('the Procfile starts processes that exist', () => {
+  const files = read('Procfile')
+    .trim()
+    .split('\n')
+    .flatMap((line) => line.match(/dist\/\S+\.js/g) ?? []);
+  expect(files.length).toBe(4);
+  for (const file of files)
+    expect(existsSync(path.join(root, file.replace('dist/', '').replace(/\.js$/, '.ts')))).toBe(true);
+});
+
+it('docs/telemetry.md has a row for each span and event', async () => {
+  const { spans, events } = await import('../../src/instrumentation/events.ts');
+  const rows = new Map(
+    [...read('docs/telemetry.md').matchAll(/^\| `([^`]+)` \| (.+?) \|$/gm)].map(
+      ([, name = '', text = '']) => [name, text],
+    ),
+  );
+  expect(Object.fromEntries(rows)).toEqual({ ...spans, ...events });
+});
+
+it('the public names are these', async () => {
+  const names = Object.keys(await import('../../src/index.ts')).sort();
+  expect(names).toEqual(JSON.parse(read('test/house/public-names.json')));
+});

@@ -1,0 +1,103 @@
+import { describe, expect, it } from '@jest/globals';
+import { type Import, importsOf, projectFiles } from './sources.ts';
+
+/** Which folders of src a folder may import. Files directly in src stand under their own name. */
+const mayImport: Record<string, readonly string[]> = {
+  'errors.ts': [],
+  timing: [],
+  instrumentation: [],
+  reply: ['errors.ts', 'timing', 'instrumentation'],
+  artifacts: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn/ports.ts'],
+  turn: ['errors.ts', 'timing', 'instrumentation', 'reply', 'artifacts'],
+  opencode: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
+  queue: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
+  store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts'],
+  telemetry: ['errors.ts', 'instrumentation'],
+  board: ['errors.ts', 'queue'],
+  'config.ts': ['errors.ts', 'instrumentation'],
+  'closers.ts': [],
+  'turns.ts': ['errors.ts', 'closers.ts', 'queue', 'store', 'turn'],
+};
+
+/** The only folders that may know a vendor. */
+const vendors: Record<string, readonly string[]> = {
+  bullmq: ['queue', 'board'],
+  ioredis: ['queue', 'dev'],
+  redlock: ['queue'],
+  mongoose: ['store', 'config.ts', 'compose.ts', 'turns.ts'],
+  bson: ['dev'],
+  undici: ['opencode'],
+  '@opencode-ai/sdk': ['opencode'],
+  'eventsource-parser': ['opencode'],
+  zod: ['queue', 'opencode'],
+  mrmime: ['artifacts', 'turn'],
+  hono: ['board'],
+};
+const vendorOf = (name: string) =>
+  name.startsWith('@opentelemetry/')
+    ? ['telemetry']
+    : name.startsWith('@bull-board/') || name.startsWith('@hono/')
+      ? ['board']
+      : (vendors[name] ?? []);
+
+const sources = projectFiles().filter((file) => /^src\/.*\.ts$/.test(file) && !file.endsWith('.d.ts'));
+const imports = sources.flatMap(importsOf);
+const placeOf = (file: string) => file.split('/')[1] ?? '';
+const show = ({ from, to }: Import) => `${from} → ${to}`;
+
+describe('layering', () => {
+  it('every folder imports only what stands below it', () => {
+    const wrong = imports.filter(({ from, to, isPackage }) => {
+      const allowed = mayImport[placeOf(from)];
+      if (isPackage || !allowed || placeOf(from) === placeOf(to)) return false;
+      return !allowed.some((place) => placeOf(to) === place || to === `src/${place}`);
+    });
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  it('every folder has its row', () => {
+    const free = new Set(['index.ts', 'compose.ts', 'dev']);
+    const places = new Set(sources.map(placeOf));
+    expect([...places].filter((place) => !free.has(place) && !(place in mayImport))).toEqual([]);
+  });
+
+  it('vendors are known in their own folder only', () => {
+    const wrong = imports.filter(
+      ({ from, to, isPackage }) =>
+        isPackage && !to.startsWith('node:') && !vendorOf(to).includes(placeOf(from)),
+    );
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  it('the library never reaches the development services', () => {
+    const reached = reach('src/index.ts');
+    expect([...reached].filter((file) => file.startsWith('src/dev/'))).toEqual([]);
+    expect(reached.size).toBeGreaterThan(40);
+  });
+
+  it('there are no import cycles, not even of types', () => {
+    expect(cycles()).toEqual([]);
+  });
+});
+
+function reach(start: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(start)) return seen;
+  seen.add(start);
+  for (const { from, to, isPackage } of imports) if (from === start && !isPackage) reach(to, seen);
+  return seen;
+}
+
+function cycles(): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]) => {
+    const at = path.indexOf(file);
+    if (at >= 0) found.push([...path.slice(at), file].join(' → '));
+    if (at >= 0 || done.has(file)) return;
+    for (const { from, to, isPackage } of imports)
+      if (from === file && !isPackage) visit(to, [...path, file]);
+    done.add(file);
+  };
+  for (const file of sources) visit(file, []);
+  return found;
+}

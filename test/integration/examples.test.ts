@@ -1,0 +1,45 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { startSystem, type TestSystem } from '../support/system.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await startSystem();
+  system.respond(({ userText }) => ({ text: ['You said: ', userText] }));
+}, 90_000);
+afterAll(() => system.stop());
+
+/** As a reader would: the package by its name (the build), the services by the environment. */
+async function run(example: string): Promise<string> {
+  const env = {
+    ...process.env,
+    REDIS_URL: system.redis.url,
+    MONGODB_URL: system.options.mongo,
+    OPENCODE_URL: system.opencode.url,
+    OPENCODE_SERVER_PASSWORD: system.opencode.password,
+    OPENCODE_TURNS_SANDBOX_ROOT: system.sandboxRoot,
+    OPENCODE_TURNS_PREFIX: `example-${example}`,
+  };
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', `examples/${example}.ts`],
+    {
+      cwd: root,
+      env,
+      timeout: 50_000,
+    },
+  );
+  return stdout;
+}
+
+it('examples/quickstart.ts prints the answer', async () => {
+  expect(await run('quickstart')).toBe('You said: Say hello.\ncompleted\n');
+});
+
+it('examples/own-model.ts stores the session on the host model', async () => {
+  expect(await run('own-model')).toBe('You said: Plan a day.\nsession stored on the trip: true\n');
+});
