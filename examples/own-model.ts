@@ -21,8 +21,7 @@ await turns.work({
 const trip = await Trip.create({ title: 'Summer', destination: 'Lisbon' });
 const turn = await turns.enqueue({ conversation: trip, text: 'Plan a day.', policy: 'planner' });
 for await (const entry of turns.follow(turn.id)) if (entry.type === 'finished') console.log(entry.text);
-console.log(
-  `session stored on the trip: ${Boolean((await Trip.findById(trip._id).lean())?.opencodeSessionId)}`,
-);
+const stored = await Trip.findById(trip._id);
+console.log(`session stored on the trip: ${typeof stored?.get('opencodeSessionId') === 'string'}`);
 await turns.close();
 await connection.close();

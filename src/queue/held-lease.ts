@@ -2,6 +2,7 @@ import { ExecutionError, type Lock as RedlockLease, ResourceLockedError } from '
 import { LockLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 
 export interface HeldLeaseOptions {
   readonly key: string;
@@ -44,12 +45,10 @@ export class HeldLease {
     this.#released = true;
     this.#stopTimers();
     if (this.signal.aborted) return;
-    const { clock, reporter, key } = this.#options;
+    const { reporter, key } = this.#options;
     try {
-      await Promise.race([
-        this.#extending.then(() => this.#lease.release()),
-        delay(releaseMs, clock).then(() => Promise.reject(new Error(`no answer within ${releaseMs} ms`))),
-      ]);
+      const released = this.#extending.then(() => this.#lease.release());
+      await unlessAborted(released, AbortSignal.timeout(releaseMs));
     } catch (error) {
       reporter.report(error, { action: 'lock.release', severity: 'warning', lock: key });
     }

@@ -3,6 +3,7 @@ import Redlock, { type Lock as RedlockLease } from 'redlock';
 import { LockHeldError, LockUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock } from '../turn/ports.ts';
 import { HeldLease, isTaken } from './held-lease.ts';
 
@@ -58,23 +59,38 @@ export class RecordLock implements Lock {
     since: number,
     signal: AbortSignal | undefined,
   ): Promise<{ lease: RedlockLease; askedAt: number }> {
-    const { clock, leaseMs, waitMs, awayMs } = this.#options;
+    const { clock, waitMs, awayMs } = this.#options;
     let answeredAt = since;
     for (;;) {
-      signal?.throwIfAborted();
       // The lease counts from the question, not from the answer.
       const askedAt = clock.monotonicMs();
       try {
-        return { lease: await this.#redlock.acquire([name], leaseMs), askedAt };
+        return { lease: await this.#ask(name, signal), askedAt };
       } catch (cause) {
+        signal?.throwIfAborted();
         const now = clock.monotonicMs();
         const taken = await isTaken(cause);
         if (taken) answeredAt = now;
-        if (!taken && now - answeredAt >= awayMs) throw new LockUnavailableError(key, { cause });
-        if (now - since >= waitMs)
-          throw taken ? new LockHeldError(key, { cause }) : new LockUnavailableError(key, { cause });
+        if (now - answeredAt >= awayMs) throw new LockUnavailableError(key, { cause });
+        if (now - since >= waitMs) throw new LockHeldError(key, { cause });
       }
       await delay(retryMs * (1 + Math.random()), clock, signal);
+    }
+  }
+
+  /** One question, which nobody waits for longer than `awayMs`. A lease that comes too late goes back. */
+  async #ask(name: string, signal: AbortSignal | undefined): Promise<RedlockLease> {
+    const { leaseMs, awayMs } = this.#options;
+    const limit = AbortSignal.timeout(awayMs);
+    const stop = signal ? AbortSignal.any([signal, limit]) : limit;
+    stop.throwIfAborted();
+    const asked = this.#redlock.acquire([name], leaseMs);
+    try {
+      return await unlessAborted(asked, stop);
+    } catch (error) {
+      if (stop.aborted)
+        asked.then((late) => late.release()).catch(() => undefined /* it runs out by itself */);
+      throw error;
     }
   }
 }
