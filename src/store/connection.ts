@@ -6,40 +6,56 @@ export interface MongoOptions {
   readonly timeoutMs?: number;
 }
 
+/** A server that took a command and says nothing for this long counts as away: it is frozen, or the way to it is cut. */
+const silentMs = 30_000;
+/** How long an operation waits for one of the pool's connections. */
+const poolWaitMs = 10_000;
+
 /**
  * Opens a connection of its own, never Mongoose's global one. Queries with unknown paths throw, operators in
  * place of values are refused, nothing is buffered while the database is away, and no index is built behind
- * anybody's back. Throws InvalidConfigError for a URL that is none, ServiceUnavailableError otherwise.
+ * anybody's back. No operation on it takes longer than about 45 s. Throws InvalidConfigError for a URL that is
+ * none, ServiceUnavailableError otherwise; nothing stays open then.
  */
 export async function connectMongo(
   url: string,
   { timeoutMs = 5_000 }: MongoOptions = {},
 ): Promise<Connection> {
-  if (!/^mongodb(\+srv)?:\/\/./.test(url)) {
+  if (typeof url !== 'string' || !/^mongodb(\+srv)?:\/\/./.test(url)) {
     throw new InvalidConfigError('mongo', 'must be a URL of the form mongodb://host:port/database');
   }
   const connection = mongoose.createConnection();
   connection.set('strictQuery', 'throw');
   connection.set('sanitizeFilter', true);
+  // What goes wrong is told by the operation that it goes wrong for; without a listener it would end the process.
   connection.on('error', () => undefined);
   try {
     await connection.openUri(url, {
       autoIndex: false,
       autoCreate: false,
       bufferCommands: false,
+      ignoreUndefined: true,
       serverSelectionTimeoutMS: timeoutMs,
       connectTimeoutMS: timeoutMs,
+      socketTimeoutMS: silentMs,
+      waitQueueTimeoutMS: poolWaitMs,
     });
     return connection;
   } catch (cause) {
     await connection.destroy().catch(() => undefined);
-    if (cause instanceof mongoose.mongo.MongoParseError) {
-      throw new InvalidConfigError('mongo', messageOf(cause), { cause });
-    }
+    if (isUrlProblem(cause)) throw new InvalidConfigError('mongo', messageOf(cause), { cause });
     throw new ServiceUnavailableError('mongodb', `cannot use ${hostOf(url)}: ${messageOf(cause)}`, { cause });
   }
 }
 
+/** Refused by the driver before it called anybody, or a password that no waiting makes right. */
+function isUrlProblem(error: unknown): boolean {
+  const { MongoParseError, MongoServerError, MongoMissingCredentialsError } = mongoose.mongo;
+  if (error instanceof MongoParseError || error instanceof MongoMissingCredentialsError) return true;
+  return error instanceof MongoServerError && error.code === 18;
+}
+
+/** Without credentials: this goes into logs. */
 function hostOf(url: string): string {
   return url.replace(/^(mongodb(?:\+srv)?:\/\/)(?:[^@/]*@)?([^/?]*).*$/, '$1$2');
 }

@@ -1,6 +1,6 @@
 import { type Connection, type Model, Schema, type Types } from 'mongoose';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
-import type { Usage } from '../reply/part.ts';
+import type { Part, ToolPart, Usage } from '../reply/part.ts';
 import type { FileRef } from '../turn/ports.ts';
 import type { RunState, StoredPrompt, TurnFailure, TurnStatus } from '../turn/stored-turn.ts';
 import { mongoCall } from './mongo-errors.ts';
@@ -13,8 +13,9 @@ export interface ConversationDoc extends OpenCodeSessionFields {
 }
 
 /**
- * A stored message. `parts` and the prompts' requests come from models and tools, whose keys may hold "$" and
- * ".": they are stored as JSON text, so that every key survives and none is ever read as an operator.
+ * A stored message. `parts`, the prompts' requests and the artifacts' metadata come from models, tools and hosts,
+ * whose keys may hold "$" and ".": they are stored as JSON text, so that every key survives and none is ever
+ * read as an operator.
  */
 export interface MessageDoc {
   _id: Types.ObjectId;
@@ -34,11 +35,17 @@ export interface MessageDoc {
   usage?: Usage;
   run?: RunState & { active?: boolean };
   prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
-  artifacts: FileRef[];
+  artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;
   durationMs?: number;
   timeToFirstTokenMs?: number;
   finishedAt?: Date;
+}
+
+/** What a hydrated message offers beside its fields; both are read from `parts`. */
+export interface MessageVirtuals {
+  readonly replyParts: readonly Part[];
+  readonly toolCalls: readonly ToolPart[];
 }
 
 const mixed = Schema.Types.Mixed;
@@ -98,13 +105,27 @@ function messageSchema(): Schema {
     { conversation: 1 },
     { unique: true, name: 'conversation_one_active', partialFilterExpression: { 'run.active': true } },
   );
+  // A conversation grows; its pending turns stay few, and finding the first one must not read the rest.
+  schema.index(
+    { conversation: 1, role: 1, sequence: 1 },
+    { name: 'conversation_pending', partialFilterExpression: { status: 'pending' } },
+  );
   schema.index({ status: 1, role: 1, createdAt: 1 }, { name: 'pending_by_age' });
+  schema.virtual('replyParts').get(function (this: { parts: string }) {
+    return JSON.parse(this.parts) as Part[];
+  });
+  schema.virtual('toolCalls').get(function (this: { parts: string }) {
+    return (JSON.parse(this.parts) as Part[]).filter(({ type }) => type === 'tool');
+  });
   return schema;
 }
 
+type None = Record<never, never>;
+export type MessageModel = Model<MessageDoc, None, None, MessageVirtuals>;
+
 export interface TurnModels {
   readonly Conversation: Model<ConversationDoc>;
-  readonly Message: Model<MessageDoc>;
+  readonly Message: MessageModel;
 }
 
 /** The ready-made models on a connection. May be called again: the same models. */
@@ -113,7 +134,7 @@ export function turnModels(connection: Connection): TurnModels {
     (connection.models[name] ?? connection.model(name, schema())) as unknown as Model<T>;
   return {
     Conversation: model<ConversationDoc>('Conversation', conversationSchema),
-    Message: model<MessageDoc>('Message', messageSchema),
+    Message: model<MessageDoc>('Message', messageSchema) as unknown as MessageModel,
   };
 }
 

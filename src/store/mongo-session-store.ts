@@ -1,23 +1,28 @@
-import mongoose, { type Model } from 'mongoose';
-import { NotFoundError } from '../errors.ts';
+import type { Model, Types } from 'mongoose';
+import { InvalidConfigError, NotFoundError } from '../errors.ts';
 import type { RecordSession, SessionStore } from '../turn/ports.ts';
 import { mongoCall } from './mongo-errors.ts';
-import type { OpenCodeSessionFields } from './opencode-session-plugin.ts';
+import { objectId } from './object-id.ts';
+import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
 
-type RecordDoc = OpenCodeSessionFields & { _id: mongoose.Types.ObjectId; title?: unknown };
+type RecordDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
+type RecordModel = Model<RecordDoc> & OpenCodeSessionStatics;
 
-/** SessionStore on any model with the `opencodeSession` plugin. */
+/** SessionStore on any model with the `opencodeSession` plugin. Throws InvalidConfigError for a model without it. */
 export class MongoSessionStore implements SessionStore {
-  readonly #records: Model<RecordDoc>;
+  readonly #records: RecordModel;
 
   constructor(records: Model<never>) {
-    this.#records = records as unknown as Model<RecordDoc>;
+    this.#records = records as unknown as RecordModel;
+    if (typeof this.#records.swapOpencodeSession === 'function') return;
+    const problem = `model "${records.modelName}" cannot own a session; add schema.plugin(opencodeSession) before the model is made`;
+    throw new InvalidConfigError('record', problem);
   }
 
   session(recordId: string): Promise<RecordSession> {
     return mongoCall(async () => {
       const record = await this.#records
-        .findOne({ _id: new mongoose.Types.ObjectId(recordId) })
+        .findOne({ _id: objectId(recordId, 'conversation') })
         .lean<RecordDoc>();
       if (!record) throw new NotFoundError('record', recordId);
       return {
@@ -34,14 +39,8 @@ export class MongoSessionStore implements SessionStore {
     next: { sessionId: string; server: string },
   ): Promise<boolean> {
     return mongoCall(async () => {
-      const _id = new mongoose.Types.ObjectId(recordId);
-      // Null matches a missing field too: both mean "no session".
-      const result = await this.#records.updateOne(
-        { _id, opencodeSessionId: expected },
-        { $set: { opencodeSessionId: next.sessionId, opencodeServer: next.server } },
-        { runValidators: true },
-      );
-      if (result.matchedCount === 1) return true;
+      const _id = objectId(recordId, 'conversation');
+      if (await this.#records.swapOpencodeSession(_id, expected, next)) return true;
       if (!(await this.#records.exists({ _id }))) throw new NotFoundError('record', recordId);
       return false;
     });

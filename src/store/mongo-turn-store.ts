@@ -1,12 +1,13 @@
 import mongoose, { type Model } from 'mongoose';
-import { ConflictError, LeaseLostError, NotFoundError } from '../errors.ts';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import type { CancelResult, ClaimResult, Fence, NewTurn, PromptAnswer, TurnStore } from '../turn/ports.ts';
 import type { StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from '../turn/stored-turn.ts';
+import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
 import { mongoCall } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { promptDoc, setOf, turnOf } from './turn-mapping.ts';
+import { turnOf } from './turn-mapping.ts';
 
 type Filter = Record<string, unknown>;
 
@@ -18,11 +19,13 @@ export class MongoTurnStore implements TurnStore {
   readonly #messages: Model<MessageDoc>;
   readonly #records: Model<{ title?: unknown }>;
   readonly #creation: TurnCreation;
+  readonly #writes: FencedWrites;
 
   constructor(messages: Model<MessageDoc>, records: Model<never>) {
     this.#messages = messages;
     this.#records = records as unknown as Model<{ title?: unknown }>;
     this.#creation = new TurnCreation(messages, records);
+    this.#writes = new FencedWrites(messages);
   }
 
   create(turn: NewTurn): Promise<{ turn: StoredTurn; created: boolean }> {
@@ -32,7 +35,9 @@ export class MongoTurnStore implements TurnStore {
   get(turnId: string): Promise<StoredTurn | null> {
     return mongoCall(async () => {
       const message = await this.#find({ _id: objectId(turnId, 'turnId'), role: 'assistant' });
-      return message && this.#withText(message);
+      if (!message) return null;
+      const question = await this.#find({ _id: message.counterpart });
+      return turnOf(message, question?.content ?? '');
     });
   }
 
@@ -66,30 +71,16 @@ export class MongoTurnStore implements TurnStore {
     return { kind: 'claimed', turn: turnOf(claimed, turn.userText), record };
   }
 
-  async write(fence: Fence, patch: TurnPatch): Promise<void> {
-    await mongoCall(async () => {
-      const matched = await this.#update(fence, { status: 'pending' }, patch);
-      if (!matched) throw new LeaseLostError(fence.turnId, fence.epoch);
-    });
+  write(fence: Fence, patch: TurnPatch): Promise<void> {
+    return mongoCall(() => this.#writes.write(fence, patch));
   }
 
   finish(fence: Fence, terminal: TerminalPatch): Promise<boolean> {
-    return mongoCall(async () => {
-      const { finishedAt, ...patch } = terminal;
-      const extra = { $set: { finishedAt: new Date(finishedAt) }, $unset: { 'run.active': 1 } };
-      if (await this.#update(fence, { status: 'pending' }, patch, extra)) return true;
-      const message = await this.#find({ _id: objectId(fence.turnId, 'turnId') });
-      // The answer to our own write may have been lost on its way: then we are the ones who finished it.
-      if (message?.run?.epoch !== fence.epoch) throw new LeaseLostError(fence.turnId, fence.epoch);
-      return message.status === terminal.status && message.finishedAt?.getTime() === finishedAt;
-    });
+    return mongoCall(() => this.#writes.finish(fence, terminal));
   }
 
-  async amend(fence: Fence, patch: TurnPatch): Promise<void> {
-    await mongoCall(async () => {
-      const matched = await this.#update(fence, { status: trusted({ $ne: 'pending' }) }, patch);
-      if (!matched) throw new LeaseLostError(fence.turnId, fence.epoch);
-    });
+  amend(fence: Fence, patch: TurnPatch): Promise<void> {
+    return mongoCall(() => this.#writes.amend(fence, patch));
   }
 
   head(recordId: string): Promise<string | null> {
@@ -132,6 +123,8 @@ export class MongoTurnStore implements TurnStore {
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
+      // It goes into a trusted filter below: nothing but a string may.
+      if (typeof requestId !== 'string') throw new InvalidInputError('requestId', 'must be a string');
       const open = { requestId, state: 'open', answer: { $exists: false } };
       const waiting: Filter = {
         _id,
@@ -161,9 +154,10 @@ export class MongoTurnStore implements TurnStore {
       const messages = await this.#messages
         .find(filter)
         .sort({ createdAt: 1 })
-        .limit(limit)
+        .limit(Math.max(1, limit))
         .lean<MessageDoc[]>();
-      return Promise.all(messages.map((message) => this.#withText(message)));
+      const texts = await this.#texts(messages);
+      return messages.map((message) => turnOf(message, texts.get(String(message.counterpart)) ?? ''));
     });
   }
 
@@ -184,42 +178,14 @@ export class MongoTurnStore implements TurnStore {
     }
   }
 
-  /** True when the fence and the given state matched. A known prompt is changed in place, a new one appended. */
-  async #update(
-    fence: Fence,
-    state: Record<string, unknown>,
-    patch: TurnPatch,
-    extra: { $set?: Record<string, unknown>; $unset?: Record<string, unknown> } = {},
-  ): Promise<boolean> {
-    const filter = { _id: objectId(fence.turnId, 'turnId'), 'run.epoch': fence.epoch, ...state };
-    const set = { ...setOf(patch), ...extra.$set };
-    const { prompt } = patch;
-    if (!prompt) {
-      const change = {
-        $set: { 'run.epoch': fence.epoch, ...set },
-        ...(extra.$unset ? { $unset: extra.$unset } : {}),
-      };
-      return (await this.#messages.updateOne(filter, change)).matchedCount === 1;
-    }
-    const known = { ...filter, 'prompts.requestId': prompt.requestId };
-    const changed = await this.#messages.updateOne(known, {
-      $set: { ...set, 'prompts.$.state': prompt.state },
-    });
-    if (changed.matchedCount === 1) return true;
-    const absent = { ...filter, 'prompts.requestId': trusted({ $ne: prompt.requestId }) };
-    const push = {
-      $push: { prompts: promptDoc(prompt) },
-      ...(Object.keys(set).length > 0 ? { $set: set } : {}),
-    };
-    return (await this.#messages.updateOne(absent, push)).matchedCount === 1;
-  }
-
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
 
-  async #withText(message: MessageDoc): Promise<StoredTurn> {
-    const question = await this.#messages.findOne({ _id: message.counterpart }, { content: 1 }).lean();
-    return turnOf(message, question?.content ?? '');
+  /** The users' texts, by the id of their message. */
+  async #texts(messages: readonly MessageDoc[]): Promise<ReadonlyMap<string, string>> {
+    const _id = trusted({ $in: messages.map(({ counterpart }) => counterpart) });
+    const questions = await this.#messages.find({ _id } as Filter, { content: 1 }).lean<MessageDoc[]>();
+    return new Map(questions.map((question) => [String(question._id), question.content]));
   }
 }

@@ -1,10 +1,24 @@
-import type { Schema } from 'mongoose';
+import type { Model, Schema, Types } from 'mongoose';
 
 /** The fields that a record gains. Both are set together, by compare-and-set. */
 export interface OpenCodeSessionFields {
   opencodeSessionId?: string | null;
   /** Base URL of the server that minted the session: a session lives on one server. */
   opencodeServer?: string | null;
+}
+
+/** The statics that a model gains. */
+export interface OpenCodeSessionStatics {
+  /**
+   * Stores `next` if the document still holds `expected` (null = no session), with the schema's validators.
+   * False when it holds another one, or does not exist. Throws what Mongoose throws: E11000 when another
+   * document has this session.
+   */
+  swapOpencodeSession(
+    id: Types.ObjectId,
+    expected: string | null,
+    next: { sessionId: string; server: string },
+  ): Promise<boolean>;
 }
 
 /**
@@ -25,4 +39,21 @@ export function opencodeSession(schema: Schema): void {
       partialFilterExpression: { opencodeSessionId: { $type: 'string' } },
     },
   );
+  schema.static('swapOpencodeSession', async function (
+    this: Model<OpenCodeSessionFields>,
+    _id,
+    expected,
+    { sessionId, server },
+  ) {
+    const result = await this.updateOne(
+      // Null matches a missing field too: both mean "no session".
+      { _id, opencodeSessionId: expected },
+      { $set: { opencodeSessionId: sessionId, opencodeServer: server } },
+      { runValidators: true },
+    );
+    return result.matchedCount === 1;
+  } satisfies (
+    this: Model<OpenCodeSessionFields>,
+    ...args: Parameters<OpenCodeSessionStatics['swapOpencodeSession']>
+  ) => Promise<boolean>);
 }

@@ -9,15 +9,21 @@ import { duplicateKeys } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
 import { turnOf } from './turn-mapping.ts';
 
-const { ObjectId } = mongoose.Types;
+type ObjectId = mongoose.Types.ObjectId;
+type Question = Pick<
+  MessageDoc,
+  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'content' | 'carrier'
+>;
 
-/** Tries to take the next sequence number of a record; each lost one means that somebody else got it. */
+/** Tries to take the next sequence numbers of a record; each lost one means that somebody else got them. */
 const maxSequenceTries = 200;
-const sequenceBackoff = { firstMs: 1, maxMs: 50, jitter: 1 };
+const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
 
 /**
- * Writes a turn's two messages. A sequence number is free until its message is stored, so numbers follow the
- * order of insertion and leave no gaps; an idempotency key gives the first call's turn to every later one.
+ * Writes a turn's two messages, question first, with consecutive numbers. A number is free until its message is
+ * stored, so numbers follow the order of insertion and leave no gaps; racers for one number are told apart by the
+ * unique index, and the losers look again. The question names its answer's id beforehand: whoever finds a question
+ * whose writer has not got further (or died) writes that answer for it, and any number of them write one.
  */
 export class TurnCreation {
   readonly #messages: Model<MessageDoc>;
@@ -28,6 +34,7 @@ export class TurnCreation {
     this.#records = records as unknown as Model<{ title?: unknown }>;
   }
 
+  /** `head` answers the record's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError. */
   async create(
     turn: NewTurn,
     head: () => Promise<string | null>,
@@ -38,19 +45,24 @@ export class TurnCreation {
     if (!(await this.#records.exists({ _id: conversation })))
       throw new NotFoundError('record', turn.recordId);
     for (let attempt = 0; attempt < maxSequenceTries; attempt += 1) {
-      if (turn.onBusy === 'reject') {
-        const busy = await head();
-        if (busy) throw new TurnBusyError(turn.recordId, busy);
-      }
+      // Looked at before `head`: a turn that is stored after the look makes the insert below fail.
+      const sequence = await this.#nextSequence(conversation);
+      const busy = turn.onBusy === 'reject' ? await head() : null;
+      if (busy) throw new TurnBusyError(turn.recordId, busy);
+      const question = questionOf(turn, conversation, sequence);
       try {
-        return { turn: await this.#insert(conversation, turn), created: true };
+        const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
+        return { turn: turnOf(answer?.toObject() as MessageDoc, turn.text), created: true };
       } catch (error) {
         const keys = duplicateKeys(error);
         if (!keys) throw error;
         const first =
           keys.includes('idempotencyKey') && (await this.#byKey(conversation, turn.idempotencyKey));
         if (first) return { turn: first, created: false };
-        await delay(backoffMs(Math.floor(attempt / 4), sequenceBackoff), systemClock);
+        // Ours went in, and somebody wrote its answer while we were about to.
+        if (await this.#find({ _id: question._id }))
+          return { turn: await this.#answered(question), created: true };
+        await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
       }
     }
     throw new ConflictError('too many turns are being enqueued on this record at once; try again', [
@@ -58,62 +70,67 @@ export class TurnCreation {
     ]);
   }
 
-  /** User message first, in one command: nobody sees a question without knowing who answers it. */
-  async #insert(conversation: mongoose.Types.ObjectId, turn: NewTurn): Promise<StoredTurn> {
-    const last = await this.#messages
-      .findOne({ conversation }, { sequence: 1 })
-      .sort({ sequence: -1 })
-      .lean();
-    const sequence = (last?.sequence ?? 0) + 1;
-    const user = new ObjectId();
-    const assistant = new ObjectId();
-    const { idempotencyKey, policy, carrier } = turn;
-    const common = { conversation, policy, ...(carrier ? { carrier } : {}) };
-    const question = {
-      ...common,
-      _id: user,
-      counterpart: assistant,
-      sequence,
-      role: 'user',
-      status: 'completed',
-      content: turn.text,
-      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-    };
-    const [, answer] = await this.#messages.insertMany([question, this.#answerTo(question)], {
-      ordered: true,
-    });
-    return turnOf(answer?.toObject() as MessageDoc, turn.text);
+  async #nextSequence(conversation: ObjectId): Promise<number> {
+    const last = await this.#messages.findOne({ conversation }).sort({ sequence: -1 }).lean<MessageDoc>();
+    if (!last) return 1;
+    if (last.role === 'assistant') return last.sequence + 1;
+    await this.#answered(last);
+    return last.sequence + 2;
   }
 
-  #answerTo(
-    question: Pick<MessageDoc, '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'carrier'>,
-  ) {
-    const { _id, conversation, counterpart, sequence, policy, carrier } = question;
-    return {
-      _id: counterpart,
-      counterpart: _id,
-      conversation,
-      policy,
-      sequence: sequence + 1,
-      role: 'assistant',
-      status: 'pending',
-      run: { phase: 'queued', epoch: 0, reruns: 0, resends: 0 },
-      ...(carrier ? { carrier } : {}),
-    };
-  }
-
-  /** The turn of an earlier call with this key; its answer is added if that call died between the two. */
-  async #byKey(conversation: mongoose.Types.ObjectId, key: string | undefined): Promise<StoredTurn | null> {
+  /** The turn of an earlier call with this key. */
+  async #byKey(conversation: ObjectId, key: string | undefined): Promise<StoredTurn | null> {
     if (key === undefined) return null;
     const question = await this.#find({ conversation, idempotencyKey: key });
-    if (!question) return null;
-    const answer = await this.#find({ _id: question.counterpart });
+    return question && this.#answered(question);
+  }
+
+  /** The turn of a stored question; its answer is added when it is missing. */
+  async #answered(question: Question): Promise<StoredTurn> {
+    const _id = question.counterpart;
+    const known = await this.#find({ _id });
+    if (known) return turnOf(known, question.content);
+    try {
+      await this.#messages.insertMany([answerTo(question)]);
+    } catch (error) {
+      if (!duplicateKeys(error)) throw error;
+    }
+    const answer = await this.#find({ _id });
     if (answer) return turnOf(answer, question.content);
-    const [created] = await this.#messages.insertMany([this.#answerTo(question)]);
-    return turnOf(created?.toObject() as MessageDoc, question.content);
+    throw new NotFoundError('turn', String(_id));
   }
 
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
+}
+
+function questionOf(turn: NewTurn, conversation: ObjectId, sequence: number) {
+  const { text, policy, carrier, idempotencyKey } = turn;
+  return {
+    _id: new mongoose.Types.ObjectId(),
+    counterpart: new mongoose.Types.ObjectId(),
+    conversation,
+    sequence,
+    policy,
+    role: 'user',
+    status: 'completed',
+    content: text,
+    ...(carrier ? { carrier } : {}),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+  };
+}
+
+function answerTo({ _id, conversation, counterpart, sequence, policy, carrier }: Question) {
+  return {
+    _id: counterpart,
+    counterpart: _id,
+    conversation,
+    sequence: sequence + 1,
+    policy,
+    role: 'assistant',
+    status: 'pending',
+    run: { phase: 'queued', epoch: 0, reruns: 0, resends: 0 },
+    ...(carrier ? { carrier } : {}),
+  };
 }

@@ -1,5 +1,5 @@
 import type { Part } from '../reply/part.ts';
-import type { StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
+import type { FileRef, StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];
@@ -20,7 +20,7 @@ export function turnOf(message: MessageDoc, userText: string): StoredTurn {
     parts: JSON.parse(message.parts) as Part[],
     run,
     prompts: message.prompts.map(promptOf),
-    artifacts: message.artifacts,
+    artifacts: message.artifacts.map(artifactOf),
     createdAt: message.createdAt.getTime(),
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
@@ -47,13 +47,22 @@ export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredP
   };
 }
 
+function artifactOf({ metadata, ...file }: MessageDoc['artifacts'][number]): FileRef {
+  return { ...file, metadata: JSON.parse(metadata) as FileRef['metadata'] };
+}
+
+function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {
+  return { ...file, metadata: JSON.stringify(metadata) };
+}
+
 /** The `$set` of a patch; run fields one by one, so that nothing else in `run` is touched. */
 export function setOf(patch: TurnPatch): Record<string, unknown> {
-  const { run = {}, parts, prompt: _prompt, ...rest } = patch;
+  const { run = {}, parts, artifacts, prompt: _prompt, ...rest } = patch;
   const fields = Object.entries(run).map(([key, value]) => [`run.${key}`, value] as const);
   return {
     ...withoutUndefined(rest),
     ...(parts ? { parts: JSON.stringify(parts) } : {}),
+    ...(artifacts ? { artifacts: artifacts.map(artifactDoc) } : {}),
     ...withoutUndefined(Object.fromEntries(fields)),
   };
 }

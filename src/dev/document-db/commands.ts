@@ -4,7 +4,7 @@ import { parseIndexSpec } from './collection-index.ts';
 import { type CommandContext, docOf, nameOf } from './context.ts';
 import { CommandError } from './errors.ts';
 import { buildInfo, hello, serverStatus } from './identity.ts';
-import { leaves } from './match.ts';
+import { checkFilter, leaves } from './match.ts';
 import { project } from './projection.ts';
 import { type Doc, equal, numberOf } from './values.ts';
 import { deleteMany, findAndModify, insertMany, updateMany } from './write-commands.ts';
@@ -19,10 +19,12 @@ const namespaceOf = (body: Doc, field: string, { database }: CommandContext) =>
 
 function find(body: Doc, context: CommandContext): Doc {
   if (body.collation !== undefined) throw new CommandError(2, 'this server has no collations');
+  const filter = docOf(body.filter);
+  checkFilter(filter);
   const collection = context.databases.find(context.database, nameOf(body.find));
   const skip = countOf(body.skip) ?? 0;
   const limit = Math.abs(countOf(body.limit) ?? 0);
-  const found = collection?.find(docOf(body.filter), docOf(body.sort)) ?? [];
+  const found = collection?.find(filter, docOf(body.sort)) ?? [];
   const page = found
     .slice(skip, limit === 0 ? undefined : skip + limit)
     .map((doc) => project(doc, docOf(body.projection)));

@@ -1,0 +1,75 @@
+import mongoose, { type Model } from 'mongoose';
+import { LeaseLostError } from '../errors.ts';
+import type { Fence } from '../turn/ports.ts';
+import type { TerminalPatch, TurnPatch } from '../turn/stored-turn.ts';
+import type { MessageDoc } from './models.ts';
+import { objectId } from './object-id.ts';
+import { promptDoc, setOf } from './turn-mapping.ts';
+
+const { trusted } = mongoose;
+
+interface Change {
+  readonly $set: Record<string, unknown>;
+  readonly $unset?: Record<string, 1>;
+}
+
+/**
+ * The writes of a run. Each one names the epoch of its claim in its filter: after a newer claim it matches
+ * nothing, whatever the old owner believes, and throws LeaseLostError. All are idempotent, so that one whose
+ * answer was lost may be repeated.
+ */
+export class FencedWrites {
+  readonly #messages: Model<MessageDoc>;
+
+  constructor(messages: Model<MessageDoc>) {
+    this.#messages = messages;
+  }
+
+  async write(fence: Fence, patch: TurnPatch): Promise<void> {
+    if (await this.#update(fence, { status: 'pending' }, patch)) return;
+    throw new LeaseLostError(fence.turnId, fence.epoch);
+  }
+
+  /** True when this run ended the turn; false when something else had, in the same epoch. */
+  async finish(fence: Fence, terminal: TerminalPatch): Promise<boolean> {
+    const { finishedAt, ...patch } = terminal;
+    // In one update with the state: the record's next turn can be claimed the moment this one has ended.
+    const end: Change = { $set: { finishedAt: new Date(finishedAt) }, $unset: { 'run.active': 1 } };
+    if (await this.#update(fence, { status: 'pending' }, patch, end)) return true;
+    const filter = { _id: objectId(fence.turnId, 'turnId') };
+    const message = await this.#messages.findOne(filter).lean<MessageDoc>();
+    if (message?.run?.epoch !== fence.epoch) throw new LeaseLostError(fence.turnId, fence.epoch);
+    // The answer to our own write may have been lost on its way: then we are the ones who finished it.
+    return message.status === terminal.status && message.finishedAt?.getTime() === finishedAt;
+  }
+
+  /** As `write`, on a message that is terminal. */
+  async amend(fence: Fence, patch: TurnPatch): Promise<void> {
+    if (await this.#update(fence, { status: trusted({ $ne: 'pending' }) }, patch)) return;
+    throw new LeaseLostError(fence.turnId, fence.epoch);
+  }
+
+  /** True when the fence and the given state matched. A known prompt is changed in place, a new one appended. */
+  async #update(
+    fence: Fence,
+    state: Record<string, unknown>,
+    patch: TurnPatch,
+    more: Change = { $set: {} },
+  ): Promise<boolean> {
+    const filter = { _id: objectId(fence.turnId, 'turnId'), 'run.epoch': fence.epoch, ...state };
+    // The epoch is set to what it is: MongoDB refuses an empty `$set`.
+    const change = { ...more, $set: { 'run.epoch': fence.epoch, ...setOf(patch), ...more.$set } };
+    const { prompt } = patch;
+    if (!prompt) return this.#matched(filter, change);
+    const { requestId } = prompt;
+    const known = { ...filter, 'prompts.requestId': requestId };
+    const inPlace = { ...change, $set: { ...change.$set, 'prompts.$.state': prompt.state } };
+    if (await this.#matched(known, inPlace)) return true;
+    const absent = { ...filter, 'prompts.requestId': trusted({ $ne: requestId }) };
+    return this.#matched(absent, { ...change, $push: { prompts: promptDoc(prompt) } });
+  }
+
+  async #matched(filter: Record<string, unknown>, change: Record<string, unknown>): Promise<boolean> {
+    return (await this.#messages.updateOne(filter, change)).matchedCount === 1;
+  }
+}

@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import { deferred } from '../support/deferred.ts';
+import { eventually } from '../support/eventually.ts';
+import { startSystem, type TestSystem } from '../support/system.ts';
+import { concatenated, newConversation } from '../support/turns.ts';
+import { startWorkerProcess } from '../support/worker-process.ts';
+
+let system: TestSystem;
+let turns: Turns;
+
+beforeAll(async () => {
+  system = await startSystem();
+  turns = await system.connect();
+}, 90_000);
+afterAll(() => system.stop());
+
+/** A turn whose model stops in the middle of its text until the gate opens; followed from its beginning. */
+async function heldTurn() {
+  const gate = deferred();
+  const before = system.model.turnRequests.length;
+  system.respond(() => ({ text: ['one ', 'two ', 'three ', 'four'], gate: gate.promise, gateAt: 2 }));
+  const { id } = await turns.enqueue({ conversation: await newConversation(turns), text: 'count' });
+  const entries: TurnEntry[] = [];
+  const followed = (async () => {
+    for await (const entry of turns.follow(id)) entries.push(entry);
+  })();
+  const streamed = () => eventually(() => expect(concatenated(entries)).toBe('one two '));
+  const stored = async () => (await turns.get(id)) as StoredTurn;
+  const requests = () => system.model.turnRequests.length - before;
+  return { id, gate, entries, followed, streamed, stored, requests };
+}
+
+describe('a turn whose worker dies', () => {
+  it('by SIGKILL in the middle of its text is adopted: one model run, no lost or repeated text', async () => {
+    const first = await startWorkerProcess(system);
+    const turn = await heldTurn();
+    await turn.streamed();
+    first.kill('SIGKILL');
+    await first.exited;
+    const second = await startWorkerProcess(system);
+    await eventually(async () => expect((await turn.stored()).run.epoch).toBe(2));
+    turn.gate.resolve();
+    await turn.followed;
+    expect(await turn.stored()).toMatchObject({
+      status: 'completed',
+      content: 'one two three four',
+      run: { reruns: 0, resends: 0 },
+    });
+    expect(concatenated(turn.entries)).toBe('one two three four');
+    expect(turn.entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
+    expect(turn.requests()).toBe(1);
+    second.kill('SIGTERM');
+    expect(await second.exited).toEqual([0, null]);
+  });
+
+  it('by SIGTERM is handed back at once and goes on in another worker', async () => {
+    const first = await startWorkerProcess(system, { TURNS_SHUTDOWN_MS: '100' });
+    const turn = await heldTurn();
+    await turn.streamed();
+    first.kill('SIGTERM');
+    expect(await first.exited).toEqual([0, null]);
+    expect(first.lines.at(-1)).toContain(`"handedBack":["${turn.id}"]`);
+    expect((await turn.stored()).status).toBe('pending');
+    const second = await startWorkerProcess(system);
+    await eventually(async () => expect((await turn.stored()).run.epoch).toBe(2), 5_000);
+    turn.gate.resolve();
+    await turn.followed;
+    expect(concatenated(turn.entries)).toBe('one two three four');
+    expect(turn.requests()).toBe(1);
+    second.kill('SIGTERM');
+    await second.exited;
+  });
+
+  it('by SIGSTOP past its lock writes nothing when it wakes up', async () => {
+    const frozen = await startWorkerProcess(system);
+    const turn = await heldTurn();
+    await turn.streamed();
+    frozen.kill('SIGSTOP');
+    const second = await startWorkerProcess(system);
+    await eventually(async () => expect((await turn.stored()).run.epoch).toBe(2));
+    frozen.kill('SIGCONT');
+    turn.gate.resolve();
+    await turn.followed;
+    frozen.kill('SIGTERM');
+    await frozen.exited;
+    const stored = await turn.stored();
+    expect(stored).toMatchObject({ status: 'completed', content: 'one two three four', run: { epoch: 2 } });
+    expect(concatenated(turn.entries)).toBe('one two three four');
+    expect(turn.entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
+    expect(turn.requests()).toBe(1);
+    second.kill('SIGTERM');
+    await second.exited;
+  });
+});
+
+describe('a turn whose server dies', () => {
+  it('is asked once more under the same ids, counted, and completes', async () => {
+    const worker = await startWorkerProcess(system);
+    const turn = await heldTurn();
+    await turn.streamed();
+    system.respond(() => ({ text: ['one ', 'two ', 'again'] }));
+    await system.opencode.restart();
+    await turn.followed;
+    const stored = await turn.stored();
+    expect(stored).toMatchObject({ status: 'completed', run: { reruns: 1, resends: 0 } });
+    expect(stored.content).toBe('one two again');
+    expect(turn.requests()).toBe(2);
+    worker.kill('SIGTERM');
+    await worker.exited;
+  });
+});

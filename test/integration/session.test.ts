@@ -1,0 +1,243 @@
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Model } from 'mongoose';
+import { spawnEntry } from '../../src/dev/entry.ts';
+import {
+  ConflictError,
+  LockLostError,
+  NotFoundError,
+  ServiceUnavailableError,
+  type Turns,
+} from '../../src/index.ts';
+import { noopTracer } from '../../src/instrumentation/tracer.ts';
+import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../src/opencode/client.ts';
+import { RecordLock } from '../../src/queue/record-lock.ts';
+import { openRedis } from '../../src/queue/redis.ts';
+import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
+import type { Lock, OpenCode, SessionStore } from '../../src/turn/ports.ts';
+import { Session } from '../../src/turn/session.ts';
+import { startSystem, type TestSystem } from '../support/system.ts';
+import { newConversation } from '../support/turns.ts';
+
+let system: TestSystem;
+let turns: Turns;
+let client: OpenCode;
+let lock: Lock;
+let store: SessionStore;
+let redis: Awaited<ReturnType<typeof openRedis>>;
+const reporter = { report: () => undefined };
+/** No lock at all: what happens when Redis has lost it. */
+const noLock: Lock = { run: (_key, fn) => fn(new AbortController().signal) };
+
+beforeAll(async () => {
+  system = await startSystem();
+  turns = await system.connect();
+  client = openCodeClient({
+    address: serverAddress(system.opencode.url, undefined, system.opencode.password),
+  });
+  redis = await openRedis(system.redis.url, 'commands', reporter);
+  lock = new RecordLock({ redis, prefix: 'session-test', reporter });
+  store = new MongoSessionStore(turns.models.Conversation as unknown as Model<never>);
+}, 90_000);
+afterAll(async () => {
+  redis?.disconnect();
+  await system.stop();
+});
+
+interface Made {
+  readonly recordId: string;
+  readonly directory: string;
+  session(parts?: { store?: SessionStore; lock?: Lock; client?: OpenCode }): Session;
+  upstream(): Promise<string[]>;
+}
+
+async function newRecord(): Promise<Made> {
+  const recordId = await newConversation(turns);
+  const directory = path.join(system.sandboxRoot, recordId);
+  mkdirSync(directory);
+  return {
+    recordId,
+    directory,
+    session: (parts = {}) =>
+      new Session({
+        recordId,
+        store: parts.store ?? store,
+        lock: parts.lock ?? lock,
+        upstream: () => ({ client: parts.client ?? client }),
+        directory,
+        permissionsFor: () => undefined,
+        tracer: noopTracer,
+        reporter,
+      }),
+    upstream: async () => {
+      const sessions = await client.sessions(directory);
+      return sessions
+        .filter(({ metadata }) => metadata?.opencodeTurnsRecord === recordId)
+        .map(({ id }) => id);
+    },
+  };
+}
+
+describe('ensure', () => {
+  it('mints one session for 200 concurrent calls from 4 processes', async () => {
+    const { recordId, directory, upstream } = await newRecord();
+    const { opencode, options } = system;
+    const task = {
+      redis: options.redis,
+      mongo: options.mongo,
+      opencode: { url: opencode.url, ...(opencode.password ? { password: opencode.password } : {}) },
+      prefix: 'race',
+      recordId,
+      directory,
+      calls: 50,
+    };
+    const racers = Array.from({ length: 4 }, () => {
+      const child = spawnEntry(import.meta.url, '../support/ensure-racer', [JSON.stringify(task)], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      if (!child.stdout) throw new Error('no stdout');
+      return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
+    });
+    for (const { lines } of racers) expect((await lines.next()).value).toBe('ready');
+    for (const { child } of racers) child.stdin?.write('go\n');
+    const exits = racers.map(({ child }) => once(child, 'exit'));
+    const answers = (
+      await Promise.all(
+        racers.map(
+          async ({ lines }) =>
+            JSON.parse(String((await lines.next()).value)) as { sessionId: string; justCreated: boolean }[],
+        ),
+      )
+    ).flat();
+    expect(answers).toHaveLength(200);
+    expect(new Set(answers.map(({ sessionId }) => sessionId)).size).toBe(1);
+    expect(answers.filter(({ justCreated }) => justCreated)).toHaveLength(1);
+    expect(await upstream()).toEqual([answers[0]?.sessionId]);
+    await Promise.all(exits);
+    expect(await redis.keys('race:*')).toEqual([]);
+  });
+
+  it('asks for no lock when there is a session', async () => {
+    const { session } = await newRecord();
+    const { sessionId } = await session().ensure();
+    const refusing: Lock = { run: () => Promise.reject(new Error('no lock wanted')) };
+    const again = session({ lock: refusing });
+    expect(await again.ensure()).toMatchObject({ sessionId });
+    expect(again.justCreated).toBe(false);
+  });
+
+  it('lets one of two minters win when the lock failed; the loser deletes its own and answers the winner', async () => {
+    const { session, upstream, recordId } = await newRecord();
+    const two = [session({ lock: noLock }), session({ lock: noLock })];
+    const [first, second] = await Promise.all(two.map((one) => one.ensure()));
+    expect(first).toEqual(second);
+    expect(two.filter(({ justCreated }) => justCreated)).toHaveLength(1);
+    expect(await upstream()).toEqual([first?.sessionId]);
+    expect((await store.session(recordId)).sessionId).toBe(first?.sessionId);
+  });
+});
+
+describe('recreate', () => {
+  it('makes one new session for two concurrent calls', async () => {
+    const { session, upstream } = await newRecord();
+    const old = await session().ensure();
+    const two = [session(), session()];
+    const [first, second] = await Promise.all(two.map((one) => one.recreate()));
+    expect(first).toEqual(second);
+    expect(first?.sessionId).not.toBe(old.sessionId);
+    expect(two.filter(({ justCreated }) => justCreated)).toHaveLength(1);
+    expect((await upstream()).sort()).toEqual([old.sessionId, first?.sessionId].sort());
+  });
+});
+
+describe('a mint that cannot be stored leaves no session upstream', () => {
+  const failing = (swap: SessionStore['swap']): SessionStore => ({
+    session: (id) => store.session(id),
+    swap,
+  });
+
+  it.each([
+    ['validation', new Error('validation failed')],
+    ['E11000', new ConflictError('duplicate', ['opencodeSessionId'])],
+    ['database gone', new ServiceUnavailableError('mongodb', 'gone')],
+    ['record gone', new NotFoundError('record', 'x')],
+  ])('when storing fails: %s', async (_name, error) => {
+    const { session, upstream } = await newRecord();
+    await expect(session({ store: failing(() => Promise.reject(error)) }).ensure()).rejects.toBe(error);
+    expect(await upstream()).toEqual([]);
+  });
+
+  it('when another record has the session id (a real unique index)', async () => {
+    const [one, other] = [await newRecord(), await newRecord()];
+    const taken = await one.session().ensure();
+    const twin: OpenCode = {
+      ...client,
+      createSession: async (...args) => ({ ...(await client.createSession(...args)), id: taken.sessionId }),
+    };
+    const deleted: string[] = [];
+    const counting = { ...twin, deleteSession: async (id: string) => deleted.push(id) > 0 };
+    await expect(other.session({ client: counting }).ensure()).rejects.toMatchObject({
+      code: 'conflict',
+      keys: ['opencodeSessionId'],
+    });
+    expect(deleted).toEqual([taken.sessionId]);
+  });
+
+  it('when the compare-and-set is lost and the winner is there', async () => {
+    const { session, upstream, recordId } = await newRecord();
+    const winner = { sessionId: `ses_winner${recordId}`, server: client.server };
+    const losing = failing(async (id) => {
+      await store.swap(id, null, winner);
+      return false;
+    });
+    const loser = session({ store: losing });
+    expect(await loser.ensure()).toEqual(winner);
+    expect(loser.justCreated).toBe(false);
+    expect(await upstream()).toEqual([]);
+  });
+
+  it('when the lock is lost in the middle of the mint', async () => {
+    const { session, upstream } = await newRecord();
+    const controller = new AbortController();
+    const losing: Lock = { run: (_key, fn) => fn(controller.signal) };
+    const slow: OpenCode = {
+      ...client,
+      createSession: async (request) => {
+        const created = await client.createSession(request);
+        controller.abort(new LockLostError('session'));
+        return created;
+      },
+    };
+    await expect(session({ lock: losing, client: slow }).ensure()).rejects.toBeInstanceOf(LockLostError);
+    expect(await upstream()).toEqual([]);
+  });
+
+  it('when the answer to the create is lost', async () => {
+    const { session, upstream } = await newRecord();
+    const cut: OpenCode = {
+      ...client,
+      createSession: async (request) => {
+        await client.createSession(request);
+        return openCodeClient({ address: serverAddress('http://127.0.0.1:1') }).createSession(request);
+      },
+    };
+    await expect(session({ client: cut }).ensure()).rejects.toMatchObject({ code: 'upstream_connection' });
+    expect(await upstream()).toEqual([]);
+  });
+
+  it('but keeps a session whose storing succeeded without anybody hearing it', async () => {
+    const { session, upstream } = await newRecord();
+    const deaf = failing(async (...args) => {
+      await store.swap(...args);
+      throw new ServiceUnavailableError('mongodb', 'the answer was lost');
+    });
+    const one = session({ store: deaf });
+    const { sessionId } = await one.ensure();
+    expect(one.justCreated).toBe(true);
+    expect(await upstream()).toEqual([sessionId]);
+  });
+});

@@ -1,0 +1,60 @@
+/**
+ * A process that calls `ensure` many times at once on one record, for the race of several processes. Takes its
+ * addresses as JSON, waits for a line on stdin so that all start together, and answers one line of JSON.
+ */
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Model } from 'mongoose';
+import { noopTracer } from '../../src/instrumentation/tracer.ts';
+import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../src/opencode/client.ts';
+import { RecordLock } from '../../src/queue/record-lock.ts';
+import { openRedis } from '../../src/queue/redis.ts';
+import { connectMongo } from '../../src/store/connection.ts';
+import { turnModels } from '../../src/store/models.ts';
+import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
+import { Session } from '../../src/turn/session.ts';
+
+interface Task {
+  readonly redis: string;
+  readonly mongo: string;
+  readonly opencode: { readonly url: string; readonly password?: string };
+  readonly prefix: string;
+  readonly recordId: string;
+  readonly directory: string;
+  readonly calls: number;
+}
+
+const task = JSON.parse(process.argv[2] ?? '{}') as Task;
+const reporter = { report: () => undefined };
+const mongo = await connectMongo(task.mongo);
+const redis = await openRedis(task.redis, 'commands', reporter);
+const client = openCodeClient({
+  address: serverAddress(task.opencode.url, undefined, task.opencode.password),
+});
+const store = new MongoSessionStore(turnModels(mongo).Conversation as unknown as Model<never>);
+const lock = new RecordLock({ redis, prefix: task.prefix, reporter });
+
+const session = () =>
+  new Session({
+    recordId: task.recordId,
+    store,
+    lock,
+    upstream: () => ({ client }),
+    directory: task.directory,
+    permissionsFor: () => undefined,
+    tracer: noopTracer,
+    reporter,
+  });
+
+console.log('ready');
+await once(createInterface({ input: process.stdin }), 'line');
+const answers = await Promise.all(
+  Array.from({ length: task.calls }, async () => {
+    const one = session();
+    return { ...(await one.ensure()), justCreated: one.justCreated };
+  }),
+);
+console.log(JSON.stringify(answers));
+await Promise.all([mongo.close(), redis.quit()]);
+process.exit(0);
