@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { ConflictError, isAmbiguous, SessionNotFoundError } from '../errors.ts';
+import { ConflictError, isAmbiguous, LockLostError, SessionNotFoundError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
+import { delay } from '../timing/clock.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
 import type { Upstream } from './turn-deps.ts';
 
 /** How long the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
+const secondLookMs = 1_000;
 /** Keys of the upstream metadata: whose session it is, and which mint made it. */
 export const recordKey = 'opencodeTurnsRecord';
 const mintKey = 'opencodeTurnsMint';
@@ -89,10 +92,17 @@ export class Session {
 
   /** Reads again under the lock: whoever had it before may have minted what we want. */
   async #mintUnless(good: (stored: SessionRef) => boolean, signal: AbortSignal): Promise<SessionRef> {
-    const { store, recordId } = this.#options;
+    const { store, recordId, tracer } = this.#options;
     const { sessionId, server, title } = await store.session(recordId);
     if (sessionId && server && good({ sessionId, server })) return { sessionId, server };
-    return this.#options.tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
+    try {
+      return await tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
+    } catch (error) {
+      // Without the lock somebody else may have minted meanwhile: then theirs is the answer.
+      const winner = error instanceof LockLostError && (await this.#storedOtherThan(sessionId));
+      if (winner) return winner;
+      throw error;
+    }
   }
 
   async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
@@ -108,7 +118,8 @@ export class Session {
         return minted;
       }
     } catch (error) {
-      // The answer to our own write may have been lost: a session that the record points to is not deleted.
+      // The answer to our own write may have been lost: a session that the record points to is not deleted. When
+      // nobody can say, it is: a record that points to nothing heals by `recreate`, an orphan upstream does not.
       if (await this.#isStored(sessionId)) {
         this.#justCreated = true;
         return minted;
@@ -118,27 +129,43 @@ export class Session {
     }
     // The lock had failed and another minter was first. Ours goes, theirs is the answer.
     await this.#discard(client, sessionId);
-    const winner = await this.#stored();
+    const winner = await this.#storedOtherThan(expected);
     if (winner) return winner;
     throw new ConflictError('the session changed while it was stored', ['opencodeSessionId']);
   }
 
-  /** A create whose answer was lost may have made a session: it is found by the mint's own mark, and deleted. */
+  /**
+   * Creates upstream. An abort does not cut the POST, which might leave a session that nobody knows: its answer
+   * is waited for a while, and deleted whenever it comes. After a failure that may have made a session, that one
+   * is looked for by the mint's own mark.
+   */
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
     const { recordId, directory, permissionsFor } = this.#options;
     const mint = randomUUID();
     const permission = permissionsFor();
     const metadata = { [recordKey]: recordId, [mintKey]: mint };
+    signal.throwIfAborted();
+    const created = client.createSession({
+      title,
+      directory,
+      metadata,
+      ...(permission ? { permission } : {}),
+    });
     try {
-      const created = await client.createSession(
-        { title, directory, metadata, ...(permission ? { permission } : {}) },
-        signal,
-      );
-      return created.id;
+      return (await unlessAborted(created, signal)).id;
     } catch (error) {
-      if (isAmbiguous(error) || signal.aborted) await this.#discardMint(client, mint);
+      const undone = created.then(
+        ({ id }) => this.#discard(client, id),
+        (failure) => (isAmbiguous(failure) ? this.#discardMint(client, mint) : undefined),
+      );
+      await unlessAborted(undone, AbortSignal.timeout(cleanupMs)).catch(() => undefined);
       throw error;
     }
+  }
+
+  async #storedOtherThan(sessionId: string | null): Promise<SessionRef | undefined> {
+    const stored = await this.#stored();
+    return stored && stored.sessionId !== sessionId ? stored : undefined;
   }
 
   async #isStored(sessionId: string): Promise<boolean> {
@@ -149,30 +176,38 @@ export class Session {
     }
   }
 
+  /** Best effort, with a limit of its own: the signal that brought us here may be aborted already. Never throws. */
   async #discard(client: OpenCode, sessionId: string): Promise<void> {
     try {
       await client.deleteSession(sessionId, AbortSignal.timeout(cleanupMs));
     } catch (error) {
-      if (error instanceof SessionNotFoundError) return;
-      this.#options.reporter.report(error, {
-        action: 'session.discard',
-        sessionId,
-        recordId: this.#options.recordId,
-      });
+      if (!(error instanceof SessionNotFoundError)) this.#reportDiscard(error, sessionId);
     }
   }
 
+  /** Looks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
   async #discardMint(client: OpenCode, mint: string): Promise<void> {
+    const limit = AbortSignal.timeout(cleanupMs);
     try {
-      const sessions = await client.sessions(this.#options.directory, AbortSignal.timeout(cleanupMs));
-      for (const { id, metadata } of sessions)
-        if (metadata?.[mintKey] === mint) await this.#discard(client, id);
+      for (let look = 0; look < 2; look += 1) {
+        if (look > 0) await delay(secondLookMs, undefined, limit);
+        const sessions = await client.sessions(this.#options.directory, limit);
+        const ours = sessions.filter(({ metadata }) => metadata?.[mintKey] === mint);
+        for (const { id } of ours) await this.#discard(client, id);
+        if (ours.length > 0) return;
+      }
     } catch (error) {
-      this.#options.reporter.report(error, {
-        action: 'session.discard',
-        severity: 'warning',
-        recordId: this.#options.recordId,
-      });
+      this.#reportDiscard(error);
     }
+  }
+
+  #reportDiscard(error: unknown, sessionId?: string): void {
+    const { reporter, recordId } = this.#options;
+    reporter.report(error, {
+      action: 'session.discard',
+      severity: 'warning',
+      recordId,
+      ...(sessionId === undefined ? {} : { sessionId }),
+    });
   }
 }
