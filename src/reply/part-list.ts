@@ -177,7 +177,7 @@ export class PartList {
     if (!retyped && part.text === known) return;
     held.part = part;
     held.wire = undefined;
-    const offset = retyped ? 0 : commonLength(known, part.text);
+    const offset = commonLength(known, part.text);
     const replaced = retyped || offset < known.length;
     this.#observers.tell('partChanged', part, { offset, delta: part.text.slice(offset), replaced });
   }

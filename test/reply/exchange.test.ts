@@ -183,6 +183,15 @@ describe('files of its tool calls', () => {
     ]);
   });
 
+  it('come in the order of their last changes', () => {
+    const exchange = files(
+      write('t1', '/box/a.md', 'x'),
+      write('t2', '/box/b.md', 'y'),
+      edit('t3', '/box/a.md'),
+    );
+    expect(exchange.toolArtifacts().map(({ path }) => path)).toEqual(['/box/b.md', '/box/a.md']);
+  });
+
   it('renamed are told at both ends, and deleted ones as deleted', () => {
     const moved = { filePath: '/box/old.md', movePath: '/box/new.md', type: 'move' };
     expect(files(write('t1', '/box/old.md', 'x'), patch('t2', moved)).toolArtifacts()).toEqual([

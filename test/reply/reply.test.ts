@@ -83,6 +83,13 @@ describe('text and reasoning', () => {
     expect(text(reply)).toBe('Hello');
   });
 
+  it('no report that came late takes the whole text back', () => {
+    const { reply } = begin();
+    reply.apply(part(textPart('p1', 'Hello', ended)));
+    reply.apply(part(textPart('p1', 'Help')));
+    expect(text(reply)).toBe('Hello');
+  });
+
   it('an update that is older than the deltas takes nothing back', () => {
     const { reply } = begin();
     reply.apply(delta('p1', 'Hello'));
@@ -173,6 +180,13 @@ describe('tool parts', () => {
     expect(tool(reply)).toMatchObject({ tool: 'write', status: 'completed' });
   });
 
+  it('keep it also when upstream does not say any more what the name was', () => {
+    const { reply } = begin();
+    reply.apply(part(wireTool('t1', 'write', { status: 'pending', input: {} })));
+    reply.apply(part(wireTool('t1', 'invalid', { status: 'completed', input: { error: 'no' } })));
+    expect(tool(reply).tool).toBe('write');
+  });
+
   it('carry an error of at most 200 characters', () => {
     const { reply } = begin();
     reply.apply(part(wireTool('t1', 'bash', { status: 'error', error: 'x'.repeat(5_000) })));
@@ -219,6 +233,16 @@ describe('which messages belong', () => {
     expect(text(reply)).toBe('whole');
   });
 
+  it('an answer waits until it is known whether a person asked for it', () => {
+    const { reply } = begin();
+    reply.apply(message(userInfo('msg_next', { time: { created: 3 } })));
+    reply.apply(message(assistantInfo('msg_b', { parentID: 'msg_next' })));
+    reply.apply(part(textPart('p2', 'to whom?', { messageID: 'msg_b', ...ended })));
+    expect(reply.result().parts).toEqual([]);
+    reply.apply(part(textPart('u2', 'another question', { messageID: 'msg_next' })));
+    expect(reply.result().parts).toEqual([]);
+  });
+
   const compacted = [
     message(userInfo('msg_c', { time: { created: 3 } })),
     part({ id: 'c1', sessionID: session, messageID: 'msg_c', type: 'compaction', auto: true }),
@@ -245,6 +269,13 @@ describe('which messages belong', () => {
     for (const one of compacted) reply.apply(one);
     expect(reply.result().parts).toEqual([]);
     expect(reply.usage().cost).toBe(0);
+  });
+
+  it('a compaction of an earlier turn belongs to that one', () => {
+    const { reply } = begin();
+    reply.apply(message(userInfo(prompt, { time: { created: 8 } })));
+    for (const one of compacted) reply.apply(one);
+    expect(reply.result().parts).toEqual([]);
   });
 
   it('removed messages and parts are gone', () => {
@@ -317,19 +348,21 @@ describe('status and errors', () => {
   it('takes nothing from other sessions', () => {
     const { reply, follower } = begin();
     const other = { sessionID: 'ses_other' };
+    reply.apply(event('session.status', { status: { type: 'busy' } }));
     reply.apply(message(assistantInfo('msg_a', other)));
     reply.apply(part(textPart('p1', 'foreign', { ...other, ...ended })));
     reply.apply(
       event('message.part.delta', { ...other, messageID: 'msg_a', partID: 'p1', field: 'text', delta: 'x' }),
     );
-    reply.apply(event('session.status', { ...other, status: { type: 'busy' } }));
+    reply.apply(event('session.status', { ...other, status: { type: 'idle' } }));
+    reply.apply(event('session.idle', other));
     reply.apply(event('session.error', { ...other, error: { name: 'X' } }));
     reply.apply(event('todo.updated', { ...other, todos: [{ content: 'foreign' }] }));
     reply.apply(event('question.asked', { ...other, id: 'que_1', questions: [] }));
     reply.apply(event('permission.asked', { ...other, id: 'per_1', permission: 'bash', patterns: [] }));
     reply.apply(event('message.part.removed', { ...other, messageID: 'msg_a', partID: 'p1' }));
     expect(follower.log).toEqual([]);
-    expect([reply.busy, reply.lastError, reply.prompts.blocked]).toEqual([false, undefined, false]);
+    expect([reply.busy, reply.lastError, reply.prompts.blocked]).toEqual([true, undefined, false]);
   });
 });
 
@@ -557,6 +590,8 @@ describe('recovery', () => {
     reply.syncRecoveredParts(Exchange.from([wireMessage(userInfo(prompt)), lost, again], prompt));
     expect(text(reply)).toBe('whole');
     expect(follower.parts).toEqual(reply.result().parts);
+    reply.apply(part(textPart('p1', 'half of', ended)));
+    expect(text(reply)).toBe('whole');
   });
 
   it('a new owner goes on from the stored parts and tells nobody about them', () => {
