@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import mongoose, { type Connection } from 'mongoose';
-import { FileTooLargeError, NotFoundError } from '../errors.ts';
+import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { FileRef, FileStore, NewFile } from '../turn/ports.ts';
-import { duplicateKeys, mongoCall } from './mongo-errors.ts';
+import { uploadFile } from './gridfs-upload.ts';
+import { duplicateKeys, mongoCall, mongoError } from './mongo-errors.ts';
 
 type GridFSBucket = InstanceType<typeof mongoose.mongo.GridFSBucket>;
 const { ObjectId } = mongoose.Types;
@@ -36,6 +34,7 @@ export class GridFsFileStore implements FileStore {
   readonly #connection: Connection;
   readonly #bucketName: string;
   readonly #maxFileBytes: number;
+  #opened: GridFSBucket | undefined;
 
   constructor(
     connection: Connection,
@@ -82,6 +81,7 @@ export class GridFsFileStore implements FileStore {
 
   list(messageId: string): Promise<readonly FileRef[]> {
     return mongoCall(async () => {
+      requireText('messageId', messageId);
       const files = await this.#files
         .find({ 'metadata.messageId': messageId })
         .sort({ filename: 1 })
@@ -101,15 +101,19 @@ export class GridFsFileStore implements FileStore {
   }
 
   async *read(fileId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    if (!/^[0-9a-f]{24}$/.test(fileId)) throw new NotFoundError('file', fileId);
+    signal?.throwIfAborted();
+    if (typeof fileId !== 'string' || !/^[0-9a-f]{24}$/.test(fileId))
+      throw new NotFoundError('file', String(fileId));
     const _id = new ObjectId(fileId);
     if (!(await mongoCall(() => this.#files.findOne({ _id })))) throw new NotFoundError('file', fileId);
-    const stream = this.#bucket.openDownloadStream(_id);
-    const stop = () => stream.destroy();
+    const stream = this.#bucket().openDownloadStream(_id);
+    const stop = () => stream.destroy(signal?.reason as Error);
     signal?.addEventListener('abort', stop, { once: true });
     try {
       for await (const bytes of stream) yield bytes as Uint8Array;
       signal?.throwIfAborted();
+    } catch (error) {
+      throw mongoError(error);
     } finally {
       signal?.removeEventListener('abort', stop);
       stream.destroy();
@@ -117,35 +121,27 @@ export class GridFsFileStore implements FileStore {
   }
 
   async #upload(messageId: string, file: NewFile, signal: AbortSignal | undefined): Promise<FileRef> {
-    const { filename, contentType, content, metadata = {} } = file;
+    const { filename, contentType, metadata = {} } = file;
     const id = new ObjectId();
-    const hash = createHash('sha256');
-    let bytes = 0;
-    const maxFileBytes = this.#maxFileBytes;
-    const source = Buffer.isBuffer(content) ? [content] : content;
-    async function* counted() {
-      for await (const chunk of source) {
-        bytes += chunk.byteLength;
-        if (bytes > maxFileBytes) throw new FileTooLargeError(filename, maxFileBytes);
-        hash.update(chunk);
-        yield chunk;
-      }
-      upload.options.metadata = { ...fields, sha256: hash.copy().digest('hex') };
-    }
-    const fields = { messageId, contentType, extra: JSON.stringify(metadata) };
-    const upload = this.#bucket.openUploadStreamWithId(id, filename, { metadata: fields });
+    const target = {
+      id,
+      bucket: this.#bucket(),
+      maxFileBytes: this.#maxFileBytes,
+      fields: { messageId, contentType, extra: JSON.stringify(metadata) },
+    };
     try {
-      await pipeline(Readable.from(counted()), upload, signal ? { signal } : {});
+      const written = await uploadFile(target, file, signal);
+      return { fileId: String(id), filename, contentType, ...written, metadata };
     } catch (error) {
       // The chunks of a failed upload belong to no file: nothing may stay of it.
       await this.#chunks.deleteMany({ files_id: id }).catch(() => undefined);
-      signal?.throwIfAborted();
       throw error;
     }
-    return { fileId: String(id), filename, contentType, bytes, sha256: hash.digest('hex'), metadata };
   }
 
   async #find(messageId: string, filename: string): Promise<FileDoc | null> {
+    requireText('messageId', messageId);
+    requireText('filename', filename);
     return (await this.#files.findOne({
       'metadata.messageId': messageId,
       filename,
@@ -158,8 +154,10 @@ export class GridFsFileStore implements FileStore {
     return db;
   }
 
-  get #bucket(): GridFSBucket {
-    return new mongoose.mongo.GridFSBucket(this.#db, { bucketName: this.#bucketName });
+  /** One for all uploads: the driver looks for its indexes at the first upload of each bucket object. */
+  #bucket(): GridFSBucket {
+    this.#opened ??= new mongoose.mongo.GridFSBucket(this.#db, { bucketName: this.#bucketName });
+    return this.#opened;
   }
 
   get #files() {
@@ -169,6 +167,12 @@ export class GridFsFileStore implements FileStore {
   get #chunks() {
     return this.#db.collection(`${this.#bucketName}.chunks`);
   }
+}
+
+/** These queries go past Mongoose's casting: an object with operators must not get into them. */
+function requireText(field: string, value: unknown): void {
+  if (typeof value !== 'string' || value === '')
+    throw new InvalidInputError(field, 'must be a string, not empty');
 }
 
 function refOf({ _id, filename, length, metadata }: FileDoc): FileRef {

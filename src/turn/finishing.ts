@@ -33,8 +33,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   const { deps, turn, fence } = run;
   const signal = AbortSignal.timeout(terminalWriteMs);
   if (finish.exchange) run.reply?.syncRecoveredParts(finish.exchange);
-  const closed = finish.interactive?.closeAll() ?? [];
-  for (const prompt of closed) await run.write({ prompt }, signal);
+  await finish.interactive?.closeAll();
 
   let artifacts: readonly FileRef[] = turn.artifacts;
   if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {

@@ -5,6 +5,8 @@ import type { StoredPrompt, StoredTurn } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** How long the change of a prompt waits for a database that is away. */
+const storeMs = 30_000;
 const upstreamRetry = { firstMs: 200, maxMs: 5_000, again: isAmbiguous };
 
 /**
@@ -18,6 +20,7 @@ export class Interactive {
   readonly #open = new Map<string, StoredPrompt>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
+  readonly #writes = new Set<Promise<void>>();
 
   constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[]) {
     this.#run = run;
@@ -70,11 +73,10 @@ export class Interactive {
     }
   }
 
-  /** The prompts that are still open, as closed: part of the terminal write. */
-  closeAll(): StoredPrompt[] {
-    const closed = [...this.#open.values()].map((prompt) => ({ ...prompt, state: 'closed' as const }));
-    for (const { requestId } of closed) this.#untrack(requestId);
-    return closed;
+  /** Nobody can answer any more: closes what is open, and resolves once every change is stored. */
+  async closeAll(): Promise<void> {
+    for (const requestId of [...this.#open.keys()]) this.settled(requestId, 'closed');
+    await Promise.all(this.#writes);
   }
 
   #track(prompt: StoredPrompt): void {
@@ -129,13 +131,18 @@ export class Interactive {
   #store(prompt: StoredPrompt): void {
     const { answer: _answer, ...told } = prompt;
     this.#run.followers.add({ type: 'prompt', prompt: told });
-    this.#run.write({ prompt }).catch((error) => {
-      this.#run.deps.reporter.report(error, {
-        action: 'turn.prompt',
-        severity: 'warning',
-        turnId: this.#run.turn.id,
-      });
-    });
+    // Not under the run's signal: a prompt that closes because the run was stopped must be stored, too.
+    const writing = this.#run
+      .write({ prompt }, AbortSignal.timeout(storeMs))
+      .catch((error) =>
+        this.#run.deps.reporter.report(error, {
+          action: 'turn.prompt',
+          severity: 'warning',
+          turnId: this.#run.turn.id,
+        }),
+      )
+      .finally(() => this.#writes.delete(writing));
+    this.#writes.add(writing);
   }
 }
 

@@ -1,0 +1,60 @@
+import type { ToolPart } from './part.ts';
+import type { Prompts } from './prompts.ts';
+import type { ReplyObservers } from './reply-observer.ts';
+import { isTerminal } from './tool-part.ts';
+import type { WirePermission, WireQuestion } from './wire.ts';
+
+/**
+ * The tool calls of a turn that ask a person. Joins what was asked to the tool part of the same call, whichever
+ * of the two comes first: the questions, when the part has none of its own, and the id to answer them by while
+ * they may still be answered. Tells observers when a prompt opens and how it ends.
+ */
+export class AskingCalls {
+  readonly #prompts: Prompts;
+  readonly #observers: ReplyObservers;
+  readonly #questions = new Map<string, WireQuestion>();
+
+  constructor(prompts: Prompts, observers: ReplyObservers) {
+    this.#prompts = prompts;
+    this.#observers = observers;
+  }
+
+  /** Answers the call whose part has to be shown anew, if it is news and belongs to one. */
+  question(request: WireQuestion): string | undefined {
+    if (this.#prompts.open({ kind: 'question', request })) this.#observers.tell('questionAsked', request);
+    const callId = request.tool?.callID;
+    if (callId === undefined || this.#questions.get(callId)?.id === request.id) return undefined;
+    this.#questions.set(callId, request);
+    return callId;
+  }
+
+  permission(request: WirePermission): void {
+    if (this.#prompts.open({ kind: 'permission', request })) {
+      this.#observers.tell('permissionAsked', request);
+    }
+  }
+
+  questionEnded(requestId: string, how: 'questionReplied' | 'questionRejected'): void {
+    if (this.#prompts.close(requestId)) this.#observers.tell(how, requestId);
+  }
+
+  permissionEnded(requestId: string, reply: string): void {
+    if (this.#prompts.close(requestId)) this.#observers.tell('permissionReplied', requestId, reply);
+  }
+
+  /** An abort ends a call without a word about its prompt, which upstream keeps as a ghost. */
+  seen(part: ToolPart): void {
+    const requestId = isTerminal(part) ? this.#prompts.byCall(part.callId)?.request.id : undefined;
+    if (requestId !== undefined && this.#prompts.close(requestId)) {
+      this.#observers.tell('promptGone', requestId);
+    }
+  }
+
+  dress(part: ToolPart): ToolPart {
+    const question = this.#questions.get(part.callId);
+    if (!question) return part;
+    const input = { ...part.input, questions: part.input.questions ?? question.questions };
+    if (isTerminal(part)) return { ...part, input };
+    return { ...part, input, metadata: { ...part.metadata, requestId: question.id } };
+  }
+}

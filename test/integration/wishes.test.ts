@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { RunningWorker, StoredTurn, TurnEntry, TurnPolicy, Turns } from '../../src/index.ts';
+import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../src/opencode/client.ts';
+import { deferred } from '../support/deferred.ts';
+import { eventually } from '../support/eventually.ts';
+import { startSystem, type TestSystem } from '../support/system.ts';
+import { concatenated, newConversation } from '../support/turns.ts';
+
+let system: TestSystem;
+let turns: Turns;
+let worker: RunningWorker;
+const model = 'scripted/scripted';
+const ask = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
+const policies: Record<string, TurnPolicy> = {
+  default: { model },
+  asking: { model, permissions: ask },
+  impatient: { model, permissions: ask, limits: { promptTimeoutMs: 300 } },
+  short: { model, limits: { turnTimeoutMs: 1_500 } },
+  cheap: { model, limits: { maxSteps: 0 } },
+  fewRetries: { model, limits: { maxUpstreamRetries: 1 } },
+};
+
+beforeAll(async () => {
+  system = await startSystem();
+  turns = await system.connect();
+  worker = await turns.work({ policies });
+}, 90_000);
+afterAll(() => system.stop());
+
+async function start(policy = 'default', text = 'go') {
+  const { id } = await turns.enqueue({ conversation: await newConversation(turns), text, policy });
+  const entries: TurnEntry[] = [];
+  const finished = (async () => {
+    for await (const entry of turns.follow(id)) entries.push(entry);
+    return (await turns.get(id)) as StoredTurn;
+  })();
+  return { id, entries, finished, stored: async () => (await turns.get(id)) as StoredTurn };
+}
+
+const held = () => ({ text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 });
+const bash = (command: string) => ({ tools: [{ name: 'bash', input: { command, description: 'test' } }] });
+
+async function busySessions(): Promise<string[]> {
+  const { url, password } = system.opencode;
+  const client = openCodeClient({ address: serverAddress(url, undefined, password) });
+  const { Message } = turns.models;
+  const directories = (await Message.distinct('run.directory')) as unknown as string[];
+  const statuses = await Promise.all(
+    directories.filter(Boolean).map((directory) => client.statuses(directory)),
+  );
+  return statuses.flatMap((status) => Object.keys(status));
+}
+
+describe('cancel', () => {
+  it('of a waiting turn is terminal at once and asks the model nothing', async () => {
+    system.respond(held);
+    const conversation = await newConversation(turns);
+    const first = await turns.enqueue({ conversation, text: 'first' });
+    const second = await turns.enqueue({ conversation, text: 'second' });
+    await eventually(() => expect(system.model.turnRequests.at(-1)?.userText).toBe('first'));
+    expect(await turns.cancel(second.id)).toBe('cancelled');
+    expect(await turns.get(second.id)).toMatchObject({ status: 'cancelled', run: { epoch: 0 } });
+    expect(await turns.cancel(second.id)).toBe('finished');
+    expect(await turns.cancel(first.id)).toBe('requested');
+    await eventually(async () => expect((await turns.get(first.id))?.status).toBe('cancelled'));
+    expect(system.model.turnRequests.some(({ userText }) => userText === 'second')).toBe(false);
+  });
+
+  it('of a running turn keeps what was streamed, stops the model, and leaves the session idle', async () => {
+    system.respond(held);
+    const turn = await start();
+    await eventually(() => expect(concatenated(turn.entries)).toBe('some text '));
+    const request = system.model.turnRequests.at(-1);
+    expect(await turns.cancel(turn.id)).toBe('requested');
+    expect(await turn.finished).toMatchObject({ status: 'cancelled', content: 'some text ' });
+    expect(request?.outcome).toBe('aborted');
+    expect(await busySessions()).toEqual([]);
+  });
+
+  it('lets the next turn of the record run in the same session', async () => {
+    system.respond(({ userText }) => (userText === 'first' ? held() : { text: ['second answer'] }));
+    const conversation = await newConversation(turns);
+    const first = await turns.enqueue({ conversation, text: 'first' });
+    const second = await turns.enqueue({ conversation, text: 'second' });
+    await eventually(() => expect(system.model.turnRequests.at(-1)?.userText).toBe('first'));
+    await turns.cancel(first.id);
+    await eventually(async () =>
+      expect(await turns.get(second.id)).toMatchObject({ status: 'completed', content: 'second answer' }),
+    );
+  });
+
+  it('while upstream waits to retry its provider ends the turn', async () => {
+    system.respond(() => ({ error: { status: 500 } }));
+    const turn = await start();
+    await eventually(() => expect(turn.entries.some(({ type }) => type === 'retry')).toBe(true));
+    await turns.cancel(turn.id);
+    expect(await turn.finished).toMatchObject({ status: 'cancelled' });
+    expect(await busySessions()).toEqual([]);
+  });
+
+  it('while a question is open closes the question', async () => {
+    system.respond(() => bash('echo asked'));
+    const turn = await start('asking');
+    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
+    await turns.cancel(turn.id);
+    expect(await turn.finished).toMatchObject({ status: 'cancelled', prompts: [{ state: 'closed' }] });
+  });
+
+  it('while a sub-agent runs stops the sub-agent too', async () => {
+    const child = { description: 'look', prompt: 'child work', subagent_type: 'general' };
+    system.respond(({ userText }) =>
+      userText === 'go' ? { tools: [{ name: 'task', input: child }] } : held(),
+    );
+    const turn = await start();
+    await eventually(() => expect(system.model.turnRequests.at(-1)?.userText).toContain('child work'));
+    await turns.cancel(turn.id);
+    expect(await turn.finished).toMatchObject({ status: 'cancelled' });
+    await eventually(async () => expect(await busySessions()).toEqual([]));
+  });
+});
+
+describe('answer', () => {
+  it('of a permission lets the tool run', async () => {
+    system.respond(({ step }) => (step === 0 ? bash('echo allowed') : { text: ['ran it'] }));
+    const turn = await start('asking');
+    const prompt = await eventually(async () => {
+      const [first] = (await turn.stored()).prompts;
+      if (!first) throw new Error('no prompt yet');
+      return first;
+    });
+    expect(prompt).toMatchObject({ kind: 'permission', state: 'open' });
+    expect(await turns.answer(turn.id, prompt.requestId, { kind: 'permission', reply: 'once' })).toBe(true);
+    const stored = await turn.finished;
+    expect(stored).toMatchObject({
+      status: 'completed',
+      content: 'ran it',
+      prompts: [{ state: 'answered' }],
+    });
+    expect(stored.parts).toContainEqual(expect.objectContaining({ tool: 'bash', status: 'completed' }));
+    await expect(
+      turns.answer(turn.id, prompt.requestId, { kind: 'permission', reply: 'once' }),
+    ).resolves.toBe(false);
+  });
+
+  it('of a question reaches the agent', async () => {
+    const question = {
+      question: 'Which color?',
+      header: 'Color',
+      options: [{ label: 'Blue', description: 'b' }],
+    };
+    system.respond(({ step }) =>
+      step === 0
+        ? { tools: [{ name: 'question', input: { questions: [question] } }] }
+        : { text: ['blue then'] },
+    );
+    const turn = await start();
+    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
+    const [prompt] = (await turn.stored()).prompts;
+    await turns.answer(turn.id, prompt?.requestId ?? '', { kind: 'question', answers: [['Blue']] });
+    expect(await turn.finished).toMatchObject({ status: 'completed', content: 'blue then' });
+  });
+
+  it('that never comes is a rejection after the prompt time', async () => {
+    system.respond(() => bash('echo late'));
+    const turn = await start('impatient');
+    expect(await turn.finished).toMatchObject({ status: 'completed', prompts: [{ state: 'rejected' }] });
+  });
+});
+
+describe('limits', () => {
+  it('turnTimeoutMs ends a turn whose model hangs, and keeps its text', async () => {
+    system.respond(held);
+    const turn = await start('short');
+    expect(await turn.finished).toMatchObject({
+      status: 'error',
+      content: 'some text ',
+      error: { reason: 'deadline_turn_timeout_ms' },
+    });
+    expect(await busySessions()).toEqual([]);
+  });
+
+  it('maxSteps ends a turn at the step that crosses it', async () => {
+    system.respond(({ step }) => ({ text: [`step ${step}`], ...bash('echo x') }));
+    const turn = await start('cheap');
+    expect(await turn.finished).toMatchObject({ status: 'error', error: { reason: 'budget_max_steps' } });
+  });
+
+  it('maxUpstreamRetries ends a turn whose provider keeps failing', async () => {
+    system.respond(() => ({ error: { status: 500 } }));
+    const turn = await start('fewRetries');
+    expect(await turn.finished).toMatchObject({
+      status: 'error',
+      error: { reason: 'budget_max_upstream_retries' },
+    });
+  });
+});
+
+it('leaves no turn behind', () => {
+  expect(worker.active).toBe(0);
+});
