@@ -1,4 +1,5 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { AskingCalls } from './asking-calls.ts';
 import type { ChildSession } from './child-session.ts';
 import { ChildSessions } from './child-sessions.ts';
 import type { KnownEvent, KnownEventType, OpenCodeEvent } from './events.ts';
@@ -6,11 +7,11 @@ import type { Exchange } from './exchange.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
 import { isStreamOnly } from './part-source.ts';
 import { Prompts, type PromptsOptions } from './prompts.ts';
-import { QuestionJoin } from './question-join.ts';
 import { RecentIds } from './recent-ids.ts';
 import { type ReplyObserver, ReplyObservers } from './reply-observer.ts';
 import { joinText } from './response-parser.ts';
 import { SessionParts } from './session-parts.ts';
+import { SessionState } from './session-state.ts';
 import { parseTodos, type Todo } from './todo.ts';
 import { TodoList } from './todo-list.ts';
 import { isTerminal } from './tool-part.ts';
@@ -58,22 +59,23 @@ export class Reply {
   readonly #children = new ChildSessions((sessionId) => this.#openChild(sessionId));
   readonly #usage = new UsageCounter();
   readonly #todos: TodoList;
-  readonly #questions = new QuestionJoin();
+  readonly #asking: AskingCalls;
+  readonly #state: SessionState;
   readonly #seen = new RecentIds(rememberedEvents);
-  #status: WireSessionStatus | undefined;
-  #lastError: WireError | undefined;
 
   constructor({ sessionId, promptMessageId, observers, reporter, prompts }: ReplyOptions) {
     this.#sessionId = sessionId;
     this.#observers = new ReplyObservers(observers, reporter);
     this.#todos = new TodoList(sessionId);
     this.prompts = new Prompts(prompts);
+    this.#asking = new AskingCalls(this.prompts, this.#observers);
+    this.#state = new SessionState(this.#observers);
     this.#own = new SessionParts({
       promptMessageId,
       observers: this.#observers,
       hooks: {
         seen: (part) => this.#ownToolSeen(part),
-        dress: (part) => this.#todos.dress(this.#questions.dress(part)),
+        dress: (part) => this.#todos.dress(this.#asking.dress(part)),
       },
       stepFinished: (part) => this.#step(part),
     });
@@ -117,21 +119,21 @@ export class Reply {
 
   /** The last status of the own session that was seen; undefined before the first. */
   get status(): WireSessionStatus | undefined {
-    return this.#status;
+    return this.#state.status;
   }
 
   get busy(): boolean {
-    return this.#status !== undefined && this.#status.type !== 'idle';
+    return this.status !== undefined && this.status.type !== 'idle';
   }
 
   /** Idle was seen, and not busy since. No sign of success: read the exchange. */
   get idle(): boolean {
-    return this.#status?.type === 'idle';
+    return this.status?.type === 'idle';
   }
 
   /** The last `session.error` of the own session. */
   get lastError(): WireError | undefined {
-    return this.#lastError;
+    return this.#state.lastError;
   }
 
   /** Upstream has begun to answer. */
@@ -175,40 +177,28 @@ export class Reply {
       if (parentID !== undefined && this.#said(parentID)) this.#children.follow(id, { parentId: parentID });
     },
     'session.status': ({ sessionID, status }) => {
-      if (sessionID === this.#sessionId) this.#statusSeen(status);
+      if (sessionID === this.#sessionId) this.#state.statusSeen(status);
     },
     'session.idle': ({ sessionID }) => {
-      if (sessionID === this.#sessionId) this.#statusSeen({ type: 'idle' });
+      if (sessionID === this.#sessionId) this.#state.statusSeen({ type: 'idle' });
     },
     'session.error': ({ sessionID, error }) => {
-      if (sessionID !== this.#sessionId) return;
-      this.#lastError = error ?? undefined;
-      this.#observers.tell('sessionErrored', errorText(this.#lastError), this.#lastError);
+      if (sessionID === this.#sessionId) this.#state.errorSeen(error ?? undefined);
     },
     'todo.updated': ({ sessionID, todos }) => {
       if (sessionID === this.#sessionId) this.#todosSeen(parseTodos(todos));
     },
     'question.asked': (request) => {
-      if (!this.#said(request.sessionID)) return;
-      if (this.prompts.open({ kind: 'question', request })) this.#observers.tell('questionAsked', request);
-      const callId = request.tool?.callID;
-      if (this.#questions.asked(request) && callId) this.#said(request.sessionID)?.list.refresh(callId);
+      const said = this.#said(request.sessionID);
+      const callId = said && this.#asking.question(request);
+      if (callId !== undefined) said?.list.refresh(callId);
     },
-    'question.replied': ({ requestID }) => {
-      if (this.prompts.close(requestID)) this.#observers.tell('questionReplied', requestID);
-    },
-    'question.rejected': ({ requestID }) => {
-      if (this.prompts.close(requestID)) this.#observers.tell('questionRejected', requestID);
-    },
+    'question.replied': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionReplied'),
+    'question.rejected': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionRejected'),
     'permission.asked': (request) => {
-      if (!this.#said(request.sessionID)) return;
-      if (this.prompts.open({ kind: 'permission', request })) {
-        this.#observers.tell('permissionAsked', request);
-      }
+      if (this.#said(request.sessionID)) this.#asking.permission(request);
     },
-    'permission.replied': ({ requestID, reply }) => {
-      if (this.prompts.close(requestID)) this.#observers.tell('permissionReplied', requestID, reply);
-    },
+    'permission.replied': ({ requestID, reply }) => this.#asking.permissionEnded(requestID, reply),
   };
 
   /** Undefined for a session that is neither the turn's nor a sub-agent's. */
@@ -219,15 +209,6 @@ export class Reply {
   #message(info: WireMessageInfo): void {
     const answers = this.#said(info.sessionID)?.message(info) ?? false;
     if (answers && info.sessionID === this.#sessionId) this.#observers.tell('messageUpdated', info);
-  }
-
-  #statusSeen(status: WireSessionStatus): void {
-    const before = this.#status;
-    this.#status = status;
-    if (status.type !== 'retry') return;
-    if (before?.type === 'retry' && before.attempt === status.attempt) return;
-    const { attempt, message, next } = status;
-    this.#observers.tell('sessionRetried', { attempt, message, nextAt: next });
   }
 
   #step(part: WirePart, child = false): void {
@@ -257,10 +238,7 @@ export class Reply {
     if (part.tool === 'task' && typeof child === 'string') {
       this.#children.follow(child, { parentId: sessionId, task: part });
     }
-    const prompt = isTerminal(part) ? this.prompts.byCall(part.callId) : undefined;
-    if (prompt && this.prompts.close(prompt.request.id)) {
-      this.#observers.tell('promptGone', prompt.request.id);
-    }
+    this.#asking.seen(part);
   }
 
   #openChild(sessionId: string): SessionParts {
@@ -272,14 +250,9 @@ export class Reply {
       observers: new ReplyObservers([{ partAdded: tell, partChanged: tell, toolProgressed: tell }]),
       hooks: {
         seen: (part) => this.#toolSeen(part, sessionId),
-        dress: (part) => this.#questions.dress(part),
+        dress: (part) => this.#asking.dress(part),
       },
       stepFinished: (part) => this.#step(part, true),
     });
   }
-}
-
-function errorText(error: WireError | undefined): string {
-  const message: unknown = error?.data?.message;
-  return typeof message === 'string' ? message : (error?.name ?? 'unknown error');
 }
