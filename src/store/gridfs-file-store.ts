@@ -133,10 +133,18 @@ export class GridFsFileStore implements FileStore {
       const written = await uploadFile(target, file, signal);
       return { fileId: String(id), filename, contentType, ...written, metadata };
     } catch (error) {
-      // The chunks of a failed upload belong to no file: nothing may stay of it.
-      await this.#chunks.deleteMany({ files_id: id }).catch(() => undefined);
+      await this.#forget(id).catch(() => undefined);
       throw error;
     }
+  }
+
+  /**
+   * Nothing may stay of a failed upload. The entry goes first: if its writing had succeeded unheard, there is at
+   * no time an entry without its bytes.
+   */
+  async #forget(id: mongoose.Types.ObjectId): Promise<void> {
+    await this.#files.deleteOne({ _id: id });
+    await this.#chunks.deleteMany({ files_id: id });
   }
 
   async #find(messageId: string, filename: string): Promise<FileDoc | null> {
