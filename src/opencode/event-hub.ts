@@ -11,6 +11,8 @@ export interface EventHubOptions {
   readonly reporter: ErrorReporter;
   readonly clock?: Clock;
   readonly times?: Partial<ConnectionTimes>;
+  /** How long a connection stays open when nobody listens: the next turn of the directory finds it live. Default 30 s. */
+  readonly lingerMs?: number;
 }
 
 /**
@@ -56,15 +58,20 @@ class DirectoryEvents {
   readonly #connection: EventConnection;
   readonly #subscribers = new Set<Subscriber>();
   readonly #bySession = new Map<string, Set<Subscriber>>();
+  readonly #clock: Clock;
+  readonly #lingerMs: number;
   #live = false;
   #lastError: unknown;
+  #cancelLinger: () => void = () => undefined;
 
   constructor(
     directory: string,
-    { address, reporter, clock = systemClock, times }: EventHubOptions,
+    { address, reporter, clock = systemClock, times, lingerMs = 30_000 }: EventHubOptions,
     onEmpty: () => void,
   ) {
     this.#reporter = reporter;
+    this.#clock = clock;
+    this.#lingerMs = lingerMs;
     this.#onEmpty = onEmpty;
     const sink = {
       connected: () => this.#connected(),
@@ -76,6 +83,7 @@ class DirectoryEvents {
 
   subscribe(sessionIds: readonly string[], sink: FeedSink): FeedSubscription {
     const subscriber: Subscriber = { sink, sessions: new Set(), waiting: new Set() };
+    this.#cancelLinger();
     this.#subscribers.add(subscriber);
     for (const id of sessionIds) this.#add(subscriber, id);
     if (this.#live) this.#tell(() => sink.connected());
@@ -88,6 +96,7 @@ class DirectoryEvents {
 
   async close(): Promise<void> {
     for (const subscriber of this.#subscribers) this.#remove(subscriber);
+    this.#end();
     await this.#connection.close();
   }
 
@@ -149,6 +158,11 @@ class DirectoryEvents {
     const closed = new Error('the subscription was closed');
     for (const settle of [...subscriber.waiting]) settle(closed);
     if (this.#subscribers.size > 0) return;
+    this.#cancelLinger = this.#clock.setTimer(this.#lingerMs, () => this.#end());
+  }
+
+  #end(): void {
+    this.#cancelLinger();
     this.#onEmpty();
     void this.#connection.close();
   }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { CancelResult, PromptAnswer, TurnStore } from '../turn/ports.ts';
@@ -7,7 +8,6 @@ import type { TurnEnd, TurnEntry } from '../turn/turn-entry.ts';
 import { checkAnswer, checkRequestId, checkTurnId } from './check-input.ts';
 import { checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
 import { type FollowOptions, follow } from './follow.ts';
-import { redisError } from './redis.ts';
 import type { TurnJobs } from './turn-jobs.ts';
 import { type Nudges, wishChannel } from './turn-nudges.ts';
 import type { TurnStream } from './turn-stream.ts';
@@ -44,7 +44,7 @@ export class TurnQueue {
     const attributes = { 'turn.policy': checked.policy };
     return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
       // Asked before anything is written: a turn without a queue would look accepted and not move.
-      await this.#redisAnswers();
+      this.#needRedis();
       const carrier = tracer.carrier();
       const { turn, created } = await store.create({
         recordId,
@@ -54,8 +54,11 @@ export class TurnQueue {
       span.set({ 'turn.id': turn.id, 'turn.created': created });
       if (turn.status !== 'pending') return turn;
       try {
-        if (created) await stream.append({ turnId: turn.id, epoch: 0 }, [{ type: 'phase', phase: 'queued' }]);
-        await this.#addJob(turn);
+        const queued = { type: 'phase', phase: 'queued' } as const;
+        await Promise.all([
+          created ? stream.append({ turnId: turn.id, epoch: 0 }, [queued]) : undefined,
+          this.#addJob(turn),
+        ]);
       } catch (error) {
         this.#deps.reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
       }
@@ -116,12 +119,10 @@ export class TurnQueue {
     if (parked && (await isHead())) await jobs.ensure(turn, { now: true });
   }
 
-  async #redisAnswers(): Promise<void> {
-    try {
-      await this.#deps.redis.ping();
-    } catch (error) {
-      throw redisError(error);
-    }
+  #needRedis(): void {
+    const { status } = this.#deps.redis;
+    if (status !== 'ready')
+      throw new ServiceUnavailableError('redis', `not connected (${status}); nothing was enqueued`);
   }
 
   async #nudge(turnId: string): Promise<void> {

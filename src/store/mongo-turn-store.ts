@@ -56,9 +56,8 @@ export class MongoTurnStore implements TurnStore {
     const turn = await this.get(turnId);
     if (!turn) return { kind: 'missing' };
     if (turn.status !== 'pending') return { kind: 'finished' };
-    const head = await this.head(turn.recordId);
+    const [head, record] = await Promise.all([this.head(turn.recordId), this.record(turn.recordId)]);
     if (head !== null && head !== turnId) return { kind: 'behind', turnId: head };
-    const record = await this.record(turn.recordId);
     if (!record) return { kind: 'missing' };
     const claimed = await this.#raiseEpoch(turnId, owner);
     if (claimed === 'active') {

@@ -40,10 +40,12 @@ export class TurnCreation {
     head: () => Promise<string | null>,
   ): Promise<{ turn: StoredTurn; created: boolean }> {
     const conversation = objectId(turn.recordId, 'conversation');
-    const known = await this.#byKey(conversation, turn.idempotencyKey);
+    const [known, record] = await Promise.all([
+      this.#byKey(conversation, turn.idempotencyKey),
+      this.#records.exists({ _id: conversation }),
+    ]);
     if (known) return { turn: known, created: false };
-    if (!(await this.#records.exists({ _id: conversation })))
-      throw new NotFoundError('record', turn.recordId);
+    if (!record) throw new NotFoundError('record', turn.recordId);
     for (let attempt = 0; attempt < maxSequenceTries; attempt += 1) {
       // Looked at before `head`: a turn that is stored after the look makes the insert below fail.
       const sequence = await this.#nextSequence(conversation);

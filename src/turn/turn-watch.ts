@@ -77,6 +77,8 @@ export class TurnWatch {
       gap: () => this.#gap(),
     });
     await this.#subscription.ready(run.signal);
+    // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
+    if (run.turn.run.phase === 'queued') this.#lookDue = false;
   }
 
   /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better. */
