@@ -24,9 +24,9 @@ export async function connectMongo(
   if (typeof url !== 'string' || !/^mongodb(\+srv)?:\/\/./.test(url)) {
     throw new InvalidConfigError('mongo', 'must be a URL of the form mongodb://host:port/database');
   }
-  const connection = mongoose.createConnection();
-  connection.set('strictQuery', 'throw');
-  connection.set('sanitizeFilter', true);
+  // Mongoose looks for `strictQuery` on its instance, not on the connection: ours is not the host's.
+  const own = new mongoose.Mongoose({ strictQuery: 'throw', sanitizeFilter: true });
+  const connection = own.createConnection();
   // What goes wrong is told by the operation that it goes wrong for; without a listener it would end the process.
   connection.on('error', () => undefined);
   try {
@@ -50,9 +50,11 @@ export async function connectMongo(
 
 /** Refused by the driver before it called anybody, or a password that no waiting makes right. */
 function isUrlProblem(error: unknown): boolean {
-  const { MongoParseError, MongoServerError, MongoMissingCredentialsError } = mongoose.mongo;
-  if (error instanceof MongoParseError || error instanceof MongoMissingCredentialsError) return true;
-  return error instanceof MongoServerError && error.code === 18;
+  const { MongoServerError, MongoMissingCredentialsError } = mongoose.mongo;
+  if (error instanceof MongoServerError) return error.code === 18;
+  // By name: the parser of the URL has a class of its own for this, which the driver does not export.
+  if (error instanceof Error && error.name === 'MongoParseError') return true;
+  return error instanceof MongoMissingCredentialsError;
 }
 
 /** Without credentials: this goes into logs. */

@@ -69,6 +69,19 @@ describe('unique indexes', () => {
     expect(await collection.countDocuments({ extra: true })).toBe(0);
   });
 
+  it('refuse a second document with the same _id, and keep the first one as it was', async () => {
+    const _id = new ObjectId();
+    await collection.insertOne({ _id, a: 1, b: 1, name: 'first' });
+    const second = { _id, a: 2, b: 2, name: 'second' };
+    const duplicate = { code: 11000, keyPattern: { _id: 1 }, keyValue: { _id } };
+    expect(await failure(collection.insertOne(second))).toMatchObject(duplicate);
+    expect(await failure(collection.insertMany([{ a: 3, b: 3 }, second]))).toMatchObject({ code: 11000 });
+    const upsert = collection.updateOne({ a: 9 }, { $setOnInsert: { _id, b: 9 } }, { upsert: true });
+    expect(await failure(upsert)).toMatchObject(duplicate);
+    expect(await collection.find({ _id }).toArray()).toEqual([{ _id, a: 1, b: 1, name: 'first' }]);
+    expect(await collection.countDocuments({})).toBe(2);
+  });
+
   it('let an unordered batch go on behind the refused document', async () => {
     await collection.insertOne({ a: 1, b: 1 });
     const error = await failure(

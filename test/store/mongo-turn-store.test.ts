@@ -78,6 +78,32 @@ describe('a writer that died between question and answer', () => {
   });
 });
 
+it('a writer whose answer is written by somebody else, between its own two, has made its turn', async () => {
+  const recordId = await newRecord();
+  let other: string | undefined;
+  // MongoDB does not promise that nobody gets in between two documents of one insert.
+  const halting: typeof models.Message = Object.create(models.Message, {
+    insertMany: {
+      value: async ([first, second]: object[]) => {
+        await models.Message.insertMany([first]);
+        other = (await store.create(input(recordId))).turn.id;
+        return models.Message.insertMany([second]);
+      },
+    },
+  });
+  const slow = new MongoTurnStore(halting as never, models.Conversation as never);
+  const { turn, created } = await slow.create(input(recordId));
+  expect(created).toBe(true);
+  const messages = await messagesOf(recordId);
+  expect(messages.map(({ role, sequence }) => [role, sequence])).toEqual([
+    ['user', 1],
+    ['assistant', 2],
+    ['user', 3],
+    ['assistant', 4],
+  ]);
+  expect([messages[1]?.id, messages[3]?.id]).toEqual([turn.id, other]);
+});
+
 it('the index alone keeps a second turn of a record from running, when the look at the head was wrong', async () => {
   const recordId = await newRecord();
   const first = await store.create(input(recordId));

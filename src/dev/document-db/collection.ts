@@ -1,6 +1,6 @@
 import { calculateObjectSize, ObjectId } from 'bson';
 import { CollectionIndex, type IndexSpec, sameSpec } from './collection-index.ts';
-import { CommandError } from './errors.ts';
+import { CommandError, duplicateKey } from './errors.ts';
 import { checkFilter, matches } from './match.ts';
 import { compareBy } from './sort.ts';
 import { applyUpdate, upsertSeed } from './update.ts';
@@ -151,6 +151,9 @@ export class Collection {
         10334,
         `BSONObj size: ${bytes} is invalid. Size must be between 0 and ${maxDocumentBytes}`,
       );
+    // The indexes know documents by their id: to them, a second one with the same id is the first one.
+    if (!before && this.#docs.has(id))
+      throw duplicateKey(this.namespace, '_id_', { _id: 1 }, { _id: doc._id });
     for (const index of this.#indexes) index.check(id, doc, this.namespace);
     if (before) for (const index of this.#indexes) index.remove(id, before);
     this.#docs.set(id, doc);
