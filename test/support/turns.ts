@@ -33,8 +33,11 @@ export async function runTurn(turns: Turns, conversation: string, text: string) 
 
 /** The text of a part as a follower gets it: offsets must fit without a hole or an overlap. */
 export function concatenated(entries: readonly TurnEntry[]): string {
-  const texts = new Map<string, string>();
+  let texts = new Map<string, string>();
   for (const entry of entries) {
+    const whole =
+      entry.type === 'snapshot' ? entry.view.parts : entry.type === 'parts' ? entry.parts : undefined;
+    if (whole) texts = new Map(whole.flatMap((part) => (part.type === 'text' ? [[part.id, part.text]] : [])));
     if (entry.type === 'part' && entry.part.type === 'text') texts.set(entry.part.id, entry.part.text);
     if (entry.type !== 'text') continue;
     const known = texts.get(entry.partId);
