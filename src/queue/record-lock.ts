@@ -72,7 +72,8 @@ export class RecordLock implements Lock {
         const taken = await isTaken(cause);
         if (taken) answeredAt = now;
         if (now - answeredAt >= awayMs) throw new LockUnavailableError(key, { cause });
-        if (now - since >= waitMs) throw new LockHeldError(key, { cause });
+        if (now - since >= waitMs)
+          throw taken ? new LockHeldError(key, { cause }) : new LockUnavailableError(key, { cause });
       }
       await delay(retryMs * (1 + Math.random()), clock, signal);
     }
