@@ -12,6 +12,7 @@ import { serverAddress } from './opencode/basic-auth.ts';
 import { openCodeClient } from './opencode/client.ts';
 import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
+import { giveJobs } from './queue/jobless-turns.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
 import { Sweeper } from './queue/sweeper.ts';
@@ -23,11 +24,12 @@ import { TurnStream } from './queue/turn-stream.ts';
 import { TurnWorker } from './queue/turn-worker.ts';
 import { connectMongo } from './store/connection.ts';
 import { GridFsFileStore } from './store/gridfs-file-store.ts';
-import { ensureIndexes, turnModels } from './store/models.ts';
+import { ensureIndexes, type MessageDoc, turnModels } from './store/models.ts';
 import { MongoSessionStore } from './store/mongo-session-store.ts';
 import { MongoTurnStore } from './store/mongo-turn-store.ts';
 import { otelTracer } from './telemetry/otel-tracer.ts';
 import { systemClock } from './timing/clock.ts';
+import { discardOrphans } from './turn/orphan-sessions.ts';
 import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
 import { compilePolicy, type TurnPolicy } from './turn/turn-policy.ts';
 import { Turns, type WorkOptions } from './turns.ts';
@@ -63,7 +65,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
 
   const models = turnModels(mongo);
   const records = options.record ?? (models.Conversation as unknown as Model<never>);
-  const store = new MongoTurnStore(models.Message, records);
+  const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, records);
   const files = new GridFsFileStore(mongo);
   const nudges = new Nudges(subscriber, reporter);
   const stream = new TurnStream({ redis, prefix });
@@ -88,6 +90,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     tracer,
     reporter,
     clock,
+    prefix,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     sandboxRoot: sandboxRoot(options),
     prepareDirectory: async (directory) => {
@@ -101,16 +104,13 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   const work = async (workOptions: WorkOptions) => {
     const connection = await openRedis(options.redis, 'worker', reporter, connectTimeoutMs);
     await checkEviction(redis, reporter);
-    const sweeper = new Sweeper({
-      commands: redis,
-      connection,
-      prefix,
-      store,
-      jobs,
-      clock,
-      reporter,
-      ...workOptions.sweeper,
-    });
+    const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
+    const clients = servers.map(({ client }) => client);
+    const chores = {
+      'jobless-turns': { everyMs, run: () => giveJobs({ store, jobs, clock, reporter, minAgeMs }) },
+      'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
+    };
+    const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
     const worker = new TurnWorker(deps, {
       connection,
       prefix,

@@ -56,6 +56,14 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>> 
       ...(password ? { password } : {}),
     },
     ...(env.OPENCODE_TURNS_PREFIX ? { prefix: env.OPENCODE_TURNS_PREFIX } : {}),
+    ...(env.OPENCODE_TURNS_LOCK_LEASE_MS
+      ? { lockLeaseMs: milliseconds('OPENCODE_TURNS_LOCK_LEASE_MS', env.OPENCODE_TURNS_LOCK_LEASE_MS) }
+      : {}),
     ...(env.OPENCODE_TURNS_SANDBOX_ROOT ? { sandboxRoot: env.OPENCODE_TURNS_SANDBOX_ROOT } : {}),
   };
+}
+
+function milliseconds(name: string, value: string): number {
+  if (/^\d{3,7}$/.test(value)) return Number(value);
+  throw new InvalidConfigError(name, `must be milliseconds, at least 100, not "${value}"`);
 }

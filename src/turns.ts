@@ -3,7 +3,6 @@ import type { Closers } from './closers.ts';
 import { IllegalStateError } from './errors.ts';
 import type { EnqueueInput } from './queue/enqueue-input.ts';
 import type { FollowOptions } from './queue/follow.ts';
-import type { SweeperOptions } from './queue/sweeper.ts';
 import type { TurnQueue } from './queue/turn-queue.ts';
 import type { TurnWorker, TurnWorkerOptions, WorkerState } from './queue/turn-worker.ts';
 import type { TurnModels } from './store/models.ts';
@@ -15,7 +14,8 @@ import type { TurnPolicy } from './turn/turn-policy.ts';
 export interface WorkOptions extends Pick<TurnWorkerOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'> {
   /** The products' rules by name; jobs name one of them. */
   readonly policies: Readonly<Record<string, TurnPolicy>>;
-  readonly sweeper?: Pick<SweeperOptions, 'everyMs' | 'minAgeMs'>;
+  /** How often what fell between two systems is looked for (default 15,000), and from what age on (default 10,000). */
+  readonly sweeper?: { readonly everyMs?: number; readonly minAgeMs?: number };
 }
 
 /** A worker of this process. */

@@ -123,6 +123,14 @@ export function openCodeClient({
         },
         signal,
       ),
+    recentSessions: (start, limit, signal) => {
+      const send = (s: AbortSignal) =>
+        sdk.experimental.session.list({ start, limit, roots: true }, { signal: s });
+      return run(
+        { method: 'GET', path: '/experimental/session', schema: z.array(session), timeoutMs: longMs, send },
+        signal,
+      );
+    },
     children: (sessionID, signal) =>
       run(
         {

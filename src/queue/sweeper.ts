@@ -1,44 +1,38 @@
 import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { Clock } from '../timing/clock.ts';
-import type { TurnStore } from '../turn/ports.ts';
-import type { TurnJobs } from './turn-jobs.ts';
+
+/** Work that is done over and over, by one process at a time. Answers how many things it mended. */
+export interface Chore {
+  readonly everyMs: number;
+  readonly run: () => Promise<number>;
+}
 
 export interface SweeperOptions {
   readonly commands: Redis;
   readonly connection: Redis;
   readonly prefix: string;
-  readonly store: TurnStore;
-  readonly jobs: TurnJobs;
-  readonly clock: Clock;
   readonly reporter: ErrorReporter;
-  /** Default 15 s. */
-  readonly everyMs?: number;
-  /** Younger turns are left alone: their enqueue may be under way. Default 10 s. */
-  readonly minAgeMs?: number;
+  /** By name, which must stay the same from release to release. */
+  readonly chores: Readonly<Record<string, Chore>>;
 }
 
 const queueName = 'turn-sweeps';
-const schedulerId = 'sweep';
-/** Pending turns looked at in one sweep, oldest first. */
-const batch = 500;
+const kept = { removeOnComplete: { count: 10 }, removeOnFail: { count: 100 } };
 
 /**
- * Finds what fell between two systems: a turn that is stored and has no job, because its enqueuer died, Redis
- * lost its data, or the job was spent while the database was away. One sweep at a time over all processes: it
- * is a BullMQ job scheduler, which any number of workers may set up.
+ * Finds what fell between two systems. Each chore is a BullMQ job scheduler, which any number of workers may set
+ * up: one runs at a time over all processes. A chore that fails is reported, and comes again.
  */
 export class Sweeper {
-  readonly #options: SweeperOptions;
+  readonly #chores: SweeperOptions['chores'];
   readonly #queue: Queue;
   readonly #worker: Worker;
 
-  constructor(options: SweeperOptions) {
-    this.#options = options;
-    const { commands, connection, prefix, reporter } = options;
+  constructor({ commands, connection, prefix, reporter, chores }: SweeperOptions) {
+    this.#chores = chores;
     this.#queue = new Queue(queueName, { connection: commands, prefix, skipWaitingForReady: true });
-    this.#worker = new Worker(queueName, () => this.sweep(), {
+    this.#worker = new Worker(queueName, async ({ name }) => ({ mended: await chores[name]?.run() }), {
       connection,
       prefix,
       concurrency: 1,
@@ -47,29 +41,16 @@ export class Sweeper {
     const report = (error: Error) => reporter.report(error, { action: 'sweeper', severity: 'warning' });
     this.#queue.on('error', report);
     this.#worker.on('error', report);
+    this.#worker.on('failed', (_, error) => report(error));
   }
 
   async start(): Promise<void> {
-    const options = { removeOnComplete: { count: 10 }, removeOnFail: { count: 100 } };
-    await this.#queue.upsertJobScheduler(
-      schedulerId,
-      { every: this.#options.everyMs ?? 15_000 },
-      { name: 'sweep', opts: options },
+    const entries = Object.entries(this.#chores);
+    await Promise.all(
+      entries.map(([name, { everyMs }]) =>
+        this.#queue.upsertJobScheduler(name, { every: everyMs }, { name, opts: kept }),
+      ),
     );
-  }
-
-  /** One sweep; answers how many jobs were added. Errors are reported per turn. */
-  async sweep(): Promise<{ added: number }> {
-    const { store, jobs, clock, reporter, minAgeMs = 10_000 } = this.#options;
-    let added = 0;
-    for (const turn of await store.pending(clock.now() - minAgeMs, batch)) {
-      try {
-        if ((await jobs.ensure(turn, { now: false })) === 'added') added += 1;
-      } catch (error) {
-        reporter.report(error, { action: 'sweeper.turn', severity: 'warning', turnId: turn.id });
-      }
-    }
-    return { added };
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Model, Types } from 'mongoose';
+import mongoose, { type Model, type Types } from 'mongoose';
 import { InvalidConfigError, NotFoundError } from '../errors.ts';
 import type { RecordSession, SessionStore } from '../turn/ports.ts';
 import { mongoCall } from './mongo-errors.ts';
@@ -30,6 +30,16 @@ export class MongoSessionStore implements SessionStore {
         server: record.opencodeServer ?? null,
         title: typeof record.title === 'string' ? record.title : '',
       };
+    });
+  }
+
+  stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>> {
+    return mongoCall(async () => {
+      const found = await this.#records
+        .find({ opencodeSessionId: mongoose.trusted({ $in: [...sessionIds] }) })
+        .select({ opencodeSessionId: 1 })
+        .lean<RecordDoc[]>();
+      return new Set(found.flatMap(({ opencodeSessionId }) => opencodeSessionId ?? []));
     });
   }
 

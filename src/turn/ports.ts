@@ -59,6 +59,8 @@ export interface OpenCode {
   deleteSession(sessionId: string, signal?: AbortSignal): Promise<boolean>;
   abortSession(sessionId: string, signal?: AbortSignal): Promise<void>;
   sessions(directory: string, signal?: AbortSignal): Promise<readonly WireSession[]>;
+  /** Sessions of every directory changed since then (Unix ms), children left out; the latest first, at most `limit`. */
+  recentSessions(since: number, limit: number, signal?: AbortSignal): Promise<readonly WireSession[]>;
   children(sessionId: string, signal?: AbortSignal): Promise<readonly WireSession[]>;
   /** Resolves when the server has stored the message (204). The model's run is only beginning. */
   prompt(sessionId: string, request: PromptRequest, signal?: AbortSignal): Promise<void>;
@@ -180,6 +182,8 @@ export interface SessionStore {
     expected: string | null,
     next: { sessionId: string; server: string },
   ): Promise<boolean>;
+  /** Those of the ids that some record holds. */
+  stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>>;
 }
 
 export interface RecordSession {

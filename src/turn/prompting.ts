@@ -139,6 +139,7 @@ function sessionOf(run: TurnRun): Session {
   const { permissions } = policy;
   return new Session({
     recordId: record.id,
+    prefix: deps.prefix,
     store: deps.sessions,
     lock: deps.lock,
     upstream: deps.upstream,

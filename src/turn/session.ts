@@ -5,17 +5,19 @@ import type { Tracer } from '../instrumentation/tracer.ts';
 import { delay } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
+import { markIn, metadataOf } from './session-mark.ts';
 import type { Upstream } from './turn-deps.ts';
 
 /** How long the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
 const secondLookMs = 1_000;
-/** Keys of the upstream metadata: whose session it is, and which mint made it. */
-export const recordKey = 'opencodeTurnsRecord';
-const mintKey = 'opencodeTurnsMint';
+/** Name of the lock around a record's mint. */
+export const sessionLock = (recordId: string): string => `session:${recordId}`;
 
 export interface SessionOptions {
   readonly recordId: string;
+  /** Key prefix of the deployment, by which its sessions are told from another's. */
+  readonly prefix: string;
   readonly store: SessionStore;
   readonly lock: Lock;
   /** The server a stored session lives on; without a name, one for new sessions. */
@@ -87,7 +89,7 @@ export class Session {
   }
 
   #locked<T>(fn: (signal: AbortSignal) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    return this.#options.lock.run(`session:${this.#options.recordId}`, fn, signal);
+    return this.#options.lock.run(sessionLock(this.#options.recordId), fn, signal);
   }
 
   /** Reads again under the lock: whoever had it before may have minted what we want. */
@@ -140,10 +142,10 @@ export class Session {
    * is looked for by the mint's own mark.
    */
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
-    const { recordId, directory, permissionsFor } = this.#options;
+    const { recordId, prefix, directory, permissionsFor } = this.#options;
     const mint = randomUUID();
     const permission = permissionsFor();
-    const metadata = { [recordKey]: recordId, [mintKey]: mint };
+    const metadata = metadataOf({ prefix, recordId, mint });
     signal.throwIfAborted();
     const created = client.createSession({
       title,
@@ -192,7 +194,7 @@ export class Session {
       for (let look = 0; look < 2; look += 1) {
         if (look > 0) await delay(secondLookMs, undefined, limit);
         const sessions = await client.sessions(this.#options.directory, limit);
-        const ours = sessions.filter(({ metadata }) => metadata?.[mintKey] === mint);
+        const ours = sessions.filter(({ metadata }) => markIn(metadata)?.mint === mint);
         for (const { id } of ours) await this.#discard(client, id);
         if (ours.length > 0) return;
       }

@@ -33,6 +33,8 @@ export interface TurnDeps {
   readonly tracer: Tracer;
   readonly reporter: ErrorReporter;
   readonly clock: Clock;
+  /** Key prefix of the deployment. */
+  readonly prefix: string;
   /** Name of this process in `run.owner`. */
   readonly owner: string;
   /** Default working directories are folders of this one. */

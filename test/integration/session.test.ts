@@ -65,6 +65,7 @@ async function newRecord(): Promise<Made> {
     session: (parts = {}) =>
       new Session({
         recordId,
+        prefix: 'test',
         store: parts.store ?? store,
         lock: parts.lock ?? lock,
         upstream: () => ({ client: parts.client ?? client }),
@@ -157,6 +158,7 @@ describe('recreate', () => {
 describe('a mint that cannot be stored leaves no session upstream', () => {
   const failing = (swap: SessionStore['swap']): SessionStore => ({
     session: (id) => store.session(id),
+    stored: (ids) => store.stored(ids),
     swap,
   });
 

@@ -38,6 +38,7 @@ const lock = new RecordLock({ redis, prefix: task.prefix, reporter });
 const session = () =>
   new Session({
     recordId: task.recordId,
+    prefix: task.prefix,
     store,
     lock,
     upstream: () => ({ client }),

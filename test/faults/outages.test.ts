@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import { sizes } from '../faults/sizes.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
 import { concatenated, newConversation } from '../support/turns.ts';
 
-const awayMs = Number(process.env.FAULTS_AWAY_MS ?? 1_500);
 let system: TestSystem;
 /** The web app's own connections stay whole: only the worker loses its services. */
 let web: Turns;
@@ -61,32 +61,33 @@ async function heldTurn() {
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each(['redis', 'mongo', 'opencode'] as const)(
-  '%s away from the worker in the middle of a turn',
-  (service) => {
-    it.each(['before', 'while'] as const)(
-      'and back: the turn completes whole, with one model run (model ends %s it is back)',
-      async (when) => {
-        const turn = await heldTurn();
-        proxies[service]?.cut();
-        if (when === 'while') turn.gate.resolve();
-        await pause(awayMs);
-        proxies[service]?.restore();
-        turn.gate.resolve();
-        await turn.followed;
-        const stored = (await web.get(turn.id)) as StoredTurn;
-        expect(stored).toMatchObject({
-          status: 'completed',
-          content: 'one two three four',
-          run: { reruns: 0, resends: 0 },
-        });
-        expect(concatenated(turn.entries)).toBe('one two three four');
-        expect(turn.entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
-        expect(turn.requests()).toBe(1);
-      },
-    );
-  },
+const absences = (['redis', 'mongo', 'opencode'] as const).flatMap((service) =>
+  sizes.awayMs.map((awayMs) => [service, awayMs] as const),
 );
+
+describe.each(absences)('%s away from the worker for %d ms in the middle of a turn', (service, awayMs) => {
+  it.each(['before', 'while'] as const)(
+    'and back: the turn completes whole, with one model run (model ends %s it is back)',
+    async (when) => {
+      const turn = await heldTurn();
+      proxies[service]?.cut();
+      if (when === 'while') turn.gate.resolve();
+      await pause(awayMs);
+      proxies[service]?.restore();
+      turn.gate.resolve();
+      await turn.followed;
+      const stored = (await web.get(turn.id)) as StoredTurn;
+      expect(stored).toMatchObject({
+        status: 'completed',
+        content: 'one two three four',
+        run: { reruns: 0, resends: 0 },
+      });
+      expect(concatenated(turn.entries)).toBe('one two three four');
+      expect(turn.entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
+      expect(turn.requests()).toBe(1);
+    },
+  );
+});
 
 it('OpenCode away when a turn starts only delays it', async () => {
   proxies.opencode?.cut();

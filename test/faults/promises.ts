@@ -1,0 +1,48 @@
+import path from 'node:path';
+import { expect } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import type { StoredTurn, TurnEntry } from '../../src/index.ts';
+import type { OpenCode } from '../../src/turn/ports.ts';
+import { eventually } from '../support/eventually.ts';
+import type { TestSystem } from '../support/system.ts';
+import { concatenated } from '../support/turns.ts';
+
+/** Every delta once, in order, to one end: what a follower got of a turn. */
+export function expectWholeStory(entries: readonly TurnEntry[], stored: StoredTurn): void {
+  expect(concatenated(entries)).toBe(stored.content);
+  expect(entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
+  expect(entries.at(-1)?.type).toBe('finished');
+  const numbers = entries.filter(({ type }) => type !== 'snapshot').map(({ id }) => Number(id));
+  expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+}
+
+/** What the model was asked for the turn of that text: each of its steps once. */
+export function expectSteps(system: TestSystem, marker: string, count: number): void {
+  const asked = system.model.turnRequests.filter(({ userText }) => userText.includes(marker));
+  expect(asked.map(({ step }) => step)).toEqual(Array.from({ length: count }, (_, step) => step));
+}
+
+/** One session upstream for the record, the one that it points to; what a killed mint left is swept away. */
+export async function expectNoOrphan(
+  client: OpenCode,
+  sandboxRoot: string,
+  stored: StoredTurn,
+): Promise<void> {
+  await eventually(async () => {
+    const sessions = await client.sessions(path.join(sandboxRoot, stored.recordId));
+    expect(sessions.map(({ id }) => id)).toEqual([stored.run.sessionId]);
+  });
+}
+
+/** No job waits, runs or failed, and no lock is held. */
+export async function expectIdleRedis(redis: Redis, prefix: string): Promise<void> {
+  await eventually(async () => {
+    expect({
+      active: await redis.llen(`${prefix}:turns:active`),
+      waiting: await redis.llen(`${prefix}:turns:wait`),
+      delayed: await redis.zcard(`${prefix}:turns:delayed`),
+      failed: await redis.zcard(`${prefix}:turns:failed`),
+      locks: await redis.keys(`${prefix}:lock:*`),
+    }).toEqual({ active: 0, waiting: 0, delayed: 0, failed: 0, locks: [] });
+  });
+}
