@@ -48,6 +48,10 @@ export async function* follow(
       const last = first === undefined ? await deps.stream.lastNumber(turnId) : undefined;
       if ((first ?? cursor + 1) > cursor + 1 || (last ?? cursor) < cursor) {
         const turn = await existing(deps.store, turnId);
+        if (last !== undefined && turn.status !== 'pending') {
+          yield* ending(deps, turn, Math.max(cursor, last));
+          return;
+        }
         // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
         cursor = last ?? Math.max(turn.run.cursor ?? 0, (first ?? 1) - 1);
         yield { type: 'snapshot', id: String(cursor), view: viewOf(turn) };

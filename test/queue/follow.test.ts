@@ -1,0 +1,285 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { startRedis } from '../../src/dev/services/redis.ts';
+import type { Service } from '../../src/dev/services/service.ts';
+import { InvalidInputError, NotFoundError, ServiceUnavailableError } from '../../src/errors.ts';
+import { type FollowDeps, type FollowOptions, follow } from '../../src/queue/follow.ts';
+import { openRedis } from '../../src/queue/redis.ts';
+import { Nudges } from '../../src/queue/turn-nudges.ts';
+import { streamKeys, TurnStream } from '../../src/queue/turn-stream.ts';
+import type { TextPart } from '../../src/reply/part.ts';
+import type { TurnStore } from '../../src/turn/ports.ts';
+import type { StoredTurn } from '../../src/turn/stored-turn.ts';
+import { applyEntry, emptyView, type TurnEntry, type TurnEntryBody } from '../../src/turn/turn-entry.ts';
+import { eventually } from '../support/eventually.ts';
+import { concatenated } from '../support/turns.ts';
+
+const prefix = 'follow-test';
+const reporter = { report: () => undefined };
+const end = { status: 'completed', text: 'abcdefgh' } as const;
+const text = (value: string): TextPart =>
+  ({ type: 'text', id: 'prt_1', messageId: 'msg_1', text: value }) as TextPart;
+const letters = [...'abcdefgh'].map(
+  (delta, offset): TurnEntryBody => ({ type: 'text', partId: 'prt_1', offset, delta }),
+);
+
+let service: Service;
+let redis: Redis;
+let subscriber: Redis;
+let stream: TurnStream;
+let nudges: Nudges;
+let count = 0;
+let turn: StoredTurn;
+let reads: number;
+
+beforeAll(async () => {
+  service = await startRedis(() => undefined);
+  redis = await openRedis(service.url, 'commands', reporter);
+  subscriber = await openRedis(service.url, 'subscriber', reporter);
+  nudges = new Nudges(subscriber, reporter);
+});
+afterAll(async () => {
+  redis?.disconnect();
+  subscriber?.disconnect();
+  await service?.stop();
+});
+beforeEach(() => {
+  count += 1;
+  stream = new TurnStream({ redis, prefix });
+  reads = 0;
+  turn = {
+    id: `turn${count}`,
+    recordId: 'record',
+    sequence: 2,
+    status: 'pending',
+    policy: 'default',
+    userText: 'hello',
+    content: '',
+    reasoning: '',
+    parts: [],
+    run: { phase: 'prompted', epoch: 1, reruns: 0, resends: 0 },
+    prompts: [],
+    artifacts: [],
+    createdAt: 0,
+  };
+});
+
+const deps = (): FollowDeps => ({
+  // Following asks a store for nothing but the stored turn.
+  store: { get: async (id) => (id === turn.id ? turn : null) } as Pick<TurnStore, 'get'> as TurnStore,
+  stream: {
+    read: (...args: Parameters<TurnStream['read']>) => {
+      reads += 1;
+      return stream.read(...args);
+    },
+    lastNumber: (id: string) => stream.lastNumber(id),
+  } as TurnStream,
+  nudges,
+  prefix,
+});
+const fence = () => ({ turnId: turn.id, epoch: 1 });
+const tell = (...entries: TurnEntryBody[]) => stream.append(fence(), entries);
+const opened = (options: FollowOptions = {}) => follow(deps(), turn.id, options);
+async function all(options: FollowOptions = {}): Promise<TurnEntry[]> {
+  const entries: TurnEntry[] = [];
+  for await (const entry of opened(options)) entries.push(entry);
+  return entries;
+}
+const finish = () => {
+  turn = { ...turn, status: 'completed', content: end.text, parts: [text(end.text)] };
+  return stream.end(fence(), end);
+};
+const viewOf = (entries: readonly TurnEntry[]) => entries.reduce(applyEntry, emptyView);
+const listening = async () => (await redis.pubsub('NUMSUB', streamKeys(prefix, turn.id).channel))[1];
+const whole: TurnEntryBody[] = [{ type: 'part', part: text('') }, ...letters];
+
+describe('a follower', () => {
+  it('gets every entry in order, then the end, and is through', async () => {
+    await tell(...whole);
+    await finish();
+    const entries = await all();
+    expect(entries.map(({ id }) => id)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10']);
+    expect(concatenated(entries)).toBe(end.text);
+    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: '10' });
+  });
+
+  it('that resumes behind any entry gets the rest: nothing is missing, nothing comes twice', async () => {
+    await tell(...whole);
+    await finish();
+    const entries = await all();
+    for (const [at, { id }] of entries.entries()) {
+      const rest = id === '10' ? [] : await all({ after: id });
+      if (id !== '10') expect(rest).toEqual(entries.slice(at + 1));
+    }
+  });
+
+  it('gets what is told while it reads, within moments', async () => {
+    const entries: TurnEntry[] = [];
+    const done = (async () => {
+      for await (const entry of opened()) entries.push(entry);
+    })();
+    await eventually(async () => expect(await listening()).toBe(1));
+    for (const [at, entry] of whole.entries()) {
+      const since = performance.now();
+      await tell(entry);
+      await eventually(() => expect(entries).toHaveLength(at + 1));
+      expect(performance.now() - since).toBeLessThan(500);
+    }
+    await finish();
+    await done;
+    expect(concatenated(entries)).toBe(end.text);
+  });
+
+  it('gets it without any nudge too, only later', async () => {
+    const entries: TurnEntry[] = [];
+    const done = (async () => {
+      for await (const entry of opened()) entries.push(entry);
+    })();
+    await eventually(async () => expect(await listening()).toBe(1));
+    const { stream: key, meta } = streamKeys(prefix, turn.id);
+    await redis.xadd(key, '1-0', 'e', JSON.stringify({ type: 'finished', ...end }));
+    await redis.hset(meta, 'n', 1);
+    await done;
+    expect(entries).toEqual([{ type: 'finished', ...end, id: '1' }]);
+  });
+
+  it('that stands in the loop for long holds one batch, however much is told meanwhile', async () => {
+    await tell(...letters);
+    const reader = opened();
+    await reader.next();
+    for (let n = 0; n < 4; n += 1)
+      await tell(...Array.from({ length: 500 }, () => letters[0] as TurnEntryBody));
+    expect(reads).toBe(1);
+    for (let n = 0; n < 10; n += 1) await reader.next();
+    expect(reads).toBe(2);
+    await reader.return(undefined);
+  });
+
+  it('shares one subscription with every other one, and each gets everything', async () => {
+    const followers = [all(), all(), all({ after: '3' })];
+    await eventually(async () => expect(await listening()).toBe(1));
+    const clients = async () => String(await redis.call('CLIENT', 'LIST', 'TYPE', 'pubsub'));
+    expect((await clients()).trim().split('\n')).toHaveLength(1);
+    await tell(...whole);
+    await finish();
+    const [one, two, three] = await Promise.all(followers);
+    expect(one).toHaveLength(10);
+    expect(two).toEqual(one);
+    expect(three?.filter(({ type }) => type === 'finished')).toHaveLength(1);
+    await eventually(async () => expect(await listening()).toBe(0));
+  });
+});
+
+describe('leaving', () => {
+  it('by abort ends the loop without an error, at once, and leaves no listener', async () => {
+    const controller = new AbortController();
+    const done = all({ signal: controller.signal });
+    await eventually(async () => expect(await listening()).toBe(1));
+    const since = performance.now();
+    controller.abort();
+    expect(await done).toEqual([]);
+    expect(performance.now() - since).toBeLessThan(500);
+    await eventually(async () => expect(await listening()).toBe(0));
+    expect(await all({ signal: controller.signal })).toEqual([]);
+  });
+
+  it('by abort in the middle of a batch yields nothing more', async () => {
+    await tell(...letters);
+    const controller = new AbortController();
+    const entries: TurnEntry[] = [];
+    for await (const entry of opened({ signal: controller.signal })) {
+      entries.push(entry);
+      if (entries.length === 3) controller.abort();
+    }
+    expect(entries).toHaveLength(3);
+  });
+
+  it('by break leaves no listener either', async () => {
+    await tell(...letters);
+    for await (const _ of opened()) break;
+    await eventually(async () => expect(await listening()).toBe(0));
+  });
+});
+
+describe('what is no longer kept', () => {
+  beforeEach(() => {
+    stream = new TurnStream({ redis, prefix, maxLength: 4, keepMs: 100 });
+  });
+
+  it('is replaced by a snapshot, and then the reader has the whole text', async () => {
+    await tell(...whole);
+    // Stored a little earlier than what is kept: the snapshot is never newer than what comes behind it.
+    turn = { ...turn, parts: [text('abcdef')], run: { ...turn.run, cursor: 7 } };
+    for (const after of [undefined, '1', '4']) {
+      const reader = opened(after === undefined ? {} : { after });
+      const entries = [];
+      for (let n = 0; n < 3; n += 1) entries.push((await reader.next()).value as TurnEntry);
+      expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'text', 'text']);
+      expect(entries.map(({ id }) => id)).toEqual(['7', '8', '9']);
+      expect(concatenated(entries)).toBe('abcdefgh');
+      await reader.return(undefined);
+    }
+  });
+
+  it('is not missed by a reader that has seen all of it', async () => {
+    await tell(...whole);
+    const reader = opened({ after: '5' });
+    expect(await reader.next()).toMatchObject({ value: { id: '6', type: 'text' } });
+    await reader.return(undefined);
+  });
+
+  it('for long after the end is a snapshot and the end', async () => {
+    await tell(...whole);
+    await finish();
+    await eventually(async () => expect(await stream.lastNumber(turn.id)).toBe(0));
+    const entries = await all({ after: '3' });
+    expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
+    expect(viewOf(entries)).toMatchObject({ status: 'completed', end, parts: [{ text: end.text }] });
+  });
+
+  it('because Redis lost its data is a snapshot, and later entries follow', async () => {
+    await tell(...whole);
+    const reader = opened({ after: '9' });
+    const next = reader.next();
+    await eventually(async () => expect(await listening()).toBe(1));
+    await redis.del(...Object.values(streamKeys(prefix, turn.id)));
+    turn = { ...turn, parts: [text('abcdefgh')] };
+    await tell({ type: 'text', partId: 'prt_1', offset: 8, delta: '!' });
+    expect(await next).toMatchObject({ value: { type: 'snapshot', id: '1' } });
+    await tell({ type: 'phase', phase: 'adopted' });
+    expect(await reader.next()).toMatchObject({ value: { type: 'phase', id: '2' } });
+    await reader.return(undefined);
+  });
+});
+
+describe('the end', () => {
+  it('comes once even when its writer died before telling it', async () => {
+    await tell(...whole);
+    turn = { ...turn, status: 'error', error: { reason: 'interrupted', message: 'for operators' } };
+    const entries = await all({ after: '9' });
+    expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
+    expect(entries.at(-1)).toMatchObject({ status: 'error', error: { reason: 'interrupted' } });
+    expect(JSON.stringify(entries)).not.toContain('for operators');
+  });
+
+  it('that is told between two looks is not told again', async () => {
+    await tell(...whole);
+    const done = all({ after: '9' });
+    await eventually(async () => expect(await listening()).toBe(1));
+    await finish();
+    expect((await done).map(({ type }) => type)).toEqual(['finished']);
+  });
+});
+
+describe('what cannot be followed', () => {
+  it('is refused by its class', async () => {
+    await expect(follow(deps(), 'unknown', {}).next()).rejects.toEqual(new NotFoundError('turn', 'unknown'));
+    for (const after of ['x', '-1', '1-0', '9999999999999999'])
+      await expect(opened({ after }).next()).rejects.toBeInstanceOf(InvalidInputError);
+    const connection = await openRedis(service.url, 'commands', reporter);
+    stream = new TurnStream({ redis: connection, prefix });
+    connection.disconnect();
+    await expect(opened().next()).rejects.toBeInstanceOf(ServiceUnavailableError);
+    await eventually(async () => expect(await listening()).toBe(0));
+  });
+});

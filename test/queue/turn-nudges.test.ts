@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { startRedis } from '../../src/dev/services/redis.ts';
+import type { Service } from '../../src/dev/services/service.ts';
+import { openRedis } from '../../src/queue/redis.ts';
+import { Nudges, wishChannel, wishNudges } from '../../src/queue/turn-nudges.ts';
+import { eventually } from '../support/eventually.ts';
+
+const reports: string[] = [];
+const reporter = {
+  report: (_: unknown, { action }: { action: string }) => {
+    reports.push(action);
+  },
+};
+let service: Service;
+let redis: Redis;
+let subscriber: Redis;
+let nudges: Nudges;
+let count = 0;
+let channel: string;
+
+beforeAll(async () => {
+  service = await startRedis(() => undefined);
+  redis = await openRedis(service.url, 'commands', reporter);
+  subscriber = await openRedis(service.url, 'subscriber', reporter);
+  nudges = new Nudges(subscriber, reporter);
+});
+afterAll(async () => {
+  redis?.disconnect();
+  subscriber?.disconnect();
+  await service?.stop();
+});
+beforeEach(() => {
+  count += 1;
+  channel = `channel${count}`;
+  reports.length = 0;
+});
+
+const subscribers = async () => (await redis.pubsub('NUMSUB', channel))[1];
+const publish = () => redis.publish(channel, 'changed');
+
+function listener() {
+  let calls = 0;
+  const off = nudges.listen(channel, () => {
+    calls += 1;
+  });
+  return { off, calls: () => calls };
+}
+
+it('any number of listeners share one subscription, and the last one to go ends it', async () => {
+  const listeners = Array.from({ length: 100 }, listener);
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await publish();
+  await eventually(() => expect(listeners.map(({ calls }) => calls())).toEqual(Array(100).fill(1)));
+  for (const { off } of listeners.slice(1)) off();
+  await publish();
+  await eventually(() => expect(listeners[0]?.calls()).toBe(2));
+  expect(listeners[1]?.calls()).toBe(1);
+  listeners[0]?.off();
+  listeners[0]?.off();
+  await eventually(async () => expect(await subscribers()).toBe(0));
+  expect(reports).toEqual([]);
+});
+
+it('a listener that comes the moment the last one goes is heard', async () => {
+  const first = listener();
+  first.off();
+  const second = listener();
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await publish();
+  await eventually(() => expect(second.calls()).toBe(1));
+  expect(first.calls()).toBe(0);
+  second.off();
+});
+
+it('after a reconnect every listener looks once, and hears again', async () => {
+  const { off, calls } = listener();
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+  await eventually(() => expect(calls()).toBe(1));
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await publish();
+  await eventually(() => expect(calls()).toBe(2));
+  off();
+});
+
+it('wishes of one turn wake its owner only', async () => {
+  const wishes = wishNudges(nudges, 'prefix');
+  const woken: string[] = [];
+  const offs = ['a', 'b'].map((turn) => wishes.listen(turn, () => woken.push(turn)));
+  channel = wishChannel('prefix', 'b');
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await publish();
+  await eventually(() => expect(woken).toEqual(['b']));
+  for (const off of offs) off();
+});
