@@ -14,9 +14,8 @@ export function spawnEntry(
   const fromSource = base.endsWith('.ts');
   const file = fileURLToPath(new URL(`${relative}${fromSource ? '.ts' : '.js'}`, base));
   const { nodeArgs = [], ...rest } = options;
-  return spawn(
-    process.execPath,
-    [...(fromSource ? ['--import', 'tsx'] : []), ...nodeArgs, file, ...args],
-    rest,
-  );
+  return spawn(process.execPath, [...(fromSource ? ['--import', 'tsx'] : []), ...nodeArgs, file, ...args], {
+    env: process.env,
+    ...rest,
+  });
 }

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { InvalidInputError, messageOf } from '../../errors.ts';
 
 export interface DemoOptions {
   /** The last line of stdout is one JSON object, and nothing else goes there. */
@@ -12,25 +13,36 @@ export interface DemoOptions {
 }
 
 export const usage = `npm run demo -- [options]
-  --json               only one line of JSON on stdout, at the end
-  --keep               leave services, worker and board running until Ctrl-C
+  --json                   only one line of JSON on stdout, at the end
+  --keep                   leave services, worker and board running until Ctrl-C
   --model provider/model   use your own provider and key instead of the scripted model
-  --text "..."         what to ask
-  --help               this text`;
+  --text "..."             what to ask
+  --help                   this text`;
 
+const accepted = {
+  json: { type: 'boolean', default: false },
+  keep: { type: 'boolean', default: false },
+  model: { type: 'string' },
+  text: {
+    type: 'string',
+    default: 'Write a haiku about queues to haiku.md, then tell me in one sentence what you did.',
+  },
+  help: { type: 'boolean', default: false },
+} as const;
+
+/** Throws InvalidInputError for an option that is none, or has no value that makes sense. */
 export function demoOptions(args: readonly string[]): DemoOptions {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      json: { type: 'boolean', default: false },
-      keep: { type: 'boolean', default: false },
-      model: { type: 'string' },
-      text: {
-        type: 'string',
-        default: 'Write a haiku about queues to haiku.md, then tell me in one sentence what you did.',
-      },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  return { ...values, model: values.model };
+  const { model, ...values } = parse(args);
+  if (model !== undefined && !/^[^/\s]+\/\S+$/.test(model))
+    throw new InvalidInputError('--model', `must be provider/model, not "${model}"`);
+  if (values.text.trim() === '') throw new InvalidInputError('--text', 'must not be empty');
+  return { ...values, model };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: accepted }).values;
+  } catch (cause) {
+    throw new InvalidInputError('arguments', messageOf(cause), { cause });
+  }
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Closers } from '../../closers.ts';
 import {
@@ -50,7 +51,7 @@ type Collector = Awaited<ReturnType<typeof startSpanCollector>>;
 
 export async function runDemo(options: DemoOptions, context: DemoContext): Promise<DemoResult> {
   const { screen, closers } = context;
-  screen.line('opencode-turns demo', 'bold');
+  screen.line('opencode-turns demo: one turn on a real OpenCode server', 'bold');
   const model = options.model ? undefined : await startScriptedModel(demoScript);
   if (model) closers.add('scripted model', () => model.stop());
   const services = await startServices(context, model);
@@ -60,26 +61,36 @@ export async function runDemo(options: DemoOptions, context: DemoContext): Promi
   const stopTelemetry = startTelemetry('demo-web-app');
   closers.add('telemetry', stopTelemetry);
 
-  const board = await startProcesses(options.model ?? 'scripted/scripted', context, services, collector);
+  const prefix = `opencode-turns-demo-${randomBytes(4).toString('hex')}`;
+  const board = await startProcesses(context, {
+    REDIS_URL: services.redis.url,
+    MONGODB_URL: services.mongo.url,
+    OPENCODE_URL: services.opencode.url,
+    OPENCODE_SERVER_PASSWORD: services.opencode.password,
+    OPENCODE_MODEL: options.model ?? 'scripted/scripted',
+    OPENCODE_TURNS_PREFIX: prefix,
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+  });
   const turns = await connect({
     redis: services.redis.url,
     mongo: services.mongo.url,
     opencode: services.opencode,
+    // Services that were there already may serve others, whose jobs and sessions are none of ours.
+    prefix,
   });
   closers.add('web app', () => turns.close());
 
   const { stored, traceId } = await oneTurn(turns, options, screen);
   await showSummary(screen, stored, model, collector, traceId);
-  screen.line('\nLinks', 'bold');
-  screen.fact(
-    'board',
-    `${board}  (user demo, password ${context.password})${options.keep ? '' : '  stays with --keep'}`,
-  );
-  screen.fact('OpenCode', services.opencode.url);
+  screen.line(options.keep ? '\nLinks' : '\nLinks (add --keep to leave them open)', 'bold');
+  screen.fact('board', `${board}  user demo, password ${context.password}`);
+  const { url, password } = services.opencode;
+  screen.fact('OpenCode', `${url}  ${password ? `user opencode, password ${password}` : 'no password'}`);
   return resultOf(stored, model, traceId);
 }
 
 async function startServices({ screen, closers }: DemoContext, model: ScriptedModel | undefined) {
+  screen.line('  starting Redis, MongoDB and OpenCode', 'dim');
   const progress = (message: string) => screen.line(`  ${message}`, 'dim');
   const started = async <T extends Service>(starting: Promise<T>): Promise<T> => {
     const service = await starting;
@@ -105,23 +116,12 @@ function withPassword({ url, password }: { url: string; password: string | undef
 
 /** Answers the board's address. */
 async function startProcesses(
-  model: string,
   { screen, closers, directory, password }: DemoContext,
-  {
-    redis,
-    mongo,
-    opencode,
-  }: { redis: Service; mongo: Service; opencode: { url: string; password?: string } },
-  collector: Collector,
+  settings: NodeJS.ProcessEnv,
 ): Promise<string> {
   const env = {
-    REDIS_URL: redis.url,
-    MONGODB_URL: mongo.url,
-    OPENCODE_URL: opencode.url,
-    OPENCODE_SERVER_PASSWORD: opencode.password,
-    OPENCODE_MODEL: model,
+    ...settings,
     OPENCODE_TURNS_SANDBOX_ROOT: path.join(directory, 'sandboxes'),
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     BOARD_USER: 'demo',
     BOARD_PASSWORD: password,
     BOARD_PORT: '0',
@@ -163,9 +163,12 @@ async function showSummary(
 ): Promise<void> {
   const { usage } = turn;
   screen.line(`\n${turn.status}`, turn.status === 'completed' ? 'green' : 'red');
-  if (turn.error) screen.fact('error', `${turn.error.reason}: ${turn.error.message}`);
-  screen.fact('time', `${turn.durationMs} ms, first token after ${turn.timeToFirstTokenMs} ms`);
-  if (usage)
+  // Upstream may send a stack behind its first line.
+  if (turn.error) screen.fact('error', `${turn.error.reason}: ${turn.error.message.split('\n')[0]}`);
+  const first =
+    turn.timeToFirstTokenMs === undefined ? '' : `, first token after ${turn.timeToFirstTokenMs} ms`;
+  screen.fact('time', `${turn.durationMs} ms${first}`);
+  if (usage && usage.steps > 0)
     screen.fact(
       'usage',
       `${usage.steps} steps, ${usage.input} tokens in, ${usage.output} out, $${usage.cost.toFixed(4)}`,

@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { refuseProduction } from '../services/service.ts';
 import { runCommand } from './commands.ts';
 import { Cursors } from './cursors.ts';
 import { Databases } from './database.ts';
@@ -12,11 +13,10 @@ export interface DocumentDb {
 
 /**
  * Starts the embedded document database on loopback, in memory. For development and tests: no users, no
- * durability, one thread. Throws when NODE_ENV is `production`.
+ * durability, one thread. Throws InvalidConfigError when NODE_ENV is `production`.
  */
 export async function startDocumentDb({ port = 0 }: { port?: number } = {}): Promise<DocumentDb> {
-  if (process.env.NODE_ENV === 'production')
-    throw new Error('the embedded document database is not for production');
+  refuseProduction();
   const state = { databases: new Databases(), cursors: new Cursors() };
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

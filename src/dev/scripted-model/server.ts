@@ -32,7 +32,9 @@ export async function startScriptedModel(
   });
 
   async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (incoming.url?.endsWith('/models')) return answer(response, 200, { object: 'list', data: [] });
+    if (incoming.url === '/v1/models') return answer(response, 200, { object: 'list', data: [] });
+    if (incoming.url !== '/v1/chat/completions')
+      return answer(response, 404, { error: { message: 'no such route' } });
     const body = (await json(incoming)) as { stream?: boolean };
     const request = parseRequest(requests.length, body);
     requests.push(request);
@@ -53,8 +55,10 @@ export async function startScriptedModel(
       return requests.filter(({ kind }) => kind === 'turn');
     },
     stop: async () => {
-      server.closeAllConnections();
+      const closed = once(server, 'close');
       server.close();
+      server.closeAllConnections();
+      await closed;
     },
   };
 }
@@ -73,15 +77,14 @@ async function say(
       step.error.status,
       step.error.body ?? { error: { message: `scripted error ${step.error.status}` } },
     );
-  const deltas = deltasOf(step);
+  const deltas = stream ? deltasOf(step) : [];
   const finish = step.finish ?? (step.tools?.length ? 'tool_calls' : 'stop');
-  if (!stream) return answer(response, 200, wholeAnswer(step, request, finish));
-  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  if (stream) response.writeHead(200, { 'content-type': 'text/event-stream' });
   const send = (choice: object | undefined, extra: object = {}) =>
     response.write(
       `data: ${JSON.stringify({ ...envelope(request), choices: choice ? [{ index: 0, ...choice }] : [], ...extra })}\n\n`,
     );
-  send({ delta: { role: 'assistant' }, finish_reason: null });
+  if (stream) send({ delta: { role: 'assistant' }, finish_reason: null });
   for (const [at, delta] of deltas.entries()) {
     if (step.gate && at === (step.gateAt ?? 0)) await Promise.race([step.gate, once(closed, 'abort')]);
     if (step.chunkDelayMs) await delay(step.chunkDelayMs, undefined, closed);
@@ -90,11 +93,13 @@ async function say(
   }
   if (step.gate && (step.gateAt ?? 0) >= deltas.length)
     await Promise.race([step.gate, once(closed, 'abort')]);
+  if (closed.aborted) return;
   if (step.then === 'hang') return;
   if (step.then === 'reset') {
     response.socket?.resetAndDestroy();
     return;
   }
+  if (!stream) return answer(response, 200, wholeAnswer(step, request, finish));
   send({ delta: {}, finish_reason: finish });
   send(undefined, { usage: usageOf(step) });
   response.end('data: [DONE]\n\n');

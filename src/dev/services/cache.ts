@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,12 +21,15 @@ export async function cached(name: string, fill: (directory: string) => Promise<
   if (existsSync(place)) return place;
   await mkdir(root, { recursive: true });
   const temporary = await mkdtemp(path.join(root, `.${name}-`));
+  const sweep = () => rmSync(temporary, { recursive: true, force: true });
+  process.once('exit', sweep);
   try {
     await fill(temporary);
     await rename(temporary, place);
   } catch (error) {
     if (!existsSync(place)) throw error;
   } finally {
+    process.off('exit', sweep);
     await rm(temporary, { recursive: true, force: true });
   }
   return place;

@@ -6,21 +6,19 @@ import { createInterface } from 'node:readline';
 import { connectMongo } from '../../store/connection.ts';
 import { spawnEntry } from '../entry.ts';
 import { onPath } from './run.ts';
-import { refuseProduction, type Service } from './service.ts';
+import { namedService, refuseProduction, type Service } from './service.ts';
 import { freePort, startSupervised } from './supervised.ts';
 
 /** MongoDB: what MONGODB_URL names, else a `mongod` from PATH, else the embedded document database. */
 export async function startMongo(): Promise<Service> {
   const { MONGODB_URL } = process.env;
-  if (MONGODB_URL)
-    return {
-      name: 'MongoDB',
-      url: MONGODB_URL,
-      description: 'as MONGODB_URL says',
-      stop: async () => undefined,
-    };
+  if (MONGODB_URL) return namedService('MongoDB', 'MONGODB_URL', MONGODB_URL, () => speak(MONGODB_URL));
   const command = await onPath('mongod');
   return command ? startMongod(command) : startEmbedded();
+}
+
+async function speak(url: string, timeoutMs?: number): Promise<void> {
+  await (await connectMongo(url, timeoutMs === undefined ? {} : { timeoutMs })).close();
 }
 
 async function startMongod(command: string): Promise<Service> {
@@ -28,16 +26,17 @@ async function startMongod(command: string): Promise<Service> {
   const directory = await mkdtemp(path.join(tmpdir(), 'opencode-turns-mongo-'));
   const url = `mongodb://127.0.0.1:${port}/opencode-turns`;
   const args = ['--dbpath', directory, '--port', String(port), '--bind_ip', '127.0.0.1', '--quiet'];
-  const probe = async () => (await connectMongo(url, { timeoutMs: 500 })).close();
+  const probe = () => speak(url, 500);
   const { stop } = await startSupervised({ command, args, cwd: directory, remove: [directory], probe });
   return { name: 'MongoDB', url, description: 'mongod (from PATH)', stop };
 }
 
-/** Ends with its parent by itself: its stdin is our pipe. */
+/** Ends with its parent by itself: its stdin is our pipe. Out of reach of a terminal's Ctrl-C, like the others. */
 async function startEmbedded(): Promise<Service> {
   refuseProduction();
   const child = spawnEntry(import.meta.url, '../document-db/main', [], {
     stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
   });
   if (!child.stdout) throw new Error('the embedded document database has no output');
   const [line] = (await Promise.race([

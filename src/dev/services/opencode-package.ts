@@ -11,7 +11,11 @@ export const openCodeVersion = '1.18.33';
 /** The server's program: OPENCODE_BIN, `opencode` on PATH, else the platform package of npm's opencode-ai. */
 export async function openCodeBinary(progress: Progress): Promise<{ command: string; from: string }> {
   const { OPENCODE_BIN } = process.env;
-  if (OPENCODE_BIN) return { command: OPENCODE_BIN, from: 'OPENCODE_BIN' };
+  if (OPENCODE_BIN) {
+    const command = await onPath(path.basename(OPENCODE_BIN), path.dirname(OPENCODE_BIN));
+    if (command) return { command, from: 'OPENCODE_BIN' };
+    throw new InvalidConfigError('OPENCODE_BIN', `there is no program ${OPENCODE_BIN}`);
+  }
   const command = await onPath('opencode');
   if (command) return { command, from: 'from PATH' };
   return { command: await fromNpm(progress), from: `npm opencode-ai ${openCodeVersion}, in the cache` };

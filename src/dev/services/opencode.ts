@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { messageOf } from '../../errors.ts';
 import { serverAddress } from '../../opencode/basic-auth.ts';
 import { openCodeClient } from '../../opencode/client.ts';
 import { openCodeBinary } from './opencode-package.ts';
-import type { Progress, Service } from './service.ts';
+import { namedService, type Progress, refuseProduction, type Service } from './service.ts';
 import { freePort, startSupervised } from './supervised.ts';
 
 export interface OpenCodeService extends Service {
@@ -34,6 +35,7 @@ const bootMs = 60_000;
 export async function startOpenCode(options: OpenCodeServiceOptions = {}): Promise<OpenCodeService> {
   const { OPENCODE_URL, OPENCODE_SERVER_PASSWORD } = process.env;
   if (OPENCODE_URL) return external(OPENCODE_URL, OPENCODE_SERVER_PASSWORD);
+  refuseProduction();
   const { command, from } = await openCodeBinary(options.progress ?? (() => undefined));
   const directory = await mkdtemp(path.join(tmpdir(), 'opencode-turns-opencode-'));
   const port = await freePort();
@@ -66,19 +68,21 @@ export async function startOpenCode(options: OpenCodeServiceOptions = {}): Promi
   };
 }
 
-function external(url: string, password: string | undefined): OpenCodeService {
+async function external(url: string, password: string | undefined): Promise<OpenCodeService> {
+  const named = await namedService('OpenCode', 'OPENCODE_URL', url, () => speak(url, password));
   const refuse = async () => {
     throw new Error('a server that was there already is not restarted');
   };
-  return {
-    name: 'OpenCode',
-    url,
-    password,
-    directory: '',
-    description: 'as OPENCODE_URL says',
-    stop: async () => undefined,
-    restart: refuse,
-  };
+  return { ...named, password, directory: '', restart: refuse };
+}
+
+async function speak(url: string, password: string | undefined): Promise<void> {
+  const address = serverAddress(url, undefined, password);
+  await openCodeClient({ address })
+    .health()
+    .catch((cause: unknown) => {
+      throw new Error(`${address.server}: ${messageOf(cause)}`, { cause });
+    });
 }
 
 /** A home of its own: nothing of the person's sessions, settings or keys is read or written. */

@@ -46,8 +46,15 @@ export async function redisFromPackages(progress: Progress): Promise<RedisBinary
     for (const file of await readdir(archives)) {
       await run('dpkg-deb', ['-x', path.join(archives, file), path.join(directory, 'root')]);
     }
+    // With a library missing it would not even say this; what is cached must run.
+    const { command, env } = unpacked(directory);
+    await run(command, ['--version'], { env });
     await Promise.all([apt, archives].map((folder) => rm(folder, { recursive: true })));
   });
+  return unpacked(place);
+}
+
+function unpacked(place: string): RedisBinary {
   const root = path.join(place, 'root');
   const triplet = triplets[process.arch] ?? '';
   const libraries = [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib'].map((folder) =>
@@ -77,9 +84,14 @@ async function privateFolders(directory: string): Promise<string[]> {
   return ['-q', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])];
 }
 
-/** Those of our packages that this release has; names of libraries differ between releases. */
 async function known(options: readonly string[]): Promise<string[]> {
-  const listed = await run('apt-cache', [...options, 'madison', ...packages]);
+  const names = offeredPackages(await run('apt-cache', [...options, 'madison', ...packages]));
+  if (names.includes('redis-server')) return names;
+  throw new Error("redis-server is not in this system's package lists");
+}
+
+/** Those of our packages that a release has, of what `apt-cache madison` lists; libraries change their names. */
+export function offeredPackages(listed: string): string[] {
   const names = new Set(listed.split('\n').map((line) => line.split('|')[0]?.trim()));
   return packages.filter((name) => names.has(name));
 }

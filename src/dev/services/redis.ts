@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import { InvalidConfigError, messageOf } from '../../errors.ts';
+import { consoleReporter } from '../../instrumentation/error-reporter.ts';
+import { openRedis } from '../../queue/redis.ts';
 import { type RedisBinary, redisFromPackages } from './redis-packages.ts';
 import { onPath } from './run.ts';
-import type { Progress, Service } from './service.ts';
+import { namedService, type Progress, type Service } from './service.ts';
 import { freePort, startSupervised } from './supervised.ts';
 
 /**
@@ -14,8 +16,7 @@ import { freePort, startSupervised } from './supervised.ts';
  */
 export async function startRedis(progress: Progress): Promise<Service> {
   const { REDIS_URL } = process.env;
-  if (REDIS_URL)
-    return { name: 'Redis', url: REDIS_URL, description: 'as REDIS_URL says', stop: async () => undefined };
+  if (REDIS_URL) return namedService('Redis', 'REDIS_URL', REDIS_URL, () => speak(REDIS_URL));
   const binary = await findBinary(progress);
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), 'opencode-turns-redis-'));
@@ -55,6 +56,10 @@ async function findBinary(progress: Progress): Promise<RedisBinary & { from: str
       'start one with "docker compose up -d redis", or install it ("apt install redis-server", "brew install redis"), or set REDIS_URL';
     throw new InvalidConfigError('REDIS_URL', `no Redis here: ${choices} (${messageOf(cause)})`, { cause });
   }
+}
+
+async function speak(url: string): Promise<void> {
+  (await openRedis(url, 'commands', consoleReporter)).disconnect();
 }
 
 async function ping(port: number): Promise<void> {

@@ -6,6 +6,7 @@ import { messageOf } from '../../errors.ts';
 import { delay } from '../../timing/clock.ts';
 import { spawnEntry } from '../entry.ts';
 import { refuseProduction } from './service.ts';
+import type { Task } from './supervisor.ts';
 
 export interface SupervisedOptions {
   readonly command: string;
@@ -37,19 +38,20 @@ const logBytes = 4_096;
 export async function startSupervised(options: SupervisedOptions): Promise<Supervised> {
   refuseProduction();
   const { command, args, env = process.env, cwd, remove = [], probe, bootMs = 30_000 } = options;
-  const task = JSON.stringify({ command, args, env, cwd, remove });
-  const supervisor = spawnEntry(import.meta.url, './supervisor', [task], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const supervisor = startSupervisor({ command, args, env, cwd, remove });
   const lastWords = tail(supervisor);
   if (options.onLine && supervisor.stdout)
     createInterface({ input: supervisor.stdout }).on('line', options.onLine);
   const ended = new AbortController();
   supervisor.once('exit', () => ended.abort());
+  const gone = () => supervisor.exitCode !== null || supervisor.signalCode !== null;
   const stop = async () => {
-    if (supervisor.exitCode !== null || supervisor.signalCode !== null) return;
+    if (gone()) return;
     supervisor.stdin?.end();
     await once(supervisor, 'exit');
   };
   const kill = async () => {
+    if (gone()) return;
     supervisor.kill('SIGUSR2');
     await once(supervisor, 'exit');
   };
@@ -71,6 +73,21 @@ export async function startSupervised(options: SupervisedOptions): Promise<Super
       throw new Error(`${command} ${why}: ${lastWords().trim() || 'it said nothing'}`, { cause: error });
     }
   }
+}
+
+/**
+ * In a session of its own: Ctrl-C in a terminal reaches every process of the foreground, and the services would
+ * be gone before those that use them. Ours end in the parent's order, or with the pipe that it holds.
+ */
+function startSupervisor(task: Task): ChildProcess {
+  const supervisor = spawnEntry(import.meta.url, './supervisor', [], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+  });
+  // One that is gone already says so by its exit.
+  supervisor.stdin?.on('error', () => undefined);
+  supervisor.stdin?.write(`${JSON.stringify(task)}\n`);
+  return supervisor;
 }
 
 /** Keeps the last output: what a program says before it gives up. Reading it also keeps its pipes empty. */
