@@ -83,6 +83,6 @@ export class Screen {
   }
 
   #paint(style: Style, text: string): string {
-    return this.#color ? styleText(style, text) : text;
+    return this.#color ? styleText(style, text, { validateStream: false }) : text;
   }
 }

@@ -22,7 +22,7 @@ export interface Step {
   /** Answered instead of a stream. */
   readonly error?: { readonly status: number; readonly body?: unknown };
   /** After everything else: keep the connection open and say nothing more, or cut it. */
-  readonly then?: 'hang' | 'reset';
+  readonly ending?: 'hang' | 'reset';
 }
 
 /** A request as the server sent it. */

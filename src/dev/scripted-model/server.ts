@@ -94,8 +94,8 @@ async function say(
   if (step.gate && (step.gateAt ?? 0) >= deltas.length)
     await Promise.race([step.gate, once(closed, 'abort')]);
   if (closed.aborted) return;
-  if (step.then === 'hang') return;
-  if (step.then === 'reset') {
+  if (step.ending === 'hang') return;
+  if (step.ending === 'reset') {
     response.socket?.resetAndDestroy();
     return;
   }
