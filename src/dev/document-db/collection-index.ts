@@ -1,3 +1,5 @@
+import { BSONRegExp } from 'bson';
+import { checkFilter } from './check-filter.ts';
 import { CommandError, duplicateKey } from './errors.ts';
 import { isOperators, leaves, matches } from './match.ts';
 import { type Doc, equal, isDoc, keyOf } from './values.ts';
@@ -35,13 +37,41 @@ export function parseIndexSpec(raw: Doc): IndexSpec {
     if (!known.has(option))
       throw new CommandError(67, `this server does not know the index option '${option}'`);
   }
+  const unique = isSet(raw, 'unique');
+  const sparse = isSet(raw, 'sparse');
+  const partial = partialFilter(raw);
+  if (partial && sparse)
+    throw new CommandError(67, 'cannot mix "partialFilterExpression" and "sparse" options');
   return {
     key,
     name: typeof name === 'string' ? name : Object.entries(key).flat().join('_'),
-    ...(raw.unique === true ? { unique: true } : {}),
-    ...(raw.sparse === true ? { sparse: true } : {}),
-    ...(isDoc(raw.partialFilterExpression) ? { partialFilterExpression: raw.partialFilterExpression } : {}),
+    ...(unique ? { unique } : {}),
+    ...(sparse ? { sparse } : {}),
+    ...(partial ? { partialFilterExpression: partial } : {}),
   };
+}
+
+function isSet(raw: Doc, option: string): boolean {
+  const value = raw[option] ?? false;
+  if (typeof value === 'boolean' || typeof value === 'number') return Boolean(value);
+  throw new CommandError(14, `The field '${option}' has to be a boolean`);
+}
+
+/** A condition on the other elements of an array could put a document out of an index that a query finds it by. */
+const partialOperators = new Set(['$eq', '$exists', '$gt', '$gte', '$lt', '$lte', '$type']);
+
+function partialFilter({ partialFilterExpression: filter }: Doc): Doc | undefined {
+  if (filter === undefined) return undefined;
+  if (!isDoc(filter)) throw new CommandError(14, "'partialFilterExpression' has to be an object");
+  checkFilter(filter);
+  for (const [field, condition] of Object.entries(filter)) {
+    const operators = isOperators(condition) ? Object.keys(condition) : [];
+    const refused = [field, ...operators].find((name) => name.startsWith('$') && !partialOperators.has(name));
+    const negative = isDoc(condition) && (condition.$exists ?? true) !== true;
+    if (refused !== undefined || negative || condition instanceof BSONRegExp)
+      throw new CommandError(67, `unsupported expression in partial index: ${refused ?? field}`);
+  }
+  return filter;
 }
 
 /** A hash index: equality over all its fields, or over the first one. Keeps ids of documents, by their key text. */
@@ -97,7 +127,9 @@ export class CollectionIndex {
       return Object.keys(this.spec.key).every((field) => (equalityOf(filter, field)?.of ?? null) !== null);
     return Object.entries(this.spec.partialFilterExpression ?? {}).every(([field, condition]) => {
       const wanted = equalityOf(filter, field);
-      return wanted !== undefined && matches({ value: wanted.of }, { value: condition });
+      if (wanted === undefined || !matches({ value: wanted.of }, { value: condition })) return false;
+      // A query for null also wants the documents that lack the field, which may be left out.
+      return (wanted.of ?? null) !== null || matches({}, { value: condition });
     });
   }
 
@@ -144,11 +176,10 @@ function product(lists: readonly unknown[][]): unknown[][] {
 /** The value that a filter demands a field to equal; in a box, since null is one. */
 function equalityOf(filter: Doc, field: string): { of: unknown } | undefined {
   const condition = filter[field];
-  if (condition === undefined || condition instanceof RegExp || Array.isArray(condition)) return undefined;
+  if (condition === undefined || condition instanceof BSONRegExp || Array.isArray(condition))
+    return undefined;
   if (!isOperators(condition)) return { of: condition };
-  return '$eq' in condition && !Array.isArray(condition.$eq) && !(condition.$eq instanceof RegExp)
-    ? { of: condition.$eq }
-    : undefined;
+  return '$eq' in condition && !Array.isArray(condition.$eq) ? { of: condition.$eq } : undefined;
 }
 
 function into(map: Map<string, Set<string>>, key: string, id: string): void {

@@ -1,9 +1,12 @@
-import { calculateObjectSize, ObjectId } from 'bson';
+import { BSONRegExp, calculateObjectSize, ObjectId, serialize } from 'bson';
+import { checkFilter } from './check-filter.ts';
+import { checkUpdate } from './check-update.ts';
 import { CollectionIndex, type IndexSpec, sameSpec } from './collection-index.ts';
 import { CommandError, duplicateKey } from './errors.ts';
-import { checkFilter, matches } from './match.ts';
+import { matches } from './match.ts';
 import { compareBy } from './sort.ts';
-import { applyUpdate, upsertSeed } from './update.ts';
+import { applyUpdate } from './update.ts';
+import { upsertSeed } from './upsert-seed.ts';
 import { type Doc, equal, keyOf } from './values.ts';
 
 const maxDocumentBytes = 16 * 1024 * 1024;
@@ -49,15 +52,16 @@ export class Collection {
     return this.#indexes.map(({ spec }) => spec);
   }
 
-  find(filter: Doc, sort?: Doc): Doc[] {
+  find(filter: Doc, sort: Doc = {}): Doc[] {
     checkFilter(filter);
+    const compare = compareBy(sort);
     const found = [...this.#candidates(filter)].filter((doc) => matches(doc, filter));
-    return sort && Object.keys(sort).length > 0 ? found.sort(compareBy(sort)) : found;
+    return Object.keys(sort).length > 0 ? found.sort(compare) : found;
   }
 
   insert(raw: Doc): void {
     const { _id = new ObjectId(), ...rest } = raw;
-    if (Array.isArray(_id) || _id instanceof RegExp)
+    if (Array.isArray(_id) || _id instanceof BSONRegExp)
       throw new CommandError(2, 'The _id field cannot be an array or regex');
     this.#put(keyOf(_id), { _id, ...rest }, undefined);
   }
@@ -70,6 +74,7 @@ export class Collection {
     sort,
     arrayFilters = [],
   }: UpdateRequest): UpdateResult {
+    checkUpdate({ update, multi, arrayFilters });
     const found = this.find(filter, sort);
     const targets = multi ? found : found.slice(0, 1);
     if (targets.length === 0 && upsert) return this.#upsert(filter, update, arrayFilters);
@@ -78,7 +83,7 @@ export class Collection {
     for (const before of targets) {
       const after = applyUpdate(before, update, { filter, arrayFilters, inserting: false });
       last = { before, after };
-      if (equal(before, after)) continue;
+      if (unchanged(before, after)) continue;
       this.#put(keyOf(before._id), after, before);
       modified += 1;
     }
@@ -160,3 +165,7 @@ export class Collection {
     for (const index of this.#indexes) index.add(id, doc);
   }
 }
+
+/** To the byte: 12.5 and 12.50 are equal, and yet one in place of the other is a change. */
+const unchanged = (before: Doc, after: Doc): boolean =>
+  equal(before, after) && Buffer.compare(serialize(before), serialize(after)) === 0;

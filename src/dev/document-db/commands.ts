@@ -1,45 +1,57 @@
 /** The table of commands. A command that is not here is refused with code 59. */
-import { aggregate } from './aggregate.ts';
+import { pipelineOf } from './aggregate.ts';
+import { checkFilter } from './check-filter.ts';
 import { parseIndexSpec } from './collection-index.ts';
-import { type CommandContext, docOf, nameOf } from './context.ts';
+import { type CommandContext, countOf, docOf, listOf, nameOf } from './context.ts';
 import { CommandError } from './errors.ts';
 import { buildInfo, hello, serverStatus } from './identity.ts';
-import { checkFilter, leaves } from './match.ts';
-import { project } from './projection.ts';
-import { type Doc, equal, numberOf } from './values.ts';
+import { leaves, matches } from './match.ts';
+import { checkOptions } from './options.ts';
+import { projection } from './projection.ts';
+import { compareBy } from './sort.ts';
+import { type Doc, equal } from './values.ts';
 import { deleteMany, findAndModify, insertMany, updateMany } from './write-commands.ts';
 
 type Command = (body: Doc, context: CommandContext) => Doc;
 
-const countOf = (value: unknown): number | undefined =>
-  value === undefined || value === null ? undefined : Number(numberOf(value));
-const bigintOf = (value: unknown): bigint => BigInt(String(value));
+const cursorId = (value: unknown): bigint => {
+  if (/^-?\d+$/.test(String(value))) return BigInt(String(value));
+  throw new CommandError(14, 'a cursor id has to be a long');
+};
 const namespaceOf = (body: Doc, field: string, { database }: CommandContext) =>
   `${database}.${nameOf(body[field])}`;
 
 function find(body: Doc, context: CommandContext): Doc {
-  if (body.collation !== undefined) throw new CommandError(2, 'this server has no collations');
-  const filter = docOf(body.filter);
+  const filter = docOf(body.filter, 'filter');
+  const sort = docOf(body.sort, 'sort');
+  const show = projection(docOf(body.projection, 'projection'));
+  const skip = countOf(body.skip, 'skip') ?? 0;
+  const limit = countOf(body.limit, 'limit') ?? 0;
+  const batchSize = countOf(body.batchSize, 'batchSize');
+  const found = findIn(context, nameOf(body.find), filter, sort);
+  const page = found.slice(skip, limit === 0 ? undefined : skip + limit).map(show);
+  return context.cursors.open(namespaceOf(body, 'find', context), page, batchSize, body.singleBatch === true);
+}
+
+/** A collection that is not there has no documents; what cannot be understood is refused all the same. */
+function findIn(
+  { databases, database }: CommandContext,
+  name: string,
+  filter: Doc,
+  sort: Doc = {},
+): readonly Doc[] {
+  const collection = databases.find(database, name);
+  if (collection) return collection.find(filter, sort);
   checkFilter(filter);
-  const collection = context.databases.find(context.database, nameOf(body.find));
-  const skip = countOf(body.skip) ?? 0;
-  const limit = Math.abs(countOf(body.limit) ?? 0);
-  const found = collection?.find(filter, docOf(body.sort)) ?? [];
-  const page = found
-    .slice(skip, limit === 0 ? undefined : skip + limit)
-    .map((doc) => project(doc, docOf(body.projection)));
-  return context.cursors.open(
-    namespaceOf(body, 'find', context),
-    page,
-    countOf(body.batchSize),
-    body.singleBatch === true,
-  );
+  compareBy(sort);
+  return [];
 }
 
 function createIndexes(body: Doc, { databases, database }: CommandContext): Doc {
+  const specs = listOf(body.indexes, 'indexes').map(parseIndexSpec);
+  if (specs.length === 0) throw new CommandError(2, 'Must specify at least one index to create');
   const { collection, created } = databases.open(database, nameOf(body.createIndexes));
   const numIndexesBefore = collection.indexes.length;
-  const specs = (body.indexes as Doc[]).map(parseIndexSpec);
   for (const spec of specs) collection.createIndex(spec);
   const numIndexesAfter = collection.indexes.length;
   const note = numIndexesAfter === numIndexesBefore ? { note: 'all indexes already exist' } : {};
@@ -90,9 +102,10 @@ function create(body: Doc, { databases, database }: CommandContext): Doc {
   return {};
 }
 
-function distinct(body: Doc, { databases, database }: CommandContext): Doc {
-  const key = String(body.key);
-  const docs = databases.find(database, nameOf(body.distinct))?.find(docOf(body.query)) ?? [];
+function distinct(body: Doc, context: CommandContext): Doc {
+  const { key } = body;
+  if (typeof key !== 'string') throw new CommandError(14, "'key' is the wrong type, expected string");
+  const docs = findIn(context, nameOf(body.distinct), docOf(body.query, 'query'));
   const values: unknown[] = [];
   for (const leaf of docs.flatMap((doc) => [...leaves(doc, key.split('.'))])) {
     if (typeof leaf === 'symbol') continue;
@@ -119,23 +132,28 @@ const commands: Record<string, Command> = {
   update: updateMany,
   delete: deleteMany,
   findAndModify,
-  findandmodify: findAndModify,
   find,
-  getMore: (body, { cursors }) => cursors.more(bigintOf(body.getMore), countOf(body.batchSize)),
-  killCursors: (body, { cursors }) => cursors.kill((body.cursors as unknown[]).map(bigintOf)),
-  count: (body, { databases, database }) => ({
-    n: databases.find(database, nameOf(body.count))?.find(docOf(body.query)).length ?? 0,
+  getMore: (body, context) =>
+    context.cursors.more(
+      cursorId(body.getMore),
+      namespaceOf(body, 'collection', context),
+      countOf(body.batchSize, 'batchSize'),
+    ),
+  killCursors: (body, { cursors }) => {
+    if (!Array.isArray(body.cursors))
+      throw new CommandError(14, "'cursors' is the wrong type, expected array");
+    return cursors.kill(body.cursors.map(cursorId));
+  },
+  count: (body, context) => ({
+    n: findIn(context, nameOf(body.count), docOf(body.query, 'query')).length,
   }),
   distinct,
   aggregate: (body, context) => {
-    const name = body.aggregate === 1 ? '' : nameOf(body.aggregate);
-    const docs = context.databases.find(context.database, name)?.find({}) ?? [];
-    const results = [...aggregate(docs, body.pipeline as Doc[])];
-    return context.cursors.open(
-      `${context.database}.${name}`,
-      results,
-      countOf(docOf(body.cursor).batchSize),
-    );
+    const run = pipelineOf(listOf(body.pipeline, 'pipeline'));
+    const name = nameOf(body.aggregate);
+    if (body.cursor === undefined) throw new CommandError(9, "The 'cursor' option is required");
+    const batchSize = countOf(docOf(body.cursor, 'cursor').batchSize, 'cursor.batchSize');
+    return context.cursors.open(`${context.database}.${name}`, run(findIn(context, name, {})), batchSize);
   },
   create,
   createIndexes,
@@ -151,22 +169,24 @@ const commands: Record<string, Command> = {
     return { dropped: database };
   },
   listCollections: (body, context) => {
-    const filter = docOf(body.filter);
-    const names = context.databases.collections(context.database).map(([name]) => name);
-    const shown = names.filter((name) => filter.name === undefined || filter.name === name);
-    const docs = shown.map((name) => ({
+    const filter = docOf(body.filter, 'filter');
+    checkFilter(filter);
+    const all = context.databases.collections(context.database).map(([name]) => ({
       name,
       type: 'collection',
       options: {},
       info: { readOnly: false },
       idIndex: { v: 2, key: { _id: 1 }, name: '_id_' },
     }));
+    const docs = all.filter((doc) => matches(doc, filter));
     return context.cursors.open(`${context.database}.$cmd.listCollections`, docs);
   },
-  listDatabases: (_body, { databases }) => ({
-    databases: databases.names().map((name) => ({ name, sizeOnDisk: 0, empty: false })),
-    totalSize: 0,
-  }),
+  listDatabases: (body, { databases }) => {
+    const filter = docOf(body.filter, 'filter');
+    checkFilter(filter);
+    const all = databases.names().map((name) => ({ name, sizeOnDisk: 0, empty: false }));
+    return { databases: all.filter((doc) => matches(doc, filter)), totalSize: 0 };
+  },
 };
 
 /** Runs one command to its end, without giving way. Errors become replies; only a bug of ours leaves another way. */
@@ -174,10 +194,9 @@ export function runCommand(body: Doc, state: Omit<CommandContext, 'database'>): 
   const name = Object.keys(body)[0] ?? '';
   try {
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    // First of all: a transaction is refused as such, whatever command it stands in.
+    checkOptions(name, body);
     if (!command) throw new CommandError(59, `no such command: '${name}'`);
-    if (body.startTransaction === true || body.autocommit === false) {
-      throw new CommandError(20, 'Transaction numbers are only allowed on a replica set member or mongos');
-    }
     return {
       ...command(body, { ...state, database: typeof body.$db === 'string' ? body.$db : 'admin' }),
       ok: 1,

@@ -1,4 +1,5 @@
 import { calculateObjectSize, Long } from 'bson';
+import { type Clock, systemClock } from '../../timing/clock.ts';
 import { CommandError } from './errors.ts';
 import type { Doc } from './values.ts';
 
@@ -16,7 +17,12 @@ interface Cursor {
 /** Results that did not fit into one answer, kept until they are read, killed, or idle for ten minutes. */
 export class Cursors {
   readonly #cursors = new Map<bigint, Cursor>();
+  readonly #clock: Clock;
   #last = 0n;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   /** The first batch, and a cursor for the rest. */
   open(namespace: string, docs: readonly Doc[], batchSize = defaultBatch, single = false): Doc {
@@ -24,19 +30,28 @@ export class Cursors {
     let id = 0n;
     if (rest.length > 0 && !single) {
       this.#reap();
+      const [oldest] = this.#cursors.keys();
+      if (oldest !== undefined && this.#cursors.size >= maxCursors) this.#cursors.delete(oldest);
       this.#last += 1n;
       id = this.#last;
-      this.#cursors.set(id, { namespace, docs: rest, usedAt: performance.now() });
+      this.#cursors.set(id, { namespace, docs: rest, usedAt: this.#clock.monotonicMs() });
     }
     return { cursor: { firstBatch: batch, id: Long.fromBigInt(id), ns: namespace } };
   }
 
-  more(id: bigint, batchSize = Number.POSITIVE_INFINITY): Doc {
+  /** The next batch; no size, or 0, asks for as much as fits. */
+  more(id: bigint, namespace: string, batchSize = 0): Doc {
+    this.#reap();
     const cursor = this.#cursors.get(id);
     if (!cursor) throw new CommandError(43, `cursor id ${id} not found`);
-    const { batch, rest } = take(cursor.docs, batchSize);
+    if (cursor.namespace !== namespace)
+      throw new CommandError(
+        13,
+        `Requested getMore on namespace '${namespace}', but cursor belongs to another`,
+      );
+    const { batch, rest } = take(cursor.docs, batchSize || Number.POSITIVE_INFINITY);
     cursor.docs = rest;
-    cursor.usedAt = performance.now();
+    cursor.usedAt = this.#clock.monotonicMs();
     if (rest.length === 0) this.#cursors.delete(id);
     return {
       cursor: { nextBatch: batch, id: Long.fromBigInt(rest.length === 0 ? 0n : id), ns: cursor.namespace },
@@ -56,10 +71,8 @@ export class Cursors {
   }
 
   #reap(): void {
-    const now = performance.now();
-    for (const [id, { usedAt }] of this.#cursors) {
-      if (now - usedAt > idleMs || this.#cursors.size >= maxCursors) this.#cursors.delete(id);
-    }
+    const now = this.#clock.monotonicMs();
+    for (const [id, { usedAt }] of this.#cursors) if (now - usedAt > idleMs) this.#cursors.delete(id);
   }
 }
 

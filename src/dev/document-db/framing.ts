@@ -58,7 +58,7 @@ export function readRequest(message: Buffer): Request {
 
 /** Copied before it is read: binary values would otherwise point into the socket's buffer. */
 const readBson = (bytes: Buffer): Doc =>
-  deserialize(Buffer.from(bytes), { promoteBuffers: false, bsonRegExp: false });
+  deserialize(Buffer.from(bytes), { promoteBuffers: false, bsonRegExp: true });
 
 function readMsg(message: Buffer): Omit<Request, 'id'> {
   const flags = message.readUInt32LE(16);

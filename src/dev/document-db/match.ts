@@ -1,5 +1,7 @@
-/** Query filters. Operators that are not in the tables are refused. */
+/** Holds documents against filters, which `checkFilter` has looked at before. */
+import { BSONRegExp } from 'bson';
 import { CommandError } from './errors.ts';
+import { toRegex } from './regex.ts';
 import { compare, type Doc, equal, isDoc, isOfType, rankOf } from './values.ts';
 
 /** What a path leads to when a field on it is not there. */
@@ -37,21 +39,25 @@ const ordered =
   (leaf, operand) =>
     some(present(leaf), (value) => rankOf(value) === rankOf(operand) && holds(compare(value, operand)));
 
-const isEqual: Test = (leaf, operand) =>
-  operand instanceof RegExp
-    ? some(leaf, (value) =>
-        typeof value === 'string' ? safeRegex(operand).test(value) : equal(present(value), operand),
-      )
-    : some(present(leaf), (value) => equal(value, operand));
+const isExactly: Test = (leaf, operand) => some(present(leaf), (value) => equal(value, operand));
+
+/** A regex where a value stands: the strings that it finds, and itself. */
+const isEqual: Test = (leaf, operand, siblings) => {
+  if (!(operand instanceof BSONRegExp)) return isExactly(leaf, operand, siblings);
+  const regex = toRegex(operand, undefined);
+  return some(present(leaf), (value) =>
+    typeof value === 'string' ? regex.test(value) : equal(value, operand),
+  );
+};
 
 /** Tests of one value that a path leads to; a condition holds when it holds for any of them. */
 const tests: Record<string, Test> = {
-  $eq: isEqual,
+  $eq: isExactly,
   $gt: ordered((order) => order > 0),
   $gte: ordered((order) => order >= 0),
   $lt: ordered((order) => order < 0),
   $lte: ordered((order) => order <= 0),
-  $in: (leaf, operand) => list('$in', operand).some((item) => isEqual(leaf, item, {})),
+  $in: (leaf, operand) => (operand as unknown[]).some((item) => isEqual(leaf, item, {})),
   $exists: (leaf) => leaf !== missing,
   $type: (leaf, operand) =>
     leaf !== missing &&
@@ -62,23 +68,28 @@ const tests: Record<string, Test> = {
     ),
   $size: (leaf, operand) => Array.isArray(leaf) && leaf.length === operand,
   $all: (leaf, operand) =>
-    list('$all', operand).length > 0 &&
-    list('$all', operand).every((item) =>
+    (operand as unknown[]).length > 0 &&
+    (operand as unknown[]).every((item) =>
       isDoc(item) && '$elemMatch' in item ? elemMatch(leaf, item.$elemMatch) : isEqual(leaf, item, {}),
     ),
   $elemMatch: (leaf, operand) => elemMatch(leaf, operand),
-  $regex: (leaf, operand, { $options }) =>
-    some(leaf, (value) => typeof value === 'string' && toRegex(operand, $options).test(value)),
+  $regex: (leaf, operand, { $options }) => {
+    const regex = toRegex(operand, $options);
+    return some(leaf, (value) => typeof value === 'string' && regex.test(value));
+  },
 };
 
 /** Conditions that hold when another one does not hold for any value. */
 const negations: Record<string, (leafs: readonly unknown[], operand: unknown) => boolean> = {
-  $ne: (leafs, operand) => leafs.some((leaf) => isEqual(leaf, operand, {})),
+  $ne: (leafs, operand) => leafs.some((leaf) => isExactly(leaf, operand, {})),
   $nin: (leafs, operand) =>
-    list('$nin', operand).some((item) => leafs.some((leaf) => isEqual(leaf, item, {}))),
+    (operand as unknown[]).some((item) => leafs.some((leaf) => isEqual(leaf, item, {}))),
   $not: (leafs, operand) =>
-    operand instanceof RegExp ? leafs.some((leaf) => isEqual(leaf, operand, {})) : holds(leafs, operand),
+    operand instanceof BSONRegExp ? leafs.some((leaf) => isEqual(leaf, operand, {})) : holds(leafs, operand),
 };
+
+export const isKnownOperator = (name: string): boolean =>
+  name === '$options' || Object.hasOwn(tests, name) || Object.hasOwn(negations, name);
 
 export function isOperators(value: unknown): value is Doc {
   return isDoc(value) && Object.keys(value).some((key) => key.startsWith('$'));
@@ -101,9 +112,8 @@ function holds(leafs: readonly unknown[], condition: unknown): boolean {
 const isTrue = (value: unknown) => value !== false && value !== 0 && value !== null;
 
 function elemMatch(leaf: unknown, condition: unknown): boolean {
-  if (!isDoc(condition)) throw new CommandError(2, '$elemMatch needs an Object');
-  if (!Array.isArray(leaf)) return false;
-  const byValue = isOperators(condition) && !Object.keys(condition).some((key) => Object.hasOwn(logic, key));
+  if (!Array.isArray(leaf) || !isDoc(condition)) return false;
+  const byValue = isOperators(condition) && !Object.keys(condition).some(isLogical);
   return leaf.some((item) =>
     byValue ? holds([item], condition) : (isDoc(item) || Array.isArray(item)) && matches(item, condition),
   );
@@ -115,57 +125,16 @@ const logic: Record<string, (doc: unknown, clauses: Doc[]) => boolean> = {
   $nor: (doc, clauses) => !clauses.some((clause) => matches(doc, clause)),
 };
 
-/** Refuses unknown operators also where no document would ever be held against them. */
-export function checkFilter(filter: Doc): void {
-  for (const [key, condition] of Object.entries(filter)) {
-    if (Object.hasOwn(logic, key)) for (const clause of list(key, condition)) checkFilter(clause as Doc);
-    else if (key.startsWith('$') && key !== '$comment') {
-      throw new CommandError(2, `unknown top level operator: ${key}`);
-    } else if (isOperators(condition)) checkOperators(condition);
-  }
-}
-
-function checkOperators(condition: Doc): void {
-  for (const [operator, operand] of Object.entries(condition)) {
-    const known =
-      operator === '$options' || Object.hasOwn(tests, operator) || Object.hasOwn(negations, operator);
-    if (!known) throw new CommandError(2, `unknown operator: ${operator}`);
-    if (operator === '$not' && isOperators(operand)) checkOperators(operand);
-  }
-}
+export const isLogical = (key: string): boolean => Object.hasOwn(logic, key);
 
 export function matches(doc: unknown, filter: Doc): boolean {
   return Object.entries(filter).every(([key, condition]) => {
     if (!key.startsWith('$')) return holds([...leaves(doc, key.split('.'))], condition);
     if (key === '$comment') return true;
-    const combine = Object.hasOwn(logic, key) ? logic[key] : undefined;
+    const combine = isLogical(key) ? logic[key] : undefined;
     if (!combine) throw new CommandError(2, `unknown top level operator: ${key}`);
-    const clauses = list(key, condition);
-    if (clauses.length === 0 || !clauses.every(isDoc))
-      throw new CommandError(2, `${key} must be a nonempty array of objects`);
-    return combine(doc, clauses as Doc[]);
+    return combine(doc, condition as Doc[]);
   });
-}
-
-function list(operator: string, value: unknown): unknown[] {
-  if (Array.isArray(value)) return value;
-  throw new CommandError(2, `${operator} needs an array`);
-}
-
-function toRegex(operand: unknown, options: unknown): RegExp {
-  if (operand instanceof RegExp)
-    return safeRegex(options === undefined ? operand : new RegExp(operand.source, String(options)));
-  if (typeof operand !== 'string') throw new CommandError(2, '$regex has to be a string');
-  const flags = String(options ?? '');
-  if (!/^[ims]*$/.test(flags)) throw new CommandError(2, `invalid flag in regex options: ${flags}`);
-  return new RegExp(operand, flags);
-}
-
-/** The BSON reader turns the wire's "s" into JavaScript's "g", whose matches depend on the one before. */
-function safeRegex(regex: RegExp): RegExp {
-  return regex.global
-    ? new RegExp(regex.source, `${regex.flags.replace('g', '')}s`.replace(/s+/g, 's'))
-    : regex;
 }
 
 /** The first element of an array field that satisfies the filter's conditions on that field: what `$` stands for. */

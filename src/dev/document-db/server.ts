@@ -56,6 +56,11 @@ function serve(socket: Socket, state: Parameters<typeof runCommand>[1]): void {
         const reply = runCommand(request.body, state);
         if (!request.silent) socket.write(writeReply(request, reply));
       }
+      // A client that asks and does not read gets no further, and its answers do not pile up here.
+      if (socket.writableNeedDrain) {
+        socket.pause();
+        socket.once('drain', () => socket.resume());
+      }
     } catch (error) {
       // Whatever this client says next cannot be understood; the others go on.
       if (!(error instanceof FramingError)) console.error('[document-db]', error);

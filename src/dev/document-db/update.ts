@@ -1,9 +1,10 @@
 /** Update documents: replacement or operators, with positional paths. Works on a copy that the caller owns. */
-import { Decimal128, Long } from 'bson';
+import { BSONRegExp, Decimal128, Long } from 'bson';
 import { CommandError } from './errors.ts';
 import { isOperators, matchedIndex, matches } from './match.ts';
+import { numberOf } from './numbers.ts';
 import { compareBy } from './sort.ts';
-import { clone, compare, type Doc, equal, isDoc, rankOf } from './values.ts';
+import { clone, compare, type Doc, equal, isDoc, isOfType } from './values.ts';
 
 export interface UpdateContext {
   readonly filter: Doc;
@@ -19,7 +20,8 @@ const read = (parent: Parent, key: string | number) => (parent as Record<string 
 const has = (parent: Parent, key: string | number) => Object.hasOwn(parent, key);
 const write = (parent: Parent, key: string | number, value: unknown) => {
   if (Array.isArray(parent)) while (parent.length < Number(key)) parent.push(null);
-  (parent as Record<string | number, unknown>)[key] = value;
+  // Defined, not assigned: a field may have any name, `__proto__` too.
+  Object.defineProperty(parent, key, { value, enumerable: true, configurable: true, writable: true });
 };
 
 const operators: Record<string, Operator> = {
@@ -38,12 +40,7 @@ const operators: Record<string, Operator> = {
     if (Array.isArray(parent)) parent[Number(key)] = null;
     else delete parent[key];
   },
-  $currentDate: (parent, key, operand, path) => {
-    if (operand !== true && !(isDoc(operand) && operand.$type === 'date')) {
-      throw new CommandError(2, `$currentDate of '${path}' takes true or {$type: 'date'} here`);
-    }
-    write(parent, key, new Date());
-  },
+  $currentDate: (parent, key) => write(parent, key, new Date()),
   $push: (parent, key, operand, path) => push(arrayAt(parent, key, '$push', path), operand),
   $addToSet: (parent, key, operand, path) => {
     const array = arrayAt(parent, key, '$addToSet', path);
@@ -60,27 +57,30 @@ const operators: Record<string, Operator> = {
 /** Operators that make nothing on their way to a field that is not there. */
 const passive = new Set(['$unset', '$pull']);
 
-/** The updated document. Throws CommandError with MongoDB's code; the given document is never changed. */
+/**
+ * The updated document, by an update that `checkUpdate` has looked at. Throws CommandError with MongoDB's code when
+ * it does not fit the document, which is never changed itself.
+ */
 export function applyUpdate(original: Doc, update: Doc, context: UpdateContext): Doc {
   if (!isOperators(update)) return replace(original, update);
-  refuseConflicts(update);
   const doc = clone(original);
   for (const [name, fields] of Object.entries(update)) {
-    const rename = name === '$rename';
-    const operator = Object.hasOwn(operators, name) ? operators[name] : undefined;
-    if (!operator && !rename) throw new CommandError(9, `Unknown modifier: ${name}`);
-    if (!isDoc(fields))
-      throw new CommandError(9, `Modifiers operate on fields but we found type other than object: ${name}`);
     if (name === '$setOnInsert' && !context.inserting) continue;
-    for (const [path, operand] of Object.entries(fields)) {
-      if (rename) renameField(doc, path, operand);
-      else if (operator)
+    const operator = operators[name];
+    for (const [path, operand] of Object.entries(fields as Doc)) {
+      if (!operator) renameField(doc, path, String(operand));
+      else
         for (const concrete of expand(doc, path, context))
           apply(doc, concrete, operator, operand, passive.has(name));
     }
   }
-  if (!equal(doc._id, original._id) && !context.inserting) throw immutableId();
+  if ('_id' in original && !equal(doc._id, original._id)) throw immutableId();
   return doc;
+}
+
+/** Sets a field of a document that the caller owns. */
+export function setAt(doc: Doc, path: readonly string[], value: unknown): void {
+  apply(doc, path, operators.$set as Operator, value, false);
 }
 
 const immutableId = () =>
@@ -91,17 +91,6 @@ function replace(original: Doc, update: Doc): Doc {
   const { _id = update._id } = original;
   const { _id: _ignored, ...rest } = update;
   return clone(_id === undefined ? rest : { _id, ...rest });
-}
-
-function refuseConflicts(update: Doc): void {
-  const paths = Object.values(update).flatMap((fields) => (isDoc(fields) ? Object.keys(fields) : []));
-  for (const [at, path] of paths.entries()) {
-    const clash = paths.find(
-      (other, index) => index !== at && (other === path || other.startsWith(`${path}.`)),
-    );
-    if (clash !== undefined)
-      throw new CommandError(40, `Updating the path '${clash}' would create a conflict at '${path}'`);
-  }
 }
 
 /** Walks to the parent of a path, making documents on the way unless `passive`. */
@@ -142,7 +131,6 @@ function indexOf(field: string, path: readonly string[]): number {
 function expand(doc: Doc, path: string, context: UpdateContext): string[][] {
   let paths: string[][] = [[]];
   for (const field of path.split('.')) {
-    if (field === '') throw new CommandError(56, `The update path '${path}' contains an empty field name`);
     paths = paths.flatMap((prefix) =>
       (field.startsWith('$') ? positions(doc, prefix, field, context) : [field]).map((key) => [
         ...prefix,
@@ -166,31 +154,32 @@ function positions(
       throw new CommandError(2, 'The positional operator did not find the match needed from the query.');
     return [String(at)];
   }
-  const name = /^\$\[(\w*)\]$/.exec(field)?.[1];
-  if (name === undefined)
-    throw new CommandError(52, `The dollar ($) prefixed field '${field}' is not valid for storage.`);
   if (!Array.isArray(array))
     throw new CommandError(
       2,
       `The path '${prefix.join('.')}' must exist in the document in order to apply array updates.`,
     );
   const indexes = [...array.keys()].map(String);
-  if (name === '') return indexes;
+  const name = field.slice(2, -1);
   const condition = arrayFilters.find((one) =>
     Object.keys(one).some((key) => key === name || key.startsWith(`${name}.`)),
   );
-  if (!condition) throw new CommandError(2, `No array filter found for identifier '${name}' in path`);
+  if (!condition) return indexes;
   return indexes.filter((at) => matches({ [name]: array[Number(at)] }, condition));
 }
 
 function add(value: unknown, by: unknown, path: string): unknown {
-  for (const one of [value, by]) {
-    if (one instanceof Decimal128) throw new CommandError(2, 'this server does no arithmetic on Decimal128');
-    if (one === null || one === undefined || rankOf(one) !== 2)
-      throw new CommandError(14, `Cannot apply $inc to a value of non-numeric type at '${path}'`);
-  }
-  if (typeof value === 'number' && typeof by === 'number') return value + by;
-  return Long.fromBigInt(BigInt(String(value)) + BigInt(String(by)));
+  if (value instanceof Decimal128) throw new CommandError(2, 'this server does no arithmetic on Decimal128');
+  if (!isOfType(value, 'number'))
+    throw new CommandError(14, `Cannot apply $inc to a value of non-numeric type at '${path}'`);
+  const [a, b] = [numberOf(value), numberOf(by)];
+  const whole = [a, b].every((one) => typeof one === 'bigint' || Number.isSafeInteger(one));
+  const sum = Number(a) + Number(b);
+  if (!whole || (typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(sum))) return sum;
+  const exact = BigInt(a) + BigInt(b);
+  if (BigInt.asIntN(64, exact) !== exact)
+    throw new CommandError(2, `Failed to apply $inc: integer overflow at '${path}'`);
+  return Long.fromBigInt(exact);
 }
 
 function arrayAt(parent: Parent, key: string | number, operator: string, path: string): unknown[] {
@@ -206,11 +195,9 @@ function push(array: unknown[], operand: unknown): void {
     array.push(clone(operand));
     return;
   }
-  const { $each, $position, $sort, $slice, ...others } = operand;
-  const unknown = Object.keys(others)[0];
-  if (unknown !== undefined) throw new CommandError(2, `Unrecognized clause in $push: ${unknown}`);
-  if (!Array.isArray($each)) throw new CommandError(2, 'The argument to $each in $push must be an array');
-  array.splice(typeof $position === 'number' ? $position : array.length, 0, ...$each.map(clone));
+  const { $each, $position, $sort, $slice } = operand;
+  const at = typeof $position === 'number' ? $position : array.length;
+  array.splice(at, 0, ...($each as unknown[]).map(clone));
   if ($sort !== undefined)
     array.sort(isDoc($sort) ? compareBy($sort) : (a, b) => compare(a, b) * Number($sort));
   if (typeof $slice !== 'number') return;
@@ -219,28 +206,13 @@ function push(array: unknown[], operand: unknown): void {
 }
 
 function pulled(item: unknown, condition: unknown): boolean {
-  if (isOperators(condition)) return matches({ value: item }, { value: condition });
+  if (isOperators(condition) || condition instanceof BSONRegExp)
+    return matches({ value: item }, { value: condition });
   return isDoc(condition) && isDoc(item) ? matches(item, condition) : equal(item, condition);
 }
 
-function renameField(doc: Doc, from: string, to: unknown): void {
-  if (typeof to !== 'string' || from.includes('.') || to.includes('.'))
-    throw new CommandError(2, '$rename works on top level fields here');
+function renameField(doc: Doc, from: string, to: string): void {
   if (!Object.hasOwn(doc, from)) return;
-  doc[to] = doc[from];
+  write(doc, to, doc[from]);
   delete doc[from];
-}
-
-/** The document an upsert starts from: what the filter demands to be equal. */
-export function upsertSeed(filter: Doc): Doc {
-  const seed: Doc = {};
-  for (const [key, condition] of Object.entries(filter)) {
-    if (key === '$and' && Array.isArray(condition))
-      for (const clause of condition) Object.assign(seed, upsertSeed(clause as Doc));
-    if (key.startsWith('$')) continue;
-    const value = isOperators(condition) ? condition.$eq : condition;
-    if (value === undefined || value instanceof RegExp) continue;
-    apply(seed, key.split('.'), operators.$set as Operator, value, false);
-  }
-  return seed;
 }

@@ -1,6 +1,18 @@
 /** BSON values: which type, which order, which ones are equal. */
-import { Binary, Decimal128, Double, Int32, Long, MaxKey, MinKey, ObjectId, Timestamp } from 'bson';
+import {
+  Binary,
+  BSONRegExp,
+  Decimal128,
+  Double,
+  Int32,
+  Long,
+  MaxKey,
+  MinKey,
+  ObjectId,
+  Timestamp,
+} from 'bson';
 import { CommandError } from './errors.ts';
+import { compareNumbers, numberText } from './numbers.ts';
 
 export type Doc = Record<string, unknown>;
 
@@ -43,7 +55,7 @@ const types: readonly TypeRow[] = [
   { name: 'bool', numbers: [8], rank: 8, is: (value) => typeof value === 'boolean' },
   { name: 'date', numbers: [9], rank: 9, is: (value) => value instanceof Date },
   { name: 'timestamp', numbers: [17], rank: 10, is: (value) => value instanceof Timestamp },
-  { name: 'regex', numbers: [11], rank: 11, is: (value) => value instanceof RegExp },
+  { name: 'regex', numbers: [11], rank: 11, is: (value) => value instanceof BSONRegExp },
   { name: 'maxKey', numbers: [127], rank: 12, is: (value) => value instanceof MaxKey },
 ];
 
@@ -61,46 +73,41 @@ export const rankOf = (value: unknown): number => rowOf(value).rank;
 
 /** Whether a value is of a type named as `$type` names it. */
 export function isOfType(value: unknown, wanted: unknown): boolean {
-  if (wanted === 'number') return rankOf(value) === 2;
+  return wanted === 'number' ? rankOf(value) === 2 : rowOf(value) === typeRow(wanted);
+}
+
+/** Throws for the name or number of a type that does not exist, or is not known here. */
+export function checkType(wanted: unknown): void {
+  if (wanted !== 'number') typeRow(wanted);
+}
+
+function typeRow(wanted: unknown): TypeRow {
   const row = types.find(
     ({ name, numbers }) => name === wanted || (typeof wanted === 'number' && numbers.includes(wanted)),
   );
-  if (!row) throw new CommandError(2, `Unknown type name alias: ${String(wanted)}`);
-  return rowOf(value) === row;
+  if (row) return row;
+  throw new CommandError(2, `Unknown type name alias: ${String(wanted)}`);
 }
 
-/** A number for order and equality. Decimal128 goes through double: 15 significant digits. */
-export function numberOf(value: unknown): number | bigint {
-  if (typeof value === 'number' || typeof value === 'bigint') return value;
-  if (value instanceof Timestamp) return value.toBigInt();
-  if (value instanceof Long) return value.toBigInt();
-  if (value instanceof Int32 || value instanceof Double) return value.valueOf();
-  return Number(String(value));
-}
-
-const compareScalars = (a: number | bigint | string, b: number | bigint | string) =>
-  a < b ? -1 : a > b ? 1 : 0;
+const compareScalars = <T extends number | bigint | string>(a: T, b: T) => (a < b ? -1 : a > b ? 1 : 0);
 
 /** MongoDB's order over all values. */
 export function compare(a: unknown, b: unknown): number {
   const rank = rankOf(a);
   const byType = rank - rankOf(b);
   if (byType !== 0) return byType;
-  if (rank === 2) return compareNumbers(numberOf(a), numberOf(b));
+  if (rank === 2) return compareNumbers(a, b);
   if (rank === 4) return compareLists(flat(a as Doc), flat(b as Doc));
   if (rank === 5) return compareLists(a as unknown[], b as unknown[]);
   if (rank === 9) return compareScalars((a as Date).getTime(), (b as Date).getTime());
-  if (rank === 10) return compareScalars(numberOf(a), numberOf(b));
+  if (rank === 10) return compareScalars((a as Timestamp).toBigInt(), (b as Timestamp).toBigInt());
+  if (rank === 11) return compareScalars(regexText(a as BSONRegExp), regexText(b as BSONRegExp));
   if (rank === 6) return compareBinary(a as Binary, b as Binary);
   if (rank === 1 || rank === 0 || rank === 12) return 0;
   return compareScalars(String(a), String(b));
 }
 
-function compareNumbers(a: number | bigint, b: number | bigint): number {
-  // NaN comes before every other number, and equals itself.
-  if (Number.isNaN(a) || Number.isNaN(b)) return Number(!Number.isNaN(a)) - Number(!Number.isNaN(b));
-  return compareScalars(a, b);
-}
+const regexText = ({ pattern, options }: BSONRegExp) => `/${pattern}/${options}`;
 
 function compareBinary(a: Binary, b: Binary): number {
   return (
@@ -130,15 +137,13 @@ export function keyOf(value: unknown): string {
       .map(([key, item]) => `${JSON.stringify(key)}:${keyOf(item)}`)
       .join(',')}}`;
   const rank = rankOf(value);
-  if (rank === 2) return `n${numberText(numberOf(value))}`;
+  if (rank === 2) return `n${numberText(value)}`;
+  if (rank === 11) return regexText(value as BSONRegExp);
   if (rank === 3) return JSON.stringify(value);
   if (rank === 9) return `d${(value as Date).getTime()}`;
   if (value instanceof Binary) return `x${value.sub_type}:${Buffer.from(value.value()).toString('base64')}`;
   return rank === 1 ? 'null' : `${rank}:${String(value)}`;
 }
-
-const numberText = (value: number | bigint) =>
-  typeof value === 'number' ? String(value === 0 ? 0 : value) : String(value);
 
 export const equal = (a: unknown, b: unknown): boolean => keyOf(a) === keyOf(b);
 

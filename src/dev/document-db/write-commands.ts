@@ -1,9 +1,10 @@
 /** Commands that change documents. Each runs to its end without giving way. */
 import type { Collection, UpdateRequest } from './collection.ts';
-import { type CommandContext, docOf, nameOf } from './context.ts';
+import { type CommandContext, countOf, docOf, listOf, nameOf } from './context.ts';
 import { CommandError } from './errors.ts';
-import { project } from './projection.ts';
-import { type Doc, isDoc, numberOf } from './values.ts';
+import { deleteFields, onlyKnown, updateFields } from './options.ts';
+import { projection } from './projection.ts';
+import { type Doc, isDoc } from './values.ts';
 
 interface WriteError {
   readonly index: number;
@@ -26,7 +27,7 @@ function each(
   const writeErrors: WriteError[] = [];
   for (const [index, statement] of statements.entries()) {
     try {
-      run(docOf(statement), index);
+      run(docOf(statement ?? null, 'statement'), index);
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       writeErrors.push({ index, code: error.code, errmsg: error.message, ...error.extra });
@@ -52,7 +53,8 @@ export function updateMany(body: Doc, context: CommandContext): Doc {
   let nModified = 0;
   const upserted: Doc[] = [];
   const errors = each(body.updates, body.ordered, (statement, index) => {
-    const result = collection.update(requestOf(docOf(statement.q), statement.u, statement));
+    onlyKnown(statement, updateFields, 'update.updates');
+    const result = collection.update(requestOf(docOf(statement.q ?? null, 'q'), statement.u, statement));
     nModified += result.modified;
     n += result.upserted ? 1 : result.matched;
     if (result.upserted) upserted.push({ index, _id: result.upserted._id });
@@ -63,24 +65,31 @@ export function updateMany(body: Doc, context: CommandContext): Doc {
 export function deleteMany(body: Doc, context: CommandContext): Doc {
   const collection = open(body, 'delete', context);
   let n = 0;
-  const errors = each(body.deletes, body.ordered, ({ q, limit }) => {
-    n += collection.delete(docOf(q), Number(numberOf(limit ?? 0))).length;
+  const errors = each(body.deletes, body.ordered, (statement) => {
+    onlyKnown(statement, deleteFields, 'delete.deletes');
+    const limit = countOf(statement.limit, 'limit');
+    if (limit !== 0 && limit !== 1)
+      throw new CommandError(9, 'The limit field in delete objects must be 0 or 1.');
+    n += collection.delete(docOf(statement.q ?? null, 'q'), limit).length;
   });
   return { n, ...errors };
 }
 
 export function findAndModify(body: Doc, context: CommandContext): Doc {
-  const collection = open(body, 'findAndModify' in body ? 'findAndModify' : 'findandmodify', context);
-  const query = docOf(body.query);
-  const sort = isDoc(body.sort) ? body.sort : undefined;
-  const shown = (doc: Doc | undefined) => (doc ? project(doc, docOf(body.fields)) : null);
+  const collection = open(body, 'findAndModify', context);
+  const query = docOf(body.query, 'query');
+  const sort = docOf(body.sort, 'sort');
+  const show = projection(docOf(body.fields, 'fields'));
+  const shown = (doc: Doc | undefined) => (doc ? show(doc) : null);
   if (body.remove === true) {
+    if (body.update !== undefined || body.new === true || body.upsert === true)
+      throw new CommandError(9, 'Cannot specify update, new or upsert along with remove');
     const [removed] = collection.delete(query, 1, sort);
     return { value: shown(removed), lastErrorObject: { n: removed ? 1 : 0 } };
   }
   const { matched, upserted, before, after } = collection.update({
     ...requestOf(query, body.update, body),
-    sort,
+    multi: false,
   });
   const value = shown(body.new === true ? after : before);
   const n = matched + (upserted ? 1 : 0);
@@ -93,13 +102,14 @@ export function findAndModify(body: Doc, context: CommandContext): Doc {
 function requestOf(filter: Doc, update: unknown, options: Doc): UpdateRequest {
   if (Array.isArray(update)) throw new CommandError(2, 'this server has no pipeline updates');
   if (!isDoc(update)) throw new CommandError(9, 'Update argument must be an object');
-  if (options.collation !== undefined) throw new CommandError(2, 'this server has no collations');
   return {
     filter,
     update,
     multi: options.multi === true,
     upsert: options.upsert === true,
-    ...(isDoc(options.sort) ? { sort: options.sort } : {}),
-    ...(Array.isArray(options.arrayFilters) ? { arrayFilters: options.arrayFilters.map(docOf) } : {}),
+    sort: docOf(options.sort, 'sort'),
+    ...(options.arrayFilters === undefined
+      ? {}
+      : { arrayFilters: listOf(options.arrayFilters, 'arrayFilters') }),
   };
 }
