@@ -84,18 +84,6 @@ function dropIndexes(body: Doc, { databases, database }: CommandContext): Doc {
 }
 
 function create(body: Doc, { databases, database }: CommandContext): Doc {
-  const plain = new Set([
-    'create',
-    'autoIndexId',
-    'lsid',
-    '$db',
-    'writeConcern',
-    'comment',
-    '$readPreference',
-    'maxTimeMS',
-  ]);
-  const special = Object.keys(body).find((option) => !plain.has(option));
-  if (special) throw new CommandError(72, `this server does not know the collection option '${special}'`);
   if (databases.find(database, nameOf(body.create)))
     throw new CommandError(48, `Collection ${database}.${nameOf(body.create)} already exists.`);
   databases.open(database, nameOf(body.create));

@@ -52,7 +52,7 @@ export function checkOptions(command: string, body: Doc): void {
   const w = isDoc(body.writeConcern) ? body.writeConcern.w : undefined;
   if (w !== undefined && isOfType(w, 'number') && numberOf(w) > 1)
     throw new CommandError(2, "cannot use 'w' > 1 when a host is not replicated");
-  const known = fields[command];
+  const known = Object.hasOwn(fields, command) ? fields[command] : undefined;
   if (known) onlyKnown(body, [command, ...known, ...harmless], command);
 }
 
