@@ -86,10 +86,10 @@ export class CollectionIndex {
     this.#fields = Object.keys(spec.key).map((field) => field.split('.'));
   }
 
-  /** Throws E11000 when another document than `id` has one of the keys of `doc`. */
+  /** Throws 171 for a document without keys here, E11000 when another one than `id` has one of its keys. */
   check(id: string, doc: Doc, namespace: string): void {
-    if (!this.spec.unique) return;
     for (const values of this.#keys(doc)) {
+      if (!this.spec.unique) continue;
       const holders = this.#full.get(textOf(values));
       if (!holders || (holders.size === 1 && holders.has(id))) continue;
       const value = Object.fromEntries(Object.keys(this.spec.key).map((field, at) => [field, values[at]]));

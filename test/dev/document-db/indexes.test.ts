@@ -1,0 +1,134 @@
+import { expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { Collection } from '../../../src/dev/document-db/collection.ts';
+import { parseIndexSpec } from '../../../src/dev/document-db/collection-index.ts';
+import { CommandError } from '../../../src/dev/document-db/errors.ts';
+import type { Doc } from '../../../src/dev/document-db/values.ts';
+
+/** Plain objects, as a reader of BSON makes them. */
+const record = <T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record<T>(shape, { noNullPrototype: true });
+
+/** Few values and few fields: what matters are the meetings of null, missing, lists and documents. */
+const scalar = fc.constantFrom<unknown>(null, 0, 1, 2, 'x', true, new Date(1));
+const inner = fc.dictionary(fc.constantFrom('c', 'd'), scalar, { maxKeys: 2, noNullPrototype: true });
+const value = fc.oneof(
+  scalar,
+  inner,
+  fc.array(fc.oneof(scalar, inner, fc.array(scalar, { maxLength: 1 })), { maxLength: 2 }),
+);
+const doc = fc.dictionary(fc.constantFrom('a', 'b'), value, { maxKeys: 2, noNullPrototype: true });
+
+const path = fc.constantFrom('a', 'b', 'a.c', 'b.d', 'a.0', '_id');
+const condition = fc.oneof(
+  { weight: 4, arbitrary: value },
+  record({ $eq: value }),
+  record({ $eq: scalar, $ne: scalar }),
+  record({ $in: fc.array(scalar, { maxLength: 2 }) }),
+  record({ $gte: scalar, $lt: scalar }),
+  record({ $exists: fc.boolean() }),
+  record({ $not: record({ $eq: scalar }) }),
+);
+const filter: fc.Arbitrary<Doc> = fc.oneof(
+  { weight: 4, arbitrary: fc.dictionary(path, condition, { maxKeys: 3, noNullPrototype: true }) },
+  record({
+    $and: fc.array(fc.dictionary(path, condition, { minKeys: 1, maxKeys: 2, noNullPrototype: true }), {
+      minLength: 1,
+      maxLength: 2,
+    }),
+  }),
+);
+
+const key = fc.uniqueArray(fc.constantFrom('a', 'b', 'a.c', 'b.d'), { minLength: 1, maxLength: 2 });
+const partial = fc.dictionary(
+  fc.constantFrom('a', 'b', 'a.c'),
+  fc.oneof(
+    scalar,
+    record({ $exists: fc.constant(true) }),
+    record({ $gt: scalar }),
+    record({ $gte: scalar, $lte: scalar }),
+    record({ $type: fc.constantFrom('null', 'string', 'int', 'array') }),
+  ),
+  { minKeys: 1, maxKeys: 2, noNullPrototype: true },
+);
+const index = fc.oneof(
+  record({ key }),
+  record({ key, sparse: fc.constant(true) }),
+  record({ key, partialFilterExpression: partial }),
+);
+
+/** Whether the collection took it; lists in two fields of one index are refused. */
+function attempt(act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch (error) {
+    if (error instanceof CommandError) return false;
+    throw error;
+  }
+}
+
+const ids = (collection: Collection, by: Doc) => collection.find(by).map(({ _id }) => _id);
+const addIndexes = (collection: Collection, specs: readonly { key: string[] }[]) => {
+  for (const [at, { key: fields, ...options }] of specs.entries()) {
+    const spec = { ...options, name: `i${at}`, key: Object.fromEntries(fields.map((field) => [field, 1])) };
+    attempt(() => collection.createIndex(parseIndexSpec(spec)));
+  }
+};
+
+it('a query finds the same documents with indexes and without, also after changes', () => {
+  const changes = fc.array(record({ at: fc.nat(5), doc: fc.option(doc) }), { maxLength: 3 });
+  fc.assert(
+    fc.property(
+      fc.array(doc, { maxLength: 6 }),
+      fc.array(index, { minLength: 1, maxLength: 3 }),
+      changes,
+      fc.array(filter, { minLength: 1, maxLength: 4 }),
+      (docs, specs, later, filters) => {
+        const [plain, indexed] = [new Collection('db.plain'), new Collection('db.indexed')];
+        addIndexes(indexed, specs);
+        for (const [_id, one] of docs.entries())
+          if (attempt(() => indexed.insert({ _id, ...one }))) plain.insert({ _id, ...one });
+        for (const { at, doc: update } of later) {
+          const change = (collection: Collection) =>
+            update ? collection.update({ filter: { _id: at }, update }) : collection.delete({ _id: at }, 1);
+          if (attempt(() => change(indexed))) change(plain);
+        }
+        for (const one of filters) expect(ids(indexed, one).sort()).toEqual(ids(plain, one).sort());
+      },
+    ),
+    { numRuns: 1_500 },
+  );
+});
+
+it('a unique index refuses exactly what a look at all documents would refuse', () => {
+  const fields = fc.dictionary(
+    fc.constantFrom('a', 'b'),
+    fc.oneof(scalar, fc.array(scalar, { maxLength: 2 })),
+    { maxKeys: 2, noNullPrototype: true },
+  );
+  const keysOf = ({ a }: Doc): unknown[] => (Array.isArray(a) ? (a.length === 0 ? [null] : a) : [a ?? null]);
+  fc.assert(
+    fc.property(fc.array(fields, { maxLength: 8 }), (docs) => {
+      const collection = new Collection('db.unique');
+      collection.createIndex(parseIndexSpec({ key: { a: 1 }, name: 'a', unique: true }));
+      const taken = new Set<string>();
+      for (const one of docs) {
+        const keys = keysOf(one).map((item) => JSON.stringify(item));
+        const free = keys.every((text) => !taken.has(text));
+        expect(attempt(() => collection.insert(one))).toBe(free);
+        if (free) for (const text of keys) taken.add(text);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+it('a partial index is not asked for documents that it does not hold', () => {
+  const collection = new Collection('db.partial');
+  const spec = { key: { a: 1 }, name: 'p', partialFilterExpression: { a: { $exists: true } } };
+  collection.createIndex(parseIndexSpec(spec));
+  collection.insert({ _id: 1 });
+  collection.insert({ _id: 2, a: null });
+  expect(ids(collection, { a: null })).toEqual([1, 2]);
+});
