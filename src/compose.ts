@@ -15,6 +15,7 @@ import { openCodeIds } from './opencode/ids.ts';
 import { giveJobs } from './queue/jobless-turns.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
+import { StrayStreams } from './queue/stray-streams.ts';
 import { Sweeper } from './queue/sweeper.ts';
 import { defaultPrefix } from './queue/turn-job.ts';
 import { TurnJobs } from './queue/turn-jobs.ts';
@@ -106,8 +107,10 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     await checkEviction(redis, reporter);
     const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
     const clients = servers.map(({ client }) => client);
+    const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
     const chores = {
       'jobless-turns': { everyMs, run: () => giveJobs({ store, jobs, clock, reporter, minAgeMs }) },
+      'stray-streams': { everyMs, run: () => strays.step() },
       'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
     };
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });

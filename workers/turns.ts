@@ -41,20 +41,19 @@ const stalledCheckMs = process.env.TURNS_STALLED_CHECK_MS
 
 const turns = await connect(configFromEnv());
 await turns.createIndexes();
-const worker = await turns.work({
-  policies: await loadPolicies(),
-  concurrency,
-  ...lockMs,
-  ...stalledCheckMs,
-});
-console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));
+const policies = await loadPolicies();
 
 let leaving = false;
 async function leave(signal: NodeJS.Signals): Promise<void> {
   if (leaving) process.exit(130);
   leaving = true;
-  const { handedBack } = await worker.stop(shutdownMs);
+  const { handedBack } = await (await starting).stop(shutdownMs);
   console.log(JSON.stringify({ stopped: true, signal, handedBack }));
   await turns.close();
 }
+// Before the first job is taken: a signal that comes while the worker starts must not cost a turn its owner.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave(signal));
+
+const starting = turns.work({ policies, concurrency, ...lockMs, ...stalledCheckMs });
+await starting;
+console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));

@@ -115,7 +115,8 @@ export function viewOf(turn: StoredTurn): TurnView {
   };
 }
 
-function endOf(turn: StoredTurn): TurnEnd | undefined {
+/** Undefined while the turn is pending. */
+export function endOf(turn: StoredTurn): TurnEnd | undefined {
   if (turn.status === 'pending') return undefined;
   const { usage, durationMs, timeToFirstTokenMs } = turn;
   return {

@@ -2,6 +2,7 @@ import { type Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import { type Clock, systemClock } from '../timing/clock.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import { redisError } from './redis.ts';
 import {
@@ -18,6 +19,10 @@ export type TurnBullQueue = Queue<TurnBullJob>;
 
 /** How long a turn that is not its record's head sleeps at most before it looks by itself: the worst case. */
 export const parkMs = 30_000;
+/** A job that is due later than anybody delays one: the clock of whoever delayed it is ahead. */
+const farMs = parkMs + 5_000;
+/** BullMQ keeps delayed jobs by Unix ms times this. */
+const scorePerMs = 0x1000;
 
 /**
  * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there, waking one that runs
@@ -25,9 +30,13 @@ export const parkMs = 30_000;
  */
 export class TurnJobs {
   readonly queue: Queue;
+  readonly #redis: Redis;
+  readonly #clock: Clock;
 
   /** `redis` must be ready and of the role `commands`; it stays the caller's. */
-  constructor(redis: Redis, prefix: string, reporter: ErrorReporter) {
+  constructor(redis: Redis, prefix: string, reporter: ErrorReporter, clock: Clock = systemClock) {
+    this.#redis = redis;
+    this.#clock = clock;
     this.queue = new Queue(queueName, { connection: redis, prefix, skipWaitingForReady: true });
     this.queue.on('error', (error) => reporter.report(error, { action: 'queue', severity: 'warning' }));
   }
@@ -45,8 +54,8 @@ export class TurnJobs {
   }
 
   /**
-   * Makes sure that a pending turn has a job: added when it is absent or spent. `now`: one that is parked is
-   * woken as well.
+   * Makes sure that a pending turn has a job: added when it is absent or spent, woken when it is due further
+   * away than any delay of ours. `now`: one that is delayed is woken in any case.
    */
   async ensure(turn: StoredTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {
     return this.#try(async () => {
@@ -56,14 +65,15 @@ export class TurnJobs {
         return 'added';
       }
       const state = await job.getState();
-      if (state === 'delayed' && now) {
+      if (state === 'delayed' && (now || (await this.#isFar(turn.id)))) {
         // Loses against the job's own timer or another waker: then it is no longer delayed, which is the aim.
         await job.promote().catch(() => undefined);
         return 'woken';
       }
       if (state !== 'completed' && state !== 'failed') return 'there';
-      // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early.
-      await job.remove();
+      // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early. Loses
+      // against somebody who does the same: then the new job is there already, and running maybe.
+      await job.remove().catch(() => undefined);
       await this.add(turn, false, turn.carrier);
       return 'added';
     });
@@ -79,6 +89,11 @@ export class TurnJobs {
 
   async close(): Promise<void> {
     await this.queue.close();
+  }
+
+  async #isFar(turnId: string): Promise<boolean> {
+    const score = await this.#redis.zscore(this.queue.toKey('delayed'), turnJobId(turnId));
+    return score !== null && Number(score) / scorePerMs > this.#clock.now() + farMs;
   }
 
   async #try<T>(fn: () => Promise<T>): Promise<T> {

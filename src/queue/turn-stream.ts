@@ -107,6 +107,28 @@ export class TurnStream implements TurnPublisher {
     }
   }
 
+  /** Whether nothing was told for `quietMs`, and no end either: its writer may be gone. */
+  async isQuiet(turnId: string, quietMs: number): Promise<boolean> {
+    const { redis, prefix, abandonedMs } = this.#options;
+    const { meta } = streamKeys(prefix, turnId);
+    try {
+      const [ended, leftMs] = await Promise.all([redis.hexists(meta, 'ended'), redis.pttl(meta)]);
+      return ended === 0 && leftMs >= 0 && leftMs <= abandonedMs - quietMs;
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  async remove(turnId: string): Promise<void> {
+    const { redis, prefix } = this.#options;
+    const { stream, meta } = streamKeys(prefix, turnId);
+    try {
+      await redis.del(stream, meta);
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
   async #append(
     fence: Fence,
     entries: readonly TurnEntryBody[],

@@ -9,7 +9,7 @@ const { values, positionals } = parseArgs({
   options: { all: { type: 'boolean' }, seed: { type: 'string' } },
   allowPositionals: true,
 });
-const paths = positionals.length > 0 ? positionals : ['test/faults', 'test/integration/outages'];
+const paths = positionals.length > 0 ? positionals : ['test/faults'];
 const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--runInBand', ...paths], {
   stdio: 'inherit',
   env: {
