@@ -192,6 +192,8 @@ export class TurnWatch {
       this.#started = true;
       this.#limit = new InactivityLimit(this.#run.policy.limits.idleTimeoutMs, this.#run.deps.clock);
       this.#run.deps.tracer.event('opencode.response.started');
+      // Whoever waits does so for the limit of before.
+      this.#wakeup.wake();
     }
   }
 }
