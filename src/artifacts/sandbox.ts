@@ -95,13 +95,25 @@ export class Sandbox {
   async fileAt(pathFromAgent: string): Promise<SandboxFile | undefined> {
     const root = await this.realPath();
     if (root === undefined) return undefined;
-    const below = this.#pathBelow(root, pathFromAgent);
-    const filename = path.basename(below);
+    const below = this.#below(root, pathFromAgent);
+    const filename = path.basename(pathFromAgent);
+    if (below === undefined) throw new UnsafeFileError(filename, 'its path leads outside the sandbox');
     const directory = await realFolder(path.join(root, path.dirname(below)), filename);
     if (directory === undefined) return undefined;
     if (directory !== root && !isInside(root, directory))
       throw new UnsafeFileError(filename, 'it is outside the sandbox');
     return this.#look(root, filename, directory);
+  }
+
+  /**
+   * The path below the sandbox that a tool call means, by its text alone and with slashes; undefined when it leads
+   * outside. The sandbox need not be here: nothing is looked at but its own place.
+   */
+  async pathBelow(pathFromAgent: string): Promise<string | undefined> {
+    // A sandbox that is no folder any more is refused by whoever looks at a file in it.
+    const real = await this.realPath().catch(() => undefined);
+    const below = this.#below(real ?? this.path, pathFromAgent);
+    return below?.replaceAll(path.sep, '/');
   }
 
   /**
@@ -123,12 +135,11 @@ export class Sandbox {
   }
 
   /** An agent may name the sandbox by the path that it was given or by the real one. */
-  #pathBelow(root: string, pathFromAgent: string): string {
+  #below(root: string, pathFromAgent: string): string | undefined {
+    if (pathFromAgent.includes('\0')) return undefined;
     const absolute = path.resolve(this.path, pathFromAgent);
     const base = [this.path, root].find((candidate) => isInside(candidate, absolute));
-    if (base === undefined || pathFromAgent.includes('\0'))
-      throw new UnsafeFileError(path.basename(pathFromAgent), 'its path leads outside the sandbox');
-    return path.relative(base, absolute);
+    return base === undefined ? undefined : path.relative(base, absolute);
   }
 
   #look(root: string, filename: string, directory = root): Promise<SandboxFile | undefined> {

@@ -69,6 +69,15 @@ export class Exchange {
     );
   }
 
+  /**
+   * When upstream began with the turn: Unix ms by the server's clock, which is that of the files its tools write.
+   * The prompt's own time is rewritten when the message is posted again, so the first answer's may be the earlier.
+   */
+  get startedAt(): number | undefined {
+    const times = [this.userMessage, this.#answers[0]].flatMap((message) => message?.info.time.created ?? []);
+    return times.length > 0 ? Math.min(...times) : undefined;
+  }
+
   get lastAssistant(): WireMessage | undefined {
     return this.assistants.at(-1);
   }

@@ -90,22 +90,22 @@ export class GridFsFileStore implements FileStore {
     });
   }
 
-  remove(messageId: string, filename: string): Promise<boolean> {
+  remove(fileId: string): Promise<boolean> {
     return mongoCall(async () => {
-      const file = await this.#find(messageId, filename);
-      if (!file) return false;
-      const { deletedCount } = await this.#files.deleteOne({ _id: file._id });
-      await this.#chunks.deleteMany({ files_id: file._id });
+      const _id = idOf(fileId);
+      if (!_id) return false;
+      const { deletedCount } = await this.#files.deleteOne({ _id });
+      // Also when the entry was gone: whoever removed it may have died before the bytes.
+      await this.#chunks.deleteMany({ files_id: _id });
       return deletedCount === 1;
     });
   }
 
   async *read(fileId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
-    if (typeof fileId !== 'string' || !/^[0-9a-f]{24}$/.test(fileId))
+    const _id = idOf(fileId);
+    if (!_id || !(await mongoCall(() => this.#files.findOne({ _id }))))
       throw new NotFoundError('file', String(fileId));
-    const _id = new ObjectId(fileId);
-    if (!(await mongoCall(() => this.#files.findOne({ _id })))) throw new NotFoundError('file', fileId);
     const stream = this.#bucket().openDownloadStream(_id);
     const stop = () => stream.destroy(signal?.reason as Error);
     signal?.addEventListener('abort', stop, { once: true });
@@ -181,6 +181,10 @@ export class GridFsFileStore implements FileStore {
 function requireText(field: string, value: unknown): void {
   if (typeof value !== 'string' || value === '')
     throw new InvalidInputError(field, 'must be a string, not empty');
+}
+
+function idOf(fileId: unknown): mongoose.Types.ObjectId | undefined {
+  return typeof fileId === 'string' && /^[0-9a-f]{24}$/.test(fileId) ? new ObjectId(fileId) : undefined;
 }
 
 function refOf({ _id, filename, length, metadata }: FileDoc): FileRef {

@@ -1,5 +1,6 @@
+import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
-import type { FileRef, StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
+import type { StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];

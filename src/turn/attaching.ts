@@ -1,40 +1,71 @@
-import path from 'node:path';
-import { lookup } from 'mrmime';
-import { messageOf } from '../errors.ts';
+import type { Attachments } from '../artifacts/attachment.ts';
+import type { DroppedFiles } from '../artifacts/dropped-files.ts';
+import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
+import { Sandbox } from '../artifacts/sandbox.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { FileRef } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
 /**
- * Attaches the files that the turn's tools wrote. Idempotent by name, so a second owner may run it again. A file
- * that cannot be attached is told as dropped; nothing here can fail the turn.
+ * Attaches the files that came out of a completed turn and answers what the message holds. Idempotent by name, so
+ * a second owner may run it again. What cannot be attached is told as dropped; only a database that stays away,
+ * and a worker that must let go, end it: ServiceUnavailableError, the reason of `run.owned`.
  */
 export async function attachArtifacts(
   run: TurnRun,
   ids: PromptIds,
   exchange: Exchange,
 ): Promise<readonly FileRef[]> {
-  const { deps, turn } = run;
-  const dropped: string[] = [];
+  const { deps, policy, followers } = run;
   await deps.tracer.span('turn.artifacts', {}, async () => {
-    for (const file of exchange.toolArtifacts()) {
-      if (file.content === undefined) continue;
-      const filename = path.basename(file.path);
-      try {
-        const content = Buffer.from(file.content);
-        const contentType = lookup(filename) ?? 'application/octet-stream';
-        const { file: attached } = await deps.files.attach(turn.id, { filename, contentType, content });
-        run.followers.add({ type: 'artifact', artifact: attached });
-      } catch (error) {
-        dropped.push(path.relative(ids.directory, file.path));
-        deps.reporter.report(error, { action: 'turn.attach', turnId: turn.id });
-        deps.tracer.event('opencode.artifacts.dropped', {
-          'artifacts.count': 1,
-          'artifacts.reason': messageOf(error).slice(0, 200),
-        });
-      }
-    }
+    const artifacts = new MessageArtifacts({
+      message: attachmentsOf(run),
+      transforms: policy.transforms,
+      defaultAttach: policy.defaultAttach,
+      reporter: deps.reporter,
+      onAttached: (artifact) => followers.add({ type: 'artifact', artifact }),
+    });
+    const { client } = run.upstream(ids.server);
+    const { dropped } = await artifacts.attachFrom(
+      {
+        exchange,
+        sandbox: new Sandbox(ids.directory),
+        cutoff: exchange.startedAt ?? run.startedAt,
+        readUpstream: (path, signal) => client.readFile(ids.directory, path, signal),
+      },
+      run.owned,
+    );
+    for (const each of dropped) tellDropped(run, each);
   });
-  return run.persist(() => deps.files.list(turn.id), AbortSignal.timeout(30_000));
+  return attachedFiles(run);
+}
+
+/** What the message holds, whoever attached it. */
+export function attachedFiles(run: TurnRun): Promise<readonly FileRef[]> {
+  return run.persist(() => run.deps.files.list(run.turn.id), AbortSignal.timeout(storeMs));
+}
+
+/** How long one call waits for a database that is away. */
+const storeMs = 30_000;
+
+function attachmentsOf(run: TurnRun): Attachments {
+  const { files } = run.deps;
+  const { id } = run.turn;
+  const bound = (signal: AbortSignal | undefined) =>
+    AbortSignal.any([AbortSignal.timeout(storeMs), ...(signal ? [signal] : [])]);
+  return {
+    attach: (file, signal) => run.persist(() => files.attach(id, file, signal), bound(signal)),
+    list: (signal) => run.persist(() => files.list(id), bound(signal)),
+    remove: (fileId, signal) => run.persist(() => files.remove(fileId), bound(signal)),
+  };
+}
+
+function tellDropped({ deps, turn }: TurnRun, { reason, count, paths }: DroppedFiles): void {
+  deps.tracer.event('opencode.artifacts.dropped', {
+    'turn.id': turn.id,
+    'artifacts.reason': reason,
+    'artifacts.count': count,
+    'artifacts.paths': paths.map((path) => path.slice(0, 200)).join('\n'),
+  });
 }

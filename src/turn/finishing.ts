@@ -1,7 +1,7 @@
 import { messageOf } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Usage } from '../reply/part.ts';
-import { attachArtifacts } from './attaching.ts';
+import { attachArtifacts, attachedFiles } from './attaching.ts';
 import type { Interactive } from './interactive.ts';
 import type { FileRef } from './ports.ts';
 import type { TerminalPatch, TurnFailure } from './stored-turn.ts';
@@ -35,11 +35,14 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   if (finish.exchange) run.reply?.syncRecoveredParts(finish.exchange);
   await finish.interactive?.closeAll();
 
-  let artifacts: readonly FileRef[] = turn.artifacts;
+  let artifacts: readonly FileRef[];
   if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
     run.followers.add({ type: 'phase', phase: 'finalizing' });
     await run.write({ ...run.snapshot.patch(), run: { phase: 'finalizing' } }, signal);
     artifacts = await attachArtifacts(run, finish.ids, finish.exchange);
+  } else {
+    // An owner before us may have attached some and died.
+    artifacts = turn.run.phase === 'finalizing' ? await attachedFiles(run) : turn.artifacts;
   }
   await run.followers.flush();
   const terminal = terminalPatch(run, finish.ending, artifacts);

@@ -2,6 +2,7 @@
  * Everything that a turn needs from outside, on one page. Adapters implement these; the turn knows no vendor.
  * A `signal` aborts the call: the promise then rejects with the signal's reason.
  */
+import type { FileRef, NewFile } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type {
   WireEvent,
@@ -11,17 +12,10 @@ import type {
   WireSession,
   WireSessionStatus,
 } from '../reply/wire.ts';
-import type {
-  FileRef,
-  PromptAnswer,
-  StoredTurn,
-  TerminalPatch,
-  TurnPatch,
-  TurnRecord,
-} from './stored-turn.ts';
+import type { PromptAnswer, StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from './stored-turn.ts';
 import type { TurnEnd, TurnEntryBody, TurnView } from './turn-entry.ts';
 
-export type { FileRef, PromptAnswer };
+export type { FileRef, NewFile, PromptAnswer };
 
 // ---------------------------------------------------------------- upstream
 
@@ -205,13 +199,6 @@ export interface Lock {
 
 // ---------------------------------------------------------------- files
 
-export interface NewFile {
-  readonly filename: string;
-  readonly contentType: string;
-  readonly content: Buffer | AsyncIterable<Uint8Array>;
-  readonly metadata?: Readonly<Record<string, unknown>>;
-}
-
 /** The attachments of one message. `attach` is idempotent by filename, also when two workers try at once. */
 export interface FileStore {
   /** False when the message has a file of that name already. Throws FileTooLargeError; nothing is left behind then. */
@@ -222,7 +209,7 @@ export interface FileStore {
   ): Promise<{ attached: boolean; file: FileRef }>;
   list(messageId: string): Promise<readonly FileRef[]>;
   /** Removes the entry first and the bytes after it. False when there was none. */
-  remove(messageId: string, filename: string): Promise<boolean>;
+  remove(fileId: string): Promise<boolean>;
   /** The bytes, in order. Throws NotFoundError. */
   read(fileId: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }

@@ -1,6 +1,7 @@
 /**
  * A turn as it is stored: the assistant message, with the user's text beside it. Plain data, no database types.
  */
+import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, Usage } from '../reply/part.ts';
 
@@ -101,16 +102,6 @@ export interface TerminalPatch extends TurnPatch {
   readonly durationMs: number;
   readonly timeToFirstTokenMs?: number;
   readonly finishedAt: number;
-}
-
-/** A file attached to a message. */
-export interface FileRef {
-  readonly fileId: string;
-  readonly filename: string;
-  readonly contentType: string;
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly metadata: Readonly<Record<string, unknown>>;
 }
 
 /** What a person says to a question or a permission. */

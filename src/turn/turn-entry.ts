@@ -2,8 +2,10 @@
  * What a follower of a turn is told, and how a view is made of it. Pure: the same fold runs in a browser, in
  * the demo and in a worker that adopts a turn and has to know what followers have seen.
  */
+
+import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part, Usage } from '../reply/part.ts';
-import type { FileRef, StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
+import type { StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
 
 export type TurnProgress = 'queued' | 'started' | 'adopted' | 'prompted' | 'rerun' | 'resent' | 'finalizing';
 

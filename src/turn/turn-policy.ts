@@ -1,3 +1,5 @@
+import { apparentName } from '../artifacts/attachment-names.ts';
+import { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { PermissionRule } from './ports.ts';
@@ -64,6 +66,10 @@ export interface TurnPolicy {
   readonly limits?: Partial<TurnLimits>;
   /** The server was restarted and lost the run: ask once more (default), or end with what is there. */
   readonly onUpstreamLost?: 'rerun' | 'fail';
+  /** Rules that turn files of the agent into files that may be trusted, and guard their names. */
+  readonly transforms?: readonly Transform[];
+  /** Whether files that no tool call names, and that lie in the sandbox, are attached (default), or only transformed. */
+  readonly defaultAttach?: 'all' | 'none';
   /** What people see when a turn ends without text. Default: a neutral sentence. */
   readonly fallbackText?: string;
   /** Called once, after the terminal state of a completed turn is durable. */
@@ -72,12 +78,15 @@ export interface TurnPolicy {
   readonly onTurnFinished?: (outcome: TurnOutcome) => void | Promise<void>;
 }
 
-export interface CompiledPolicy extends Omit<TurnPolicy, 'limits' | 'model' | 'fallbackText'> {
+export interface CompiledPolicy
+  extends Omit<TurnPolicy, 'limits' | 'model' | 'fallbackText' | 'transforms' | 'defaultAttach'> {
   readonly name: string;
   readonly limits: TurnLimits;
   readonly model?: { readonly providerID: string; readonly modelID: string };
   readonly fallbackText: string;
   readonly onUpstreamLost: 'rerun' | 'fail';
+  readonly transforms: readonly Transform[];
+  readonly defaultAttach: 'all' | 'none';
 }
 
 /** Checks a policy at registration. Throws InvalidConfigError that names the field. */
@@ -85,12 +94,32 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
   const { limits, model, ...rest } = policy;
   return {
     onUpstreamLost: 'rerun',
+    defaultAttach: 'all',
     fallbackText: 'The assistant could not finish this answer.',
     ...rest,
     name,
     limits: compileLimits(name, limits ?? {}),
+    transforms: checkTransforms(name, policy.transforms ?? []),
     ...(model === undefined ? {} : { model: parseModel(name, model) }),
   };
+}
+
+/** Two transforms that own one name could not tell their files apart. */
+function checkTransforms(name: string, transforms: readonly Transform[]): readonly Transform[] {
+  const setting = `policies.${name}.transforms`;
+  const seen = new Set<string>();
+  for (const transform of transforms) {
+    if (!(transform instanceof Transform))
+      throw new InvalidConfigError(setting, 'must hold objects made by new Transform({ … })');
+    const owned = apparentName(transform.destinationFilename);
+    if (seen.has(owned))
+      throw new InvalidConfigError(
+        setting,
+        `two render "${transform.destinationFilename}"; each needs its own`,
+      );
+    seen.add(owned);
+  }
+  return transforms;
 }
 
 function compileLimits(name: string, limits: Partial<TurnLimits>): TurnLimits {

@@ -46,11 +46,11 @@ export class TurnRun {
   resends: number;
 
   readonly #controller = new AbortController();
-  readonly #owned: AbortSignal;
+  /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
+  readonly owned: AbortSignal;
   readonly #cleanups: (() => void)[] = [];
   #freshAt: number;
 
-  /** `owned` aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
   constructor(
     deps: TurnDeps,
     policy: CompiledPolicy,
@@ -68,7 +68,7 @@ export class TurnRun {
     this.reruns = turn.run.reruns;
     this.resends = turn.run.resends;
     this.#freshAt = deps.clock.monotonicMs();
-    this.#owned = owned;
+    this.owned = owned;
     this.signal = AbortSignal.any([owned, this.#controller.signal]);
     this.followers = new FollowerFeed({
       publisher: deps.publisher,
@@ -110,7 +110,7 @@ export class TurnRun {
 
   /** Why the run was stopped, or undefined while it was not. Letting go wins over every other reason. */
   get stopped(): TurnAbortError | undefined {
-    const signal = this.#owned.aborted ? this.#owned : this.#controller.signal;
+    const signal = this.owned.aborted ? this.owned : this.#controller.signal;
     if (!signal.aborted) return undefined;
     return signal.reason instanceof TurnAbortError ? signal.reason : new TurnAbortError('lease-lost');
   }

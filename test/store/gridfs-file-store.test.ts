@@ -177,7 +177,7 @@ describe('attach', () => {
       InvalidInputError,
     );
     await expect(store.list(bad)).rejects.toThrow(InvalidInputError);
-    await expect(store.remove(bad, 'a')).rejects.toThrow(InvalidInputError);
+    expect(await store.remove(bad)).toBe(false);
     await expect(bytesOf(bad)).rejects.toThrow(NotFoundError);
   });
 
@@ -196,12 +196,21 @@ describe('remove', () => {
   it('takes the entry and its bytes, once', async () => {
     const messageId = newMessage();
     const { file } = await store.attach(messageId, textFile(Buffer.alloc(600 * kib)));
-    expect(await store.remove(messageId, 'b.txt')).toBe(false);
-    const results = await Promise.all([store.remove(messageId, 'a.txt'), store.remove(messageId, 'a.txt')]);
+    expect(await store.remove(newMessage())).toBe(false);
+    const results = await Promise.all([store.remove(file.fileId), store.remove(file.fileId)]);
     expect(results.sort()).toEqual([false, true]);
     expect(await store.list(messageId)).toEqual([]);
     expect(await leftovers()).toEqual(nothing);
     await expect(bytesOf(file.fileId)).rejects.toEqual(new NotFoundError('file', file.fileId));
+  });
+
+  it('leaves the file that has taken the name meanwhile', async () => {
+    const messageId = newMessage();
+    const { file: first } = await store.attach(messageId, textFile(Buffer.from('first')));
+    await store.remove(first.fileId);
+    const { file: second } = await store.attach(messageId, textFile(Buffer.from('second')));
+    expect(await store.remove(first.fileId)).toBe(false);
+    expect(await store.list(messageId)).toEqual([second]);
   });
 });
 

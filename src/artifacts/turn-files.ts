@@ -1,0 +1,79 @@
+import path from 'node:path/posix';
+import type { ToolFile } from '../reply/tool-files.ts';
+import { type AgentFile, type FileSources, sandboxAgentFile, toolAgentFile } from './agent-file.ts';
+import type { DropCount } from './dropped-files.ts';
+import { isDeceiving } from './filenames.ts';
+
+/** Files that tool calls of one turn may name; the last ones count. */
+const maxToolFiles = 200;
+
+/**
+ * The files that tool calls wrote or changed, each once and as it is at the end, in the order of their last
+ * change. A deleted file is none; one outside the sandbox is dropped.
+ */
+export async function toolFiles(
+  calls: readonly ToolFile[],
+  sources: FileSources,
+  dropped: DropCount,
+): Promise<readonly AgentFile[]> {
+  const files = new Map<string, AgentFile>();
+  for (const call of calls) {
+    const relative = await sources.sandbox.pathBelow(call.path);
+    if (relative === undefined) dropped.add('outside_sandbox', shownOutside(call.path));
+    else if (isDeceiving(relative)) dropped.add('unsafe_file', relative);
+    else {
+      // One file may go by two paths: absolute and relative, or through `..`.
+      files.delete(relative);
+      if (call.deleted !== true) files.set(relative, toolAgentFile(call, relative, sources));
+    }
+  }
+  const all = [...files.values()];
+  const left = all.slice(0, Math.max(0, all.length - maxToolFiles));
+  dropped.addMany(
+    'too_many',
+    left.length,
+    left.map((file) => file.path),
+  );
+  return all.slice(left.length);
+}
+
+export interface SandboxLook {
+  /** Unix ms by the clock of the server. */
+  readonly cutoff: number;
+  /** Names in the sandbox of what the user sent along: no work of the agent's. */
+  readonly uploadEcho: ReadonlySet<string>;
+  /** Paths that are on the list already. */
+  readonly known: ReadonlySet<string>;
+  /** Files that are wanted however many others there are. */
+  readonly wanted: (file: AgentFile) => boolean;
+  /** How many of the others are taken, the most recently modified first. */
+  readonly maxOthers: number;
+}
+
+/** What else lies in the sandbox, safe and changed since the cutoff. */
+export async function sandboxFiles(
+  { sandbox }: FileSources,
+  { cutoff, uploadEcho, known, wanted, maxOthers }: SandboxLook,
+  dropped: DropCount,
+  signal: AbortSignal,
+): Promise<readonly AgentFile[]> {
+  const { files, refused, leftOut } = await sandbox.files({ after: cutoff }, signal);
+  const found = files
+    .filter(({ filename }) => !uploadEcho.has(filename) && !known.has(filename))
+    .map(sandboxAgentFile);
+  const others = found.filter((file) => !wanted(file));
+  const left = others.slice(maxOthers);
+  if (maxOthers > 0) {
+    const unsafe = refused.map(({ filename }) => filename).filter((name) => !known.has(name));
+    dropped.addMany('unsafe_file', unsafe.length, unsafe);
+    dropped.addMany(
+      'too_many',
+      left.length + leftOut,
+      left.map((file) => file.path),
+    );
+  }
+  return [...found.filter(wanted), ...others.slice(0, maxOthers)];
+}
+
+/** Absolute paths tell about a machine: outside the sandbox only the name is told. */
+const shownOutside = (given: string) => path.join('…', path.basename(given));
