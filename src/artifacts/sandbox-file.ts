@@ -194,5 +194,5 @@ async function descriptorPath(handle: FileHandle): Promise<string | undefined> {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
 }
