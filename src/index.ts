@@ -11,6 +11,10 @@
  *
  * @module
  */
+export type { AgentFile } from './artifacts/agent-file.ts';
+export type { FileRef } from './artifacts/attachment.ts';
+export { downloadHeaders } from './artifacts/download-headers.ts';
+export { type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
 export { connect } from './compose.ts';
 export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './config.ts';
 export * from './errors.ts';
@@ -27,7 +31,7 @@ export type { ToolKind } from './reply/tool-table.ts';
 export { ensureIndexes } from './store/models.ts';
 export { opencodeSession } from './store/opencode-session-plugin.ts';
 export { otelTracer } from './telemetry/otel-tracer.ts';
-export type { CancelResult, FileRef, FileStore, PermissionRule, PromptAnswer } from './turn/ports.ts';
+export type { CancelResult, FileStore, PermissionRule, PromptAnswer } from './turn/ports.ts';
 export type {
   RunState,
   StoredPrompt,

@@ -10,6 +10,7 @@ import type {
 } from '../reply/wire.ts';
 import type { OpenCode } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
+import { readFile } from './read-file.ts';
 import { type Call, upstreamCall } from './upstream-call.ts';
 
 export interface OpenCodeClientOptions {
@@ -39,7 +40,6 @@ const request = z.looseObject({ id: z.string(), sessionID: z.string() });
 const done = z.unknown().transform(() => undefined as undefined);
 const accepted = z.unknown().transform(() => true);
 const health = z.looseObject({ healthy: z.literal(true), version: z.string() });
-const file = z.looseObject({ content: z.string(), encoding: z.string().optional() });
 
 /**
  * Typed calls to one OpenCode server (1.18). Each has a time limit and throws the upstream errors of the
@@ -237,13 +237,7 @@ export function openCodeClient({
         signal,
       );
     },
-    readFile: async (directory, path, signal) => {
-      const send = (s: AbortSignal) => sdk.file.read({ directory, path }, { signal: s });
-      const found = await run<z.infer<typeof file> | null>(
-        { method: 'GET', path: '/file/content', schema: file, absent: null, timeoutMs: longMs, send },
-        signal,
-      );
-      return found && Buffer.from(found.content, found.encoding === 'base64' ? 'base64' : 'utf8');
-    },
+    readFile: (query, signal) =>
+      readFile(address, query, (call) => run({ ...call, timeoutMs: longMs }, signal)),
   };
 }

@@ -26,13 +26,16 @@ export async function attachArtifacts(
       reporter: deps.reporter,
       onAttached: (artifact) => followers.add({ type: 'artifact', artifact }),
     });
-    const { client } = run.upstream(ids.server);
+    const { directory, server } = ids;
+    const { client } = run.upstream(server);
+    const sandbox = new Sandbox(directory);
+    const maxBytes = sandbox.maxFileBytes;
     const { dropped } = await artifacts.attachFrom(
       {
         exchange,
-        sandbox: new Sandbox(ids.directory),
+        sandbox,
         cutoff: exchange.startedAt ?? run.startedAt,
-        readUpstream: (path, signal) => client.readFile(ids.directory, path, signal),
+        readUpstream: (path, signal) => client.readFile({ directory, path, maxBytes }, signal),
       },
       run.owned,
     );

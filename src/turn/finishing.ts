@@ -32,7 +32,7 @@ export interface Finish {
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
   const { deps, turn, fence } = run;
   const signal = AbortSignal.timeout(terminalWriteMs);
-  if (finish.exchange) run.reply?.syncRecoveredParts(finish.exchange);
+  if (finish.exchange) recover(run, finish.exchange);
   await finish.interactive?.closeAll();
 
   let artifacts: readonly FileRef[];
@@ -62,6 +62,13 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   });
   await hook(run, 'onTurnFinished', async () => run.policy.onTurnFinished?.(outcome));
   return outcome;
+}
+
+/** The polled exchange is the truth; what the stream failed to tell is told now. */
+function recover({ reply, deps }: TurnRun, exchange: Exchange): void {
+  if (reply?.result().parts.length === 0 && exchange.parts.length > 0)
+    deps.tracer.event('opencode.response.recovered_from_exchange', { 'parts.count': exchange.parts.length });
+  reply?.syncRecoveredParts(exchange);
 }
 
 /** Nothing terminal is written: the turn stays pending for its next owner. */

@@ -80,8 +80,14 @@ export interface OpenCode {
     message?: string,
     signal?: AbortSignal,
   ): Promise<boolean>;
-  /** A file's bytes from the server's side, or null when it has none. `path` is relative to the directory. */
-  readFile(directory: string, path: string, signal?: AbortSignal): Promise<Buffer | null>;
+  /**
+   * A file's bytes from the server's side, or null when it gives none. `path` is below the directory. Throws
+   * FileTooLargeError.
+   */
+  readFile(
+    file: { readonly directory: string; readonly path: string; readonly maxBytes: number },
+    signal?: AbortSignal,
+  ): Promise<Buffer | null>;
 }
 
 /**

@@ -99,6 +99,8 @@ export class TurnWatch {
           unsettledSince = undefined;
           looks = 0;
         } else {
+          if (unsettledSince === undefined && look.exchange.lastAssistant)
+            this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
           unsettledSince ??= clock.monotonicMs();
           looks += 1;
           this.#lookDue = true;

@@ -91,6 +91,14 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
   }
   const exchange = await fullExchange(run, ids, end.exchange.messages);
   deps.tracer.event('opencode.stream.completed', { 'stream.end': end.kind });
+  if (end.kind === 'failed') {
+    const { name, message, statusCode } = end.failure;
+    deps.tracer.event('opencode.response.upstream_error', {
+      'error.type': name,
+      'error.message': message.slice(0, 200),
+      'http.response.status_code': statusCode,
+    });
+  }
   return finishTurn(run, { ending: endingOf(end), ids, exchange, interactive });
 }
 

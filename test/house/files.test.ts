@@ -61,6 +61,13 @@ it('docs/telemetry.md has a row for each span and event', async () => {
   expect(Object.fromEntries(rows)).toEqual({ ...spans, ...events });
 });
 
+it('each span and event of the table is emitted somewhere', async () => {
+  const { spans, events } = await import('../../src/instrumentation/events.ts');
+  const sources = projectFiles().filter((file) => /^(src|examples)\/(?!instrumentation).*\.ts$/.test(file));
+  const code = sources.map(read).join('\n');
+  expect(Object.keys({ ...spans, ...events }).filter((name) => !code.includes(`'${name}'`))).toEqual([]);
+});
+
 it('the public names are these', async () => {
   const names = Object.keys(await import('../../src/index.ts')).sort();
   expect(names).toEqual(JSON.parse(read('test/house/public-names.json')));

@@ -24,8 +24,8 @@ export async function followAll(
 }
 
 /** Enqueues, follows to the end, and answers the stored turn beside what was followed. */
-export async function runTurn(turns: Turns, conversation: string, text: string) {
-  const { id } = await turns.enqueue({ conversation, text });
+export async function runTurn(turns: Turns, conversation: string, text: string, policy = 'default') {
+  const { id } = await turns.enqueue({ conversation, text, policy });
   const followed = await followAll(turns, id);
   const stored = (await turns.get(id)) as StoredTurn;
   return { id, stored, ...followed };

@@ -1,0 +1,36 @@
+import type { FileRef } from './attachment.ts';
+import { stamp } from './transform.ts';
+
+/**
+ * HTTP headers to serve an attached file under. A file is a download, unless a transform of the host rendered it
+ * and its rule says `inline`: what an agent wrote never runs on the page's own origin. Pure.
+ */
+export function downloadHeaders(file: FileRef): Readonly<Record<string, string>> {
+  const { filename, contentType, bytes, sha256, metadata } = file;
+  const inline = metadata[stamp.source] === 'transform' && metadata[stamp.inline] === true;
+  return {
+    'content-type': inline ? contentType : validType(contentType),
+    'content-length': String(bytes),
+    'content-disposition': `${inline ? 'inline' : 'attachment'}; ${dispositionName(filename)}`,
+    etag: `"${sha256}"`,
+    'x-content-type-options': 'nosniff',
+    ...(inline ? {} : { 'content-security-policy': "default-src 'none'; sandbox" }),
+  };
+}
+
+/** A type that is no type would be guessed, or break the header. */
+function validType(contentType: string): string {
+  return /^[\w.+-]+\/[\w.+-]+(; ?charset=[\w-]+)?$/i.test(contentType)
+    ? contentType
+    : 'application/octet-stream';
+}
+
+/** RFC 6266: an ASCII name for old clients, the real one encoded. Nothing in it can end the header. */
+function dispositionName(filename: string): string {
+  const plain = filename.replace(/[^\x20-\x7e]|["\\%;]/g, '_');
+  const encoded = encodeURIComponent(filename.replace(/\p{Cs}/gu, '\u{fffd}')).replace(
+    /['()*]/g,
+    (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `filename="${plain}"; filename*=UTF-8''${encoded}`;
+}
