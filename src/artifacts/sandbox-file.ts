@@ -184,7 +184,7 @@ function brokenRule(filename: string, stats: BigIntStats): string | undefined {
 const isSame = (a: BigIntStats, b: BigIntStats) => a.dev === b.dev && a.ino === b.ino;
 
 /** The kernel's word for where an opened file is; undefined on systems that do not tell it. */
-async function descriptorPath(handle: FileHandle): Promise<string | undefined> {
+export async function descriptorPath(handle: FileHandle): Promise<string | undefined> {
   try {
     return await readlink(`/proc/self/fd/${handle.fd}`);
   } catch (error) {
@@ -193,6 +193,6 @@ async function descriptorPath(handle: FileHandle): Promise<string | undefined> {
   }
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
 }

@@ -1,7 +1,7 @@
 import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { UnsafeFileError } from '../errors.ts';
-import { isBasename } from './filenames.ts';
+import { isBasename, unfinishedPrefix } from './filenames.ts';
 import { isAbsence, isInside, refusal, SandboxFile } from './sandbox-file.ts';
 
 export interface SandboxOptions {
@@ -158,7 +158,7 @@ export class Sandbox {
         signal?.throwIfAborted();
         entries += 1;
         if (entries > this.#maxEntries) return { names, complete: false };
-        if (!entry.isDirectory()) names.push(entry.name);
+        if (!entry.isDirectory() && !entry.name.startsWith(unfinishedPrefix)) names.push(entry.name);
       }
     } catch (error) {
       throw refusal(path.basename(root), error);

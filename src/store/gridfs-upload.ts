@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type mongoose from 'mongoose';
+import { piecesOf } from '../artifacts/content-pieces.ts';
 import { FileTooLargeError } from '../errors.ts';
-import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { NewFile } from '../turn/ports.ts';
 
 /** GridFS's own default. Each write below fills at most one of these. */
@@ -30,7 +30,7 @@ export async function uploadFile(
   const upload = bucket.openUploadStreamWithId(id, filename, { chunkSizeBytes });
   // Each error is told to the callback of its call as well; without a listener it would end the process.
   upload.on('error', () => undefined);
-  for await (const piece of piecesOf(content, signal)) {
+  for await (const piece of piecesOf(content, chunkSizeBytes, signal)) {
     bytes += piece.byteLength;
     if (bytes > maxFileBytes) throw new FileTooLargeError(filename, maxFileBytes);
     hash.update(piece);
@@ -45,27 +45,4 @@ export async function uploadFile(
 
 function called(start: (done: (error?: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => start((error) => (error ? reject(error) : resolve())));
-}
-
-/** The content in pieces that fill at most one chunk each. A source that went silent does not outlive the signal. */
-async function* piecesOf(content: NewFile['content'], signal: AbortSignal | undefined) {
-  const source = content instanceof Uint8Array ? oneOf(content) : content[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      const { done, value } = await unlessAborted(source.next(), signal);
-      if (done) return;
-      for (let from = 0; from < value.byteLength; from += chunkSizeBytes) {
-        signal?.throwIfAborted();
-        yield value.subarray(from, from + chunkSizeBytes);
-      }
-    }
-  } finally {
-    // Not waited for: a source that hangs in `next` hangs here as well.
-    void Promise.resolve(source.return?.()).catch(() => undefined);
-  }
-}
-
-async function* oneOf(content: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield content;
 }
