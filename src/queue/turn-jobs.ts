@@ -1,9 +1,8 @@
 import { type Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
-import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { redisError } from './redis.ts';
 import {
   jobName,
@@ -42,7 +41,8 @@ export class TurnJobs {
   }
 
   /** Adds the job of a turn; parked when an earlier turn of its record comes first. */
-  async add(turn: StoredTurn, parked: boolean, carrier?: TraceCarrier): Promise<void> {
+  async add(turn: WaitingTurn, parked: boolean): Promise<void> {
+    const { carrier } = turn;
     const data: TurnJobData = {
       turnId: turn.id,
       recordId: turn.recordId,
@@ -57,11 +57,11 @@ export class TurnJobs {
    * Makes sure that a pending turn has a job: added when it is absent or spent, woken when it is due further
    * away than any delay of ours. `now`: one that is delayed is woken in any case.
    */
-  async ensure(turn: StoredTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {
+  async ensure(turn: WaitingTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {
     return this.#try(async () => {
       const job = await this.queue.getJob(turnJobId(turn.id));
       if (!job) {
-        await this.add(turn, false, turn.carrier);
+        await this.add(turn, false);
         return 'added';
       }
       const state = await job.getState();
@@ -74,9 +74,19 @@ export class TurnJobs {
       // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early. Loses
       // against somebody who does the same: then the new job is there already, and running maybe.
       await job.remove().catch(() => undefined);
-      await this.add(turn, false, turn.carrier);
+      await this.add(turn, false);
       return 'added';
     });
+  }
+
+  /** The same as `ensure` with `now`, at the cost of one command for a job that is parked, as it is as a rule. */
+  async wake(turn: WaitingTurn): Promise<void> {
+    const backend = await this.queue.getBackend();
+    const woken = await backend.promote(turnJobId(turn.id)).then(
+      () => true,
+      () => false,
+    );
+    if (!woken) await this.ensure(turn, { now: true });
   }
 
   /** Removes a job that has not started. One that runs stays: its own end is near. */

@@ -2,6 +2,9 @@ import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TurnNudges } from '../turn/ports.ts';
 
+/** Called without a message when messages may have been missed. */
+export type NudgeListener = (message?: string) => void;
+
 /**
  * One subscriber connection for a whole process: any number of listeners, by channel. Redis forgets messages
  * while the connection is away, so a listener must also look by itself from time to time.
@@ -9,20 +12,20 @@ import type { TurnNudges } from '../turn/ports.ts';
 export class Nudges {
   readonly #subscriber: Redis;
   readonly #reporter: ErrorReporter;
-  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #listeners = new Map<string, Set<NudgeListener>>();
 
   constructor(subscriber: Redis, reporter: ErrorReporter) {
     this.#subscriber = subscriber;
     this.#reporter = reporter;
-    subscriber.on('message', (channel: string) => this.#tell(channel));
+    subscriber.on('message', (channel: string, message: string) => this.#tell(channel, message));
     // After a reconnect anything may have been missed.
     subscriber.on('ready', () => {
       for (const channel of this.#listeners.keys()) this.#tell(channel);
     });
   }
 
-  /** Calls `listener` after each message on the channel, until the returned function is called. */
-  listen(channel: string, listener: () => void): () => void {
+  /** Calls `listener` with each message on the channel, until the returned function is called. */
+  listen(channel: string, listener: NudgeListener): () => void {
     const listeners = this.#listeners.get(channel) ?? new Set();
     if (listeners.size === 0) {
       this.#listeners.set(channel, listeners);
@@ -36,8 +39,8 @@ export class Nudges {
     };
   }
 
-  #tell(channel: string): void {
-    for (const listener of this.#listeners.get(channel) ?? []) listener();
+  #tell(channel: string, message?: string): void {
+    for (const listener of this.#listeners.get(channel) ?? []) listener(message);
   }
 
   #send(sent: Promise<unknown>, channel: string): void {
@@ -48,9 +51,27 @@ export class Nudges {
   }
 }
 
-/** Wishes of people (cancel, answer) reach the worker that owns the turn on a channel of the turn. */
-export const wishChannel = (prefix: string, turnId: string): string => `${prefix}:wish:{${turnId}}`;
+/** Wishes of people (cancel, answer) for turns of all workers, by turn id: they are rare, and turns are many. */
+export const wishChannel = (prefix: string): string => `${prefix}:wishes`;
 
+/** The wishes that concern the turns of this process; subscribed from the first of these on. */
 export function wishNudges(nudges: Nudges, prefix: string): TurnNudges {
-  return { listen: (turnId, changed) => nudges.listen(wishChannel(prefix, turnId), changed) };
+  const owners = new Map<string, Set<() => void>>();
+  let subscribed = false;
+  const tell = (turnId: string | undefined) => {
+    const told = turnId === undefined ? [...owners.values()] : [owners.get(turnId) ?? []];
+    for (const owner of told) for (const changed of owner) changed();
+  };
+  return {
+    listen: (turnId, changed) => {
+      const owner = owners.get(turnId) ?? new Set();
+      owners.set(turnId, owner.add(changed));
+      if (!subscribed) nudges.listen(wishChannel(prefix), tell);
+      subscribed = true;
+      return () => {
+        owner.delete(changed);
+        if (owner.size === 0 && owners.get(turnId) === owner) owners.delete(turnId);
+      };
+    },
+  };
 }

@@ -46,7 +46,7 @@ export class TurnQueue {
       // Asked before anything is written: a turn without a queue would look accepted and not move.
       this.#needRedis();
       const carrier = tracer.carrier();
-      const { turn, created } = await store.create({
+      const { turn, created, first } = await store.create({
         recordId,
         ...checked,
         ...(carrier.traceparent ? { carrier } : {}),
@@ -57,7 +57,7 @@ export class TurnQueue {
         const queued = { type: 'phase', phase: 'queued' } as const;
         await Promise.all([
           created ? stream.append({ turnId: turn.id, epoch: 0 }, [queued]) : undefined,
-          this.#addJob(turn),
+          this.#addJob(turn, first),
         ]);
       } catch (error) {
         this.#deps.reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
@@ -93,8 +93,7 @@ export class TurnQueue {
       await stream.end({ turnId: id, epoch: turn.run.epoch }, end);
       await jobs.remove(id);
       const next = await store.head(turn.recordId);
-      const head = next && (await store.get(next));
-      if (head) await jobs.ensure(head, { now: true });
+      if (next) await jobs.wake(next);
     });
     return result;
   }
@@ -110,13 +109,11 @@ export class TurnQueue {
     return stored;
   }
 
-  /** Parked unless it is the record's head; looked at again afterwards, since the one in front may end meanwhile. */
-  async #addJob(turn: StoredTurn): Promise<void> {
+  /** Parked unless it is surely the record's head; looked at afterwards, since the one in front may end meanwhile. */
+  async #addJob(turn: StoredTurn, first: boolean): Promise<void> {
     const { store, jobs } = this.#deps;
-    const isHead = async () => (await store.head(turn.recordId)) === turn.id;
-    const parked = !(await isHead());
-    await jobs.add(turn, parked, turn.carrier);
-    if (parked && (await isHead())) await jobs.ensure(turn, { now: true });
+    await jobs.add(turn, !first);
+    if (!first && (await store.head(turn.recordId))?.id === turn.id) await jobs.wake(turn);
   }
 
   #needRedis(): void {
@@ -127,7 +124,7 @@ export class TurnQueue {
 
   async #nudge(turnId: string): Promise<void> {
     const { redis, prefix } = this.#deps;
-    await redis.publish(wishChannel(prefix, turnId), 'changed');
+    await redis.publish(wishChannel(prefix), turnId);
   }
 
   /** The wish is stored; everything after that only makes it faster. */

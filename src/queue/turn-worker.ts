@@ -152,7 +152,8 @@ export class TurnWorker {
   ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
     // An unknown policy must not claim: another worker may know it.
     const policy = this.#options.policy(policyName);
-    const claim = await this.#deps.store.claim(job.data.turnId, this.#deps.owner);
+    const { turnId: id, recordId } = job.data;
+    const claim = await this.#deps.store.claim({ id, recordId }, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
     if (claim.kind !== 'claimed') return { status: claim.kind };
     return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
@@ -189,8 +190,7 @@ export class TurnWorker {
   async #wakeNext(recordId: string): Promise<void> {
     try {
       const next = await this.#deps.store.head(recordId);
-      const turn = next && (await this.#deps.store.get(next));
-      if (turn) await this.#options.jobs.ensure(turn, { now: true });
+      if (next) await this.#options.jobs.wake(next);
     } catch (error) {
       this.#report(error, 'turn.wakeNext');
     }

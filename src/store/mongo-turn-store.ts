@@ -1,18 +1,33 @@
 import mongoose, { type Model } from 'mongoose';
-import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
-import type { CancelResult, ClaimResult, Fence, NewTurn, PromptAnswer, TurnStore } from '../turn/ports.ts';
-import type { StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from '../turn/stored-turn.ts';
+import { InvalidInputError, NotFoundError } from '../errors.ts';
+import type {
+  CancelResult,
+  ClaimResult,
+  CreatedTurn,
+  Fence,
+  NewTurn,
+  PromptAnswer,
+  TurnStore,
+} from '../turn/ports.ts';
+import type {
+  StoredTurn,
+  TerminalPatch,
+  TurnPatch,
+  TurnRecord,
+  TurnWishes,
+  WaitingTurn,
+} from '../turn/stored-turn.ts';
 import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
-import { mongoCall } from './mongo-errors.ts';
+import { duplicateKeys, mongoCall } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { turnOf } from './turn-mapping.ts';
+import { turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
 
+type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
 
 const { trusted } = mongoose;
-const { ObjectId } = mongoose.Types;
 
 /** TurnStore on the ready-made Message model; records are documents of any model with the plugin. */
 export class MongoTurnStore implements TurnStore {
@@ -28,7 +43,7 @@ export class MongoTurnStore implements TurnStore {
     this.#writes = new FencedWrites(messages);
   }
 
-  create(turn: NewTurn): Promise<{ turn: StoredTurn; created: boolean }> {
+  create(turn: NewTurn): Promise<CreatedTurn> {
     return mongoCall(() => this.#creation.create(turn, () => this.head(turn.recordId)));
   }
 
@@ -52,22 +67,30 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  async claim(turnId: string, owner: string): Promise<ClaimResult> {
-    const turn = await this.get(turnId);
-    if (!turn) return { kind: 'missing' };
-    if (turn.status !== 'pending') return { kind: 'finished' };
-    const [head, record] = await Promise.all([this.head(turn.recordId), this.record(turn.recordId)]);
-    if (head !== null && head !== turnId) return { kind: 'behind', turnId: head };
-    if (!record) return { kind: 'missing' };
-    const claimed = await this.#raiseEpoch(turnId, owner);
-    if (claimed === 'active') {
-      const active = await mongoCall(() =>
-        this.#find({ conversation: new ObjectId(turn.recordId), 'run.active': true }),
-      );
-      return { kind: 'behind', turnId: active ? String(active._id) : turnId };
-    }
-    if (!claimed) return { kind: 'finished' };
-    return { kind: 'claimed', turn: turnOf(claimed, turn.userText), record };
+  wishes(turnId: string): Promise<TurnWishes | null> {
+    return mongoCall(async () => {
+      const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
+      const message = await this.#messages.findOne(filter, { run: 1, prompts: 1 }).lean<MessageDoc>();
+      return message && wishesOf(message);
+    });
+  }
+
+  claim({ id, recordId }: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult> {
+    return mongoCall(async () => {
+      const _id = objectId(id, 'turnId');
+      const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
+      if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, record, first);
+      const [claimed, question] = await Promise.all([
+        this.#raiseEpoch(_id, owner),
+        this.#find({ _id: first.counterpart }),
+      ]);
+      if (claimed === 'active') {
+        const active = await this.#find({ conversation: first.conversation, 'run.active': true });
+        return { kind: 'behind', turnId: active ? String(active._id) : id };
+      }
+      if (!claimed) return { kind: 'finished' };
+      return { kind: 'claimed', turn: turnOf(claimed, question?.content ?? ''), record };
+    });
   }
 
   write(fence: Fence, patch: TurnPatch): Promise<void> {
@@ -82,15 +105,10 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(() => this.#writes.amend(fence, patch));
   }
 
-  head(recordId: string): Promise<string | null> {
+  head(recordId: string): Promise<WaitingTurn | null> {
     return mongoCall(async () => {
-      const filter: Filter = {
-        conversation: objectId(recordId, 'conversation'),
-        role: 'assistant',
-        status: 'pending',
-      };
-      const first = await this.#messages.findOne(filter, { _id: 1 }).sort({ sequence: 1 }).lean();
-      return first && String(first._id);
+      const first = await this.#first(recordId);
+      return first && waitingOf(first);
     });
   }
 
@@ -160,19 +178,34 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  async #raiseEpoch(turnId: string, owner: string): Promise<MessageDoc | null | 'active'> {
-    const filter: Filter = { _id: new ObjectId(turnId), status: 'pending' };
+  /** The record's pending answer with the lowest sequence, as far as `WaitingTurn` goes. */
+  #first(recordId: string): Promise<MessageDoc | null> {
+    const filter: Filter = {
+      conversation: objectId(recordId, 'conversation'),
+      role: 'assistant',
+      status: 'pending',
+    };
+    const fields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1 };
+    return this.#messages.findOne(filter, fields).sort({ sequence: 1 }).lean<MessageDoc>();
+  }
+
+  /** Why a turn that is not its record's first, or has no record, cannot be claimed. */
+  async #unclaimed(_id: ObjectId, record: TurnRecord | null, first: MessageDoc | null): Promise<ClaimResult> {
+    const message = await this.#find({ _id, role: 'assistant' });
+    if (!message) return { kind: 'missing' };
+    if (message.status !== 'pending') return { kind: 'finished' };
+    if (!record || !first?.conversation.equals(message.conversation)) return { kind: 'missing' };
+    return { kind: 'behind', turnId: String(first._id) };
+  }
+
+  async #raiseEpoch(_id: ObjectId, owner: string): Promise<MessageDoc | null | 'active'> {
     const change = { $inc: { 'run.epoch': 1 }, $set: { 'run.active': true, 'run.owner': owner } };
     try {
-      return await mongoCall(() =>
-        this.#messages
-          .findOneAndUpdate(filter, change, {
-            returnDocument: 'after',
-          })
-          .lean<MessageDoc>(),
-      );
+      return await this.#messages
+        .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })
+        .lean<MessageDoc>();
     } catch (error) {
-      if (error instanceof ConflictError) return 'active';
+      if (duplicateKeys(error)) return 'active';
       throw error;
     }
   }

@@ -2,8 +2,8 @@ import mongoose, { type Model } from 'mongoose';
 import { ConflictError, NotFoundError, TurnBusyError } from '../errors.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
-import type { NewTurn } from '../turn/ports.ts';
-import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { CreatedTurn, NewTurn } from '../turn/ports.ts';
+import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { duplicateKeys } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
@@ -35,35 +35,32 @@ export class TurnCreation {
   }
 
   /** `head` answers the record's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError. */
-  async create(
-    turn: NewTurn,
-    head: () => Promise<string | null>,
-  ): Promise<{ turn: StoredTurn; created: boolean }> {
+  async create(turn: NewTurn, head: () => Promise<WaitingTurn | null>): Promise<CreatedTurn> {
     const conversation = objectId(turn.recordId, 'conversation');
-    const [known, record] = await Promise.all([
+    const [known, record, latest] = await Promise.all([
       this.#byKey(conversation, turn.idempotencyKey),
       this.#records.exists({ _id: conversation }),
+      this.#latest(conversation),
     ]);
-    if (known) return { turn: known, created: false };
+    if (known) return { turn: known, created: false, first: false };
     if (!record) throw new NotFoundError('record', turn.recordId);
     for (let attempt = 0; attempt < maxSequenceTries; attempt += 1) {
-      // Looked at before `head`: a turn that is stored after the look makes the insert below fail.
-      const sequence = await this.#nextSequence(conversation);
-      const busy = turn.onBusy === 'reject' ? await head() : null;
-      if (busy) throw new TurnBusyError(turn.recordId, busy);
+      const before = attempt === 0 ? latest : await this.#latest(conversation);
+      const sequence = await this.#sequenceAfter(before);
+      const first = await this.#isFirst(turn, before, head);
       const question = questionOf(turn, conversation, sequence);
       try {
         const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
-        return { turn: turnOf(answer?.toObject() as MessageDoc, turn.text), created: true };
+        return { turn: turnOf(answer?.toObject() as MessageDoc, turn.text), created: true, first };
       } catch (error) {
         const keys = duplicateKeys(error);
         if (!keys) throw error;
-        const first =
+        const earlier =
           keys.includes('idempotencyKey') && (await this.#byKey(conversation, turn.idempotencyKey));
-        if (first) return { turn: first, created: false };
+        if (earlier) return { turn: earlier, created: false, first: false };
         // Ours went in, and somebody wrote its answer while we were about to.
         if (await this.#find({ _id: question._id }))
-          return { turn: await this.#answered(question), created: true };
+          return { turn: await this.#answered(question), created: true, first };
         await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
       }
     }
@@ -72,12 +69,36 @@ export class TurnCreation {
     ]);
   }
 
-  async #nextSequence(conversation: ObjectId): Promise<number> {
-    const last = await this.#messages.findOne({ conversation }).sort({ sequence: -1 }).lean<MessageDoc>();
-    if (!last) return 1;
-    if (last.role === 'assistant') return last.sequence + 1;
-    await this.#answered(last);
-    return last.sequence + 2;
+  /** The record's last message. */
+  #latest(conversation: ObjectId): Promise<MessageDoc | null> {
+    return this.#messages
+      .findOne({ conversation }, { parts: 0, reasoning: 0 })
+      .sort({ sequence: -1 })
+      .lean<MessageDoc>();
+  }
+
+  async #sequenceAfter(latest: MessageDoc | null): Promise<number> {
+    if (!latest) return 1;
+    if (latest.role === 'assistant') return latest.sequence + 1;
+    await this.#answered(latest);
+    return latest.sequence + 2;
+  }
+
+  /**
+   * Whether nothing of the record is pending. Asked after the look at the latest message: a turn that is stored
+   * behind that one takes our number, so that our insert fails. A turn that has run was the first when it was
+   * claimed: when that one has ended, all have.
+   */
+  async #isFirst(
+    turn: NewTurn,
+    latest: MessageDoc | null,
+    head: () => Promise<WaitingTurn | null>,
+  ): Promise<boolean> {
+    if (latest === null || (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0)) return true;
+    if (turn.onBusy === 'enqueue' && latest.status === 'pending') return false;
+    const ahead = await head();
+    if (ahead && turn.onBusy === 'reject') throw new TurnBusyError(turn.recordId, ahead.id);
+    return ahead === null;
   }
 
   /** The turn of an earlier call with this key. */

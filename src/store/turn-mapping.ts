@@ -1,13 +1,19 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
-import type { StoredPrompt, StoredTurn, TurnPatch } from '../turn/stored-turn.ts';
+import type {
+  RunState,
+  StoredPrompt,
+  StoredTurn,
+  TurnPatch,
+  TurnWishes,
+  WaitingTurn,
+} from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];
 
 /** The assistant message and its user message as the turn that they are. */
 export function turnOf(message: MessageDoc, userText: string): StoredTurn {
-  const { active: _active, ...run } = message.run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
   const { usage, durationMs, timeToFirstTokenMs, error, carrier, finishedAt } = message;
   return {
     id: String(message._id),
@@ -19,8 +25,7 @@ export function turnOf(message: MessageDoc, userText: string): StoredTurn {
     content: message.content,
     reasoning: message.reasoning,
     parts: JSON.parse(message.parts) as Part[],
-    run,
-    prompts: message.prompts.map(promptOf),
+    ...wishesOf(message),
     artifacts: message.artifacts.map(artifactOf),
     createdAt: message.createdAt.getTime(),
     ...(usage ? { usage } : {}),
@@ -29,6 +34,26 @@ export function turnOf(message: MessageDoc, userText: string): StoredTurn {
     ...(error ? { error } : {}),
     ...(carrier ? { carrier } : {}),
     ...(finishedAt ? { finishedAt: finishedAt.getTime() } : {}),
+  };
+}
+
+/** Of a message with `run` and `prompts` at least. */
+export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>): TurnWishes {
+  return { run: runOf(run), prompts: prompts.map(promptOf) };
+}
+
+function runOf(run: MessageDoc['run']): RunState {
+  const { active: _active, ...state } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
+  return state;
+}
+
+export function waitingOf(message: MessageDoc): WaitingTurn {
+  const { _id, conversation, policy, carrier } = message;
+  return {
+    id: String(_id),
+    recordId: String(conversation),
+    policy,
+    ...(carrier ? { carrier } : {}),
   };
 }
 

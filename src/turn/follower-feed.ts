@@ -58,6 +58,11 @@ export class FollowerFeed {
     }
   }
 
+  /** Nobody has been told anything: the stream is taken over with the first entry. */
+  begin(): void {
+    this.#known = true;
+  }
+
   /** Number of the last entry that was appended by this feed, 0 before the first. */
   get cursor(): number {
     return this.#cursor;

@@ -1,7 +1,7 @@
 import { isAmbiguous } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import type { PromptAnswer } from './ports.ts';
-import type { StoredPrompt, StoredTurn } from './stored-turn.ts';
+import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -67,7 +67,7 @@ export class Interactive {
   }
 
   /** Sends what people have answered meanwhile. */
-  async deliver(turn: StoredTurn): Promise<void> {
+  async deliver(turn: TurnWishes): Promise<void> {
     for (const { requestId, state, answer } of turn.prompts) {
       if (state === 'open' && answer) await this.#send(requestId, answer);
     }

@@ -12,7 +12,15 @@ import type {
   WireSession,
   WireSessionStatus,
 } from '../reply/wire.ts';
-import type { PromptAnswer, StoredTurn, TerminalPatch, TurnPatch, TurnRecord } from './stored-turn.ts';
+import type {
+  PromptAnswer,
+  StoredTurn,
+  TerminalPatch,
+  TurnPatch,
+  TurnRecord,
+  TurnWishes,
+  WaitingTurn,
+} from './stored-turn.ts';
 import type { TurnEnd, TurnEntryBody, TurnView } from './turn-entry.ts';
 
 export type { FileRef, NewFile, PromptAnswer };
@@ -128,6 +136,14 @@ export interface NewTurn {
   readonly onBusy: 'enqueue' | 'reject';
 }
 
+export interface CreatedTurn {
+  readonly turn: StoredTurn;
+  /** False for the turn of an earlier call with this key. */
+  readonly created: boolean;
+  /** Surely its record's head now. False says nothing: ask `head`. */
+  readonly first: boolean;
+}
+
 export type ClaimResult =
   | { readonly kind: 'claimed'; readonly turn: StoredTurn; readonly record: TurnRecord }
   /** Terminal already, or never existed: the job has nothing to do. */
@@ -150,18 +166,20 @@ export type CancelResult = 'cancelled' | 'requested' | 'finished';
  */
 export interface TurnStore {
   /** Writes user message and pending assistant message. Same idempotency key: the turn of the first call. Throws NotFoundError, TurnBusyError. */
-  create(turn: NewTurn): Promise<{ turn: StoredTurn; created: boolean }>;
+  create(turn: NewTurn): Promise<CreatedTurn>;
   get(turnId: string): Promise<StoredTurn | null>;
   record(recordId: string): Promise<TurnRecord | null>;
   /** Raises the epoch, so that every earlier owner is fenced off. */
-  claim(turnId: string, owner: string): Promise<ClaimResult>;
+  claim(turn: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult>;
+  /** Read often, while the turn runs. Null when there is no such turn. */
+  wishes(turnId: string): Promise<TurnWishes | null>;
   write(fence: Fence, patch: TurnPatch): Promise<void>;
   /** The terminal write: from `pending` only, so exactly one wins. False when another terminal state was first. Throws LeaseLostError for a newer epoch. */
   finish(fence: Fence, terminal: TerminalPatch): Promise<boolean>;
   /** After `finish`: files and prompts may still be added to the finished message, by the epoch that finished it. */
   amend(fence: Fence, patch: TurnPatch): Promise<void>;
   /** The pending turn with the lowest sequence of the record. */
-  head(recordId: string): Promise<string | null>;
+  head(recordId: string): Promise<WaitingTurn | null>;
   /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
   cancel(turnId: string): Promise<CancelResult>;
   /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */

@@ -77,6 +77,12 @@ export interface StoredTurn {
   readonly finishedAt?: number;
 }
 
+/** A turn that waits, as far as its job needs it. */
+export type WaitingTurn = Pick<StoredTurn, 'id' | 'recordId' | 'policy' | 'carrier'>;
+
+/** What people may wish of a running turn (cancel, answers), and who owns it. */
+export type TurnWishes = Pick<StoredTurn, 'run' | 'prompts'>;
+
 export interface TurnRecord {
   readonly id: string;
   readonly title: string;

@@ -94,12 +94,15 @@ export class TurnRun {
     return this.deps.upstream(server);
   }
 
-  /** Takes the followers' stream over from the owner before us. Throws LeaseLostError. */
+  /** Takes the followers' stream over, from the owner before us if there was one. Throws LeaseLostError. */
   async openFollowers(): Promise<void> {
-    const told = await this.followers.open();
     const adopted = this.turn.run.phase !== 'queued';
-    this.told = told ?? (adopted ? this.turn.parts : []);
-    if (adopted) this.deps.tracer.event('turn.adopted', { 'turn.epoch': this.fence.epoch });
+    if (adopted) {
+      this.told = (await this.followers.open()) ?? this.turn.parts;
+      this.deps.tracer.event('turn.adopted', { 'turn.epoch': this.fence.epoch });
+    } else {
+      this.followers.begin();
+    }
     this.followers.add({ type: 'phase', phase: adopted ? 'adopted' : 'started' });
   }
 

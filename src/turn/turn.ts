@@ -39,17 +39,13 @@ export async function runTurn(
 async function carry(run: TurnRun, watch: TurnWatch): Promise<TurnOutcome> {
   const { turn, deps } = run;
   if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
-  // Only an adopter must know what followers have been told before it goes on.
-  const opening = run.openFollowers();
-  opening.catch(() => undefined);
-  if (turn.run.phase !== 'queued') await opening;
+  await run.openFollowers();
   watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
   run.signal.throwIfAborted();
 
   run.ids = await deps.tracer.span('turn.prompt', { attributes: { 'turn.phase': turn.run.phase } }, () =>
     reachPrompt(run, watch),
   );
-  await opening;
   const end = await deps.tracer.span('turn.stream', {}, () => followThrough(run, watch));
   return deps.tracer.span('turn.finalize', {}, () => conclude(run, watch, end));
 }

@@ -1,6 +1,6 @@
 import { LeaseLostError } from '../errors.ts';
 import { Wakeup } from '../timing/wakeup.ts';
-import type { StoredTurn } from './stored-turn.ts';
+import type { TurnWishes } from './stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';
 
 /** Without a nudge the stored wishes are read again after this time. */
@@ -10,7 +10,7 @@ const pollMs = 5_000;
  * Reads what people wish of a running turn (cancel, answers) from the stored turn: at the start, after each
  * nudge, and from time to time, since a nudge may be lost. One read at a time; the database away only delays.
  */
-export function watchWishes(run: TurnRun, onAnswers: (turn: StoredTurn) => Promise<void>): void {
+export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promise<void>): void {
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
   const ended = new AbortController();
@@ -18,7 +18,7 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: StoredTurn) => Promi
   run.defer(deps.nudges.listen(turn.id, () => wakeup.wake()));
 
   const read = async () => {
-    const stored = await deps.store.get(turn.id);
+    const stored = await deps.store.wishes(turn.id);
     if (stored === null || ended.signal.aborted) return;
     if (stored.run.epoch !== run.fence.epoch) throw new LeaseLostError(turn.id, run.fence.epoch);
     if (stored.run.cancelRequestedAt !== undefined) run.stop('user');

@@ -76,7 +76,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
   };
   const running = async (recordId?: string) => {
     const turn = await create(recordId ?? (await world.record()));
-    return claimed(await store.claim(turn.id, 'one'));
+    return claimed(await store.claim(turn, 'one'));
   };
   const stored = async (id: string) => {
     const turn = await store.get(id);
@@ -154,12 +154,47 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
           expect(result.reason).toEqual(new TurnBusyError(recordId, won[0]?.value.turn.id ?? ''));
     });
 
+    it('says of a turn that nothing is in front of it only when that is so', async () => {
+      const recordId = await world.record();
+      const first = await store.create(newTurn(recordId, { idempotencyKey: 'k' }));
+      const second = await store.create(newTurn(recordId));
+      expect([first.first, second.first]).toEqual([true, false]);
+      expect(await store.create(newTurn(recordId, { idempotencyKey: 'k' }))).toMatchObject({ first: false });
+      // The last one has ended, and one in front of it has not.
+      await store.cancel(second.turn.id);
+      expect((await store.create(newTurn(recordId))).first).toBe(false);
+      for (let turn = await store.head(recordId); turn; turn = await store.head(recordId))
+        await store.cancel(turn.id);
+      expect((await store.create(newTurn(recordId))).first).toBe(true);
+    });
+
+    it('says so of at most one of forty concurrent ones, of the head', async () => {
+      const recordId = await world.record();
+      const all = await Promise.all(Array.from({ length: 40 }, () => store.create(newTurn(recordId))));
+      const firsts = all.filter(({ first }) => first).map(({ turn }) => turn.id);
+      expect(firsts).toEqual([(await store.head(recordId))?.id]);
+    });
+
+    it('answers for the head what its job needs', async () => {
+      const recordId = await world.record();
+      const carrier = { traceparent: '00-11-22-01' };
+      const { id } = await create(recordId, { carrier, policy: 'other' });
+      await create(recordId);
+      expect(await store.head(recordId)).toEqual({ id, recordId, policy: 'other', carrier });
+    });
+
     it('refuses operators in place of ids', async () => {
       for (const id of [{ $ne: null }, 'x', '', 5, null, ['a'.repeat(24)]] as never[]) {
         await expect(store.get(id)).rejects.toThrow(InvalidInputError);
         await expect(store.head(id)).rejects.toThrow(InvalidInputError);
         await expect(store.record(id)).rejects.toThrow(InvalidInputError);
-        await expect(store.claim(id, 'one')).rejects.toThrow(InvalidInputError);
+        await expect(store.claim({ id, recordId: world.unknownId() }, 'one')).rejects.toThrow(
+          InvalidInputError,
+        );
+        await expect(store.claim({ id: world.unknownId(), recordId: id }, 'one')).rejects.toThrow(
+          InvalidInputError,
+        );
+        await expect(store.wishes(id)).rejects.toThrow(InvalidInputError);
         await expect(store.cancel(id)).rejects.toThrow(InvalidInputError);
         await expect(create(id)).rejects.toThrow(InvalidInputError);
         await expect(store.write({ turnId: id, epoch: 0 }, {})).rejects.toThrow(InvalidInputError);
@@ -172,13 +207,13 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       const { turn, record } = await running();
       expect(turn.run).toMatchObject({ epoch: 1, owner: 'one', phase: 'queued' });
       expect(record.id).toBe(turn.recordId);
-      const again = claimed(await store.claim(turn.id, 'two'));
+      const again = claimed(await store.claim(turn, 'two'));
       expect(again.turn.run).toMatchObject({ epoch: 2, owner: 'two' });
     });
 
     it('gives twenty concurrent owners twenty epochs', async () => {
       const turn = await create(await world.record());
-      const claims = await Promise.all(Array.from({ length: 20 }, (_, n) => store.claim(turn.id, `w${n}`)));
+      const claims = await Promise.all(Array.from({ length: 20 }, (_, n) => store.claim(turn, `w${n}`)));
       const epochs = claims.map((result) => claimed(result).turn.run.epoch).sort((a, b) => a - b);
       expect(epochs).toEqual(Array.from({ length: 20 }, (_, n) => n + 1));
     });
@@ -186,13 +221,13 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     it("answers behind for a turn that is not its record's first, and lets it through when that one has ended", async () => {
       const recordId = await world.record();
       const [first, second] = [await create(recordId), await create(recordId)];
-      expect(await store.claim(second.id, 'one')).toEqual({ kind: 'behind', turnId: first.id });
-      const { fence } = claimed(await store.claim(first.id, 'one'));
-      expect(await store.claim(second.id, 'one')).toEqual({ kind: 'behind', turnId: first.id });
+      expect(await store.claim(second, 'one')).toEqual({ kind: 'behind', turnId: first.id });
+      const { fence } = claimed(await store.claim(first, 'one'));
+      expect(await store.claim(second, 'one')).toEqual({ kind: 'behind', turnId: first.id });
       expect((await stored(second.id)).run.epoch).toBe(0);
       await store.finish(fence, ended('completed'));
-      expect(await store.head(recordId)).toBe(second.id);
-      expect((await store.claim(second.id, 'one')).kind).toBe('claimed');
+      expect((await store.head(recordId))?.id).toBe(second.id);
+      expect((await store.claim(second, 'one')).kind).toBe('claimed');
     });
 
     it('runs turns of different records side by side', async () => {
@@ -203,9 +238,18 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     it('has nothing to do for a turn that has ended or never was', async () => {
       const { fence, turn } = await running();
       await store.finish(fence, ended('completed'));
-      expect(await store.claim(turn.id, 'two')).toEqual({ kind: 'finished' });
-      expect(await store.claim(world.unknownId(), 'two')).toEqual({ kind: 'missing' });
+      expect(await store.claim(turn, 'two')).toEqual({ kind: 'finished' });
+      const unknown = { id: world.unknownId(), recordId: turn.recordId };
+      expect(await store.claim(unknown, 'two')).toEqual({ kind: 'missing' });
       expect((await stored(turn.id)).run.epoch).toBe(1);
+    });
+
+    it('of a turn under the name of another record claims nothing', async () => {
+      const [turn, other] = [await create(await world.record()), await create(await world.record())];
+      for (const recordId of [other.recordId, await world.record(), world.unknownId()])
+        expect(await store.claim({ id: turn.id, recordId }, 'one')).toEqual({ kind: 'missing' });
+      expect((await stored(turn.id)).run.epoch).toBe(0);
+      expect((await stored(other.id)).run.epoch).toBe(0);
     });
   });
 
@@ -263,7 +307,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
 
     it('of an older epoch changes nothing and throws LeaseLostError', async () => {
       const { fence, turn } = await running();
-      await store.claim(turn.id, 'two');
+      await store.claim(turn, 'two');
       const before = await stored(turn.id);
       for (const patch of [
         {},
@@ -339,7 +383,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
 
     it('of an older epoch throws LeaseLostError, before and after the newer one ended', async () => {
       const { fence, turn } = await running();
-      const newer = claimed(await store.claim(turn.id, 'two'));
+      const newer = claimed(await store.claim(turn, 'two'));
       await expect(store.finish(fence, ended('completed'))).rejects.toEqual(new LeaseLostError(turn.id, 1));
       expect((await stored(turn.id)).status).toBe('pending');
       await store.finish(newer.fence, ended('completed', { content: 'new' }));
@@ -354,7 +398,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       await store.write(fence, { prompt: question('que_1') });
       await store.finish(fence, ended('completed', { prompt: question('que_1', { state: 'closed' }) }));
       expect((await stored(turn.id)).prompts).toEqual([question('que_1', { state: 'closed' })]);
-      expect((await store.claim(next.id, 'two')).kind).toBe('claimed');
+      expect((await store.claim(next, 'two')).kind).toBe('claimed');
     });
   });
 
@@ -385,8 +429,8 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       const turn = await stored(first.id);
       expect(turn).toMatchObject({ status: 'cancelled', run: { phase: 'finished', epoch: 0 } });
       expect(turn.finishedAt).toBeGreaterThanOrEqual(turn.createdAt);
-      expect(await store.claim(first.id, 'one')).toEqual({ kind: 'finished' });
-      expect(await store.head(recordId)).toBe(second.id);
+      expect(await store.claim(first, 'one')).toEqual({ kind: 'finished' });
+      expect((await store.head(recordId))?.id).toBe(second.id);
       expect(await store.cancel(first.id)).toBe('finished');
     });
 
@@ -409,7 +453,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       const kinds = await Promise.all(
         recordIds.map(async (recordId) => {
           const { id } = await create(recordId);
-          const [cancel, claim] = await Promise.all([store.cancel(id), store.claim(id, 'one')]);
+          const [cancel, claim] = await Promise.all([store.cancel(id), store.claim({ id, recordId }, 'one')]);
           const { status, run } = await stored(id);
           if (cancel === 'cancelled')
             expect({ kind: claim.kind, status }).toEqual({ kind: 'finished', status: 'cancelled' });
@@ -443,6 +487,18 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       expect(results.filter(Boolean)).toHaveLength(1);
       const [prompt] = (await stored(turn.id)).prompts;
       expect(prompt).toMatchObject({ state: 'open', answer: { answers: [[`${results.indexOf(true)}`]] } });
+    });
+
+    it('and a cancel are what the owner reads as wishes', async () => {
+      const { turn, fence } = await running();
+      await store.write(fence, { prompt: question('que_1'), content: 'half' });
+      await store.answer(turn.id, 'que_1', reject);
+      await store.cancel(turn.id);
+      const { run, prompts } = await stored(turn.id);
+      expect(run.cancelRequestedAt).toBeGreaterThan(0);
+      expect(prompts).toEqual([question('que_1', { answer: reject })]);
+      expect(await store.wishes(turn.id)).toEqual({ run, prompts });
+      expect(await store.wishes(world.unknownId())).toBeNull();
     });
 
     it('touches only the prompt that it names', async () => {

@@ -84,13 +84,27 @@ it('after a reconnect every listener looks once, and hears again', async () => {
   off();
 });
 
-it('wishes of one turn wake its owner only', async () => {
+it('wishes of one turn wake its owner only, and a reconnect wakes all, over one subscription', async () => {
   const wishes = wishNudges(nudges, 'prefix');
   const woken: string[] = [];
-  const offs = ['a', 'b'].map((turn) => wishes.listen(turn, () => woken.push(turn)));
-  channel = wishChannel('prefix', 'b');
+  const offs = ['a', 'b', 'b'].map((turn) => wishes.listen(turn, () => woken.push(turn)));
+  channel = wishChannel('prefix');
   await eventually(async () => expect(await subscribers()).toBe(1));
-  await publish();
-  await eventually(() => expect(woken).toEqual(['b']));
+  await redis.publish(channel, 'b');
+  await eventually(() => expect(woken).toEqual(['b', 'b']));
+  offs[2]?.();
+  await redis.publish(channel, 'unknown');
+  await redis.publish(channel, 'b');
+  await eventually(() => expect(woken).toEqual(['b', 'b', 'b']));
+  woken.length = 0;
+  await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+  await eventually(() => expect(woken).toEqual(['a', 'b']));
   for (const off of offs) off();
+  const late: string[] = [];
+  const off = wishes.listen('b', () => late.push('b'));
+  await eventually(async () => expect(await subscribers()).toBe(1));
+  await redis.publish(channel, 'b');
+  await eventually(() => expect(late).toEqual(['b']));
+  expect(woken).toEqual(['a', 'b']);
+  off();
 });

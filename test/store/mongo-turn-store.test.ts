@@ -45,14 +45,15 @@ describe('a writer that died between question and answer', () => {
 
   it('is made good by the next ten calls with its key: one turn, the one that was meant', async () => {
     const recordId = await newRecord();
-    const { id } = await crash(recordId, 'click');
+    const crashed = await crash(recordId, 'click');
+    const { id } = crashed;
     const again = await Promise.all(Array.from({ length: 10 }, () => store.create(input(recordId, 'click'))));
     expect(new Set(again.map(({ turn }) => turn.id))).toEqual(new Set([id]));
     expect((await messagesOf(recordId)).map(({ role, sequence }) => [role, sequence])).toEqual([
       ['user', 1],
       ['assistant', 2],
     ]);
-    expect((await store.claim(id, 'one')).kind).toBe('claimed');
+    expect((await store.claim(crashed, 'one')).kind).toBe('claimed');
   });
 
   it('is made good by the next turn of the record, which comes behind it', async () => {
@@ -65,7 +66,7 @@ describe('a writer that died between question and answer', () => {
       ['user', 3],
       ['assistant', 4],
     ]);
-    expect(await store.claim(next.id, 'one')).toEqual({ kind: 'behind', turnId: id });
+    expect(await store.claim(next, 'one')).toEqual({ kind: 'behind', turnId: id });
   });
 
   it('keeps a record busy for those who want to be refused', async () => {
@@ -108,21 +109,22 @@ it('the index alone keeps a second turn of a record from running, when the look 
   const recordId = await newRecord();
   const first = await store.create(input(recordId));
   const second = await store.create(input(recordId));
-  await store.claim(first.turn.id, 'one');
-  class Blind extends MongoTurnStore {
-    override async head() {
-      return null;
-    }
-  }
-  const blind = new Blind(models.Message as never, models.Conversation as never);
-  expect(await blind.claim(second.turn.id, 'two')).toEqual({ kind: 'behind', turnId: first.turn.id });
+  await store.claim(first.turn, 'one');
+  const wrong: typeof models.Message = Object.create(models.Message, {
+    findOne: {
+      value: (filter: { status?: string }) =>
+        models.Message.findOne((filter.status === 'pending' ? { _id: second.turn.id } : filter) as never),
+    },
+  });
+  const blind = new MongoTurnStore(wrong as never, models.Conversation as never);
+  expect(await blind.claim(second.turn, 'two')).toEqual({ kind: 'behind', turnId: first.turn.id });
   expect(await store.get(second.turn.id)).toMatchObject({ run: { epoch: 0 } });
 });
 
 it('a message offers its parts and tool calls, which are stored once', async () => {
   const recordId = await newRecord();
   const { turn } = await store.create(input(recordId));
-  const claim = await store.claim(turn.id, 'one');
+  const claim = await store.claim(turn, 'one');
   if (claim.kind !== 'claimed') throw new Error(claim.kind);
   const parts = [
     { id: 'prt_1', messageId: 'msg_1', type: 'text', text: 'hi' },
@@ -155,7 +157,8 @@ it('a turn in a database that is gone ends every call with ServiceUnavailableErr
   const calls = [
     cut.get(turn.id),
     cut.create(input(recordId)),
-    cut.claim(turn.id, 'one'),
+    cut.claim(turn, 'one'),
+    cut.wishes(turn.id),
     cut.write(fence, { content: 'x' }),
     cut.finish(fence, ended('completed')),
     cut.amend(fence, {}),

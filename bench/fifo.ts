@@ -1,0 +1,57 @@
+/**
+ * What order, durability and adoption cost: turns through our queue, worker and database against raw BullMQ jobs
+ * that sleep as long, on the same Redis, alternating in one run. Both ways are fed and worked in this process.
+ * The upstream is a fake inside of it, so nothing but the queue and what it stores is measured.
+ */
+import { startMongo } from '../src/dev/services/mongo.ts';
+import { startRedis } from '../src/dev/services/redis.ts';
+import { type Load, type Pass, sleeps } from './fifo/load.ts';
+import { type OwnPass, ownPass } from './fifo/own-pass.ts';
+import { rawPass } from './fifo/raw-pass.ts';
+import { type BenchOptions, type BenchResult, median, round } from './support.ts';
+
+const target = 0.8;
+
+export async function run({ quick = false }: BenchOptions): Promise<BenchResult> {
+  const turns = quick ? 200 : 1_000;
+  const load: Load = { records: turns / 10, concurrency: 50, sleepsMs: sleeps(turns) };
+  const rounds = quick ? 2 : 5;
+  const [redis, mongo] = await Promise.all([startRedis(console.error), startMongo()]);
+  const raw: Pass[] = [];
+  const own: OwnPass[] = [];
+  // The first round of each warms up.
+  for (let at = 0; at <= rounds; at += 1) {
+    const ours = () => ownPass(redis.url, mongo.url, `fifo-${process.pid}-${at}`, load);
+    const theirs = () => rawPass(redis.url, `raw-${process.pid}-${at}`, load);
+    const early = at % 2 === 0 ? await theirs() : undefined;
+    const pass = await ours();
+    const other = early ?? (await theirs());
+    if (at === 0) continue;
+    own.push(pass);
+    raw.push(other);
+  }
+  await Promise.all([redis.stop(), mongo.stop()]);
+  const ratios = own.map(
+    ({ turnsPerSecond }, at) => turnsPerSecond / (raw[at]?.turnsPerSecond ?? Number.NaN),
+  );
+  const ratio = round(median(ratios));
+  return {
+    bench: 'fifo',
+    target: `turns per second ÷ raw BullMQ jobs per second with the same sleeps ≥ ${target} (median of rounds)`,
+    ok: ratio >= target,
+    ratio,
+    ratios: ratios.map((value) => round(value)),
+    turns,
+    records: load.records,
+    concurrency: load.concurrency,
+    turnsPerSecond: middle(own, (pass) => pass.turnsPerSecond),
+    rawJobsPerSecond: middle(raw, (pass) => pass.turnsPerSecond),
+    cpuMsPerTurn: middle(own, (pass) => pass.cpuMsPerTurn),
+    rawCpuMsPerJob: middle(raw, (pass) => pass.cpuMsPerTurn),
+    redisCommandsPerTurn: middle(own, (pass) => pass.redisCommandsPerTurn),
+    mongoCommandsPerTurn: middle(own, (pass) => pass.mongoCommandsPerTurn),
+    database: mongo.description,
+  };
+}
+
+const middle = <T>(passes: readonly T[], figure: (pass: T) => number) => round(median(passes.map(figure)), 2);

@@ -1,0 +1,56 @@
+/** What both ways have to do, and what one pass over it cost. */
+export interface Load {
+  readonly records: number;
+  readonly concurrency: number;
+  /** One per turn; turn `n` is of record `n % records`. */
+  readonly sleepsMs: readonly number[];
+}
+
+export interface Pass {
+  readonly turnsPerSecond: number;
+  /** Of this process. */
+  readonly cpuMsPerTurn: number;
+}
+
+/** 5 to 35 ms, the same in every run. */
+export function sleeps(count: number): number[] {
+  let seed = 42;
+  return Array.from({ length: count }, () => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return 5 + (seed % 31);
+  });
+}
+
+/** Feeds both ways alike: the turns of a record in order, all records at once. Resolves when all were added. */
+export async function feed(
+  { records, sleepsMs }: Load,
+  add: (record: number, turn: number) => Promise<unknown>,
+): Promise<void> {
+  const ofRecord = async (record: number) => {
+    for (let turn = record; turn < sleepsMs.length; turn += records) await add(record, turn);
+  };
+  await Promise.all(Array.from({ length: records }, (_, record) => ofRecord(record)));
+}
+
+export async function timed(turns: number, work: () => Promise<void>): Promise<Pass> {
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  await work();
+  const ms = performance.now() - start;
+  const { user, system } = process.cpuUsage(cpu);
+  return { turnsPerSecond: turns / (ms / 1_000), cpuMsPerTurn: (user + system) / 1_000 / turns };
+}
+
+/** `done` resolves when `one` was called so often. */
+export function countdown(times: number): { readonly done: Promise<void>; readonly one: () => void } {
+  let left = times;
+  let finish: () => void = () => undefined;
+  const done = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const one = () => {
+    left -= 1;
+    if (left === 0) finish();
+  };
+  return { done, one };
+}

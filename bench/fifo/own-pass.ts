@@ -1,0 +1,76 @@
+import { Redis } from 'ioredis';
+import { countdown, feed, type Load, type Pass, timed } from './load.ts';
+import { startOwnSystem } from './own-system.ts';
+import { type SleepingUpstream, sleepingUpstream } from './sleeping-upstream.ts';
+
+export interface OwnPass extends Pass {
+  readonly redisCommandsPerTurn: number;
+  readonly mongoCommandsPerTurn: number;
+}
+
+/** Turns through the product's queue and worker. Throws when one was lost, doubled, or came out of order. */
+export async function ownPass(redis: string, mongo: string, name: string, load: Load): Promise<OwnPass> {
+  const { sleepsMs, records, concurrency } = load;
+  const upstream = sleepingUpstream((text) => sleepsMs[Number(text)] ?? 0);
+  const all = countdown(sleepsMs.length);
+  const system = await startOwnSystem({
+    redis,
+    mongo: mongo.replace(/\/[^/]*$/, `/${name}`),
+    prefix: name,
+    upstream,
+    policy: { onTurnFinished: all.one },
+  });
+  const { turns } = system;
+  const titles = Array.from({ length: records }, (_, record) => ({ title: `record ${record}` }));
+  const conversations = await turns.models.Conversation.create(titles);
+  let mongoCommands = 0;
+  turns.connection.getClient().on('commandStarted', () => {
+    mongoCommands += 1;
+  });
+  const observer = new Redis(redis);
+  await system.work(concurrency);
+  const before = await commandsOf(observer);
+  const pass = await timed(sleepsMs.length, async () => {
+    const text = (turn: number) => String(turn);
+    await feed(load, (record, turn) =>
+      turns.enqueue({ conversation: conversations[record], text: text(turn) }),
+    );
+    await all.done;
+  });
+  const redisCommands = (await commandsOf(observer)) - before;
+  const perTurn = (count: number) => count / sleepsMs.length;
+  const result = {
+    ...pass,
+    redisCommandsPerTurn: perTurn(redisCommands),
+    mongoCommandsPerTurn: perTurn(mongoCommands),
+  };
+  checkOrder(upstream, load);
+  const completed = await turns.models.Message.countDocuments({ role: 'assistant', status: 'completed' });
+  if (completed !== sleepsMs.length)
+    throw new Error(`${completed} of ${sleepsMs.length} turns are completed`);
+  await observer.quit();
+  await system.stop();
+  return result;
+}
+
+/** What Redis was asked, scripts as one command each. */
+async function commandsOf(redis: Redis): Promise<number> {
+  const stats = await redis.info('commandstats');
+  const inScripts = new Set<string>();
+  void inScripts;
+  return [...stats.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].reduce(
+    (sum, [, calls]) => sum + Number(calls),
+    0,
+  );
+}
+
+function checkOrder({ prompts, overlaps }: SleepingUpstream, { records, sleepsMs }: Load): void {
+  const bySession = [...prompts.values()].map((texts) => texts.map(Number));
+  if (overlaps > 0) throw new Error(`${overlaps} prompts came while their session was busy`);
+  if (bySession.length !== records) throw new Error(`${bySession.length} sessions for ${records} records`);
+  for (const turns of bySession) {
+    const first = (turns[0] ?? 0) % records;
+    const wanted = sleepsMs.map((_, turn) => turn).filter((turn) => turn % records === first);
+    if (turns.join() !== wanted.join()) throw new Error(`a record's turns came as ${turns.join()}`);
+  }
+}
