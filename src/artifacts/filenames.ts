@@ -12,7 +12,7 @@ const deceiving =
 const everyDeceiving = new RegExp(deceiving, 'gu');
 
 /** All that a name in the sandbox may hold; harmless unquoted in a shell, in a prompt and in a header. */
-const everyRunOfOthers = /[^\p{L}\p{M}\p{N}._-]+|\p{Default_Ignorable_Code_Point}+/gu;
+const everyRunOfOthers = /(?:[^\p{L}\p{M}\p{N}._-]|\p{Default_Ignorable_Code_Point})+/gu;
 
 /** Linux takes 255 bytes; the rest is for a number, and for what others append to a name. */
 const maxNameBytes = 200;
@@ -25,9 +25,9 @@ const maxShownLength = 200;
  * What the OpenCode server reads by itself in the folder that it works in: its settings (they can start
  * processes) and standing instructions. A person's upload must not become these.
  */
-const readByServer = /^(opencode|tui)\.jsonc?$|^(agents|claude|context)\.md$/i;
+const readByServer = /^(opencode|tui)\.jsonc?$|^(agents|claude|context)\.md$/iu;
 /** Names of devices on Windows, where a user may take the file next. */
-const devices = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+const devices = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/iu;
 
 /** True for a name that is not what it looks like. */
 export function isDeceiving(filename: string): boolean {
@@ -81,7 +81,8 @@ function fitted(filename: string): string {
   if (Buffer.byteLength(filename) <= maxNameBytes) return filename;
   const { name, ext } = path.parse(filename);
   const kept = Buffer.byteLength(ext) <= maxExtensionBytes ? ext : '';
-  return startOf(kept === '' ? filename : name, maxNameBytes - Buffer.byteLength(kept)) + kept;
+  const start = startOf(kept === '' ? filename : name, maxNameBytes - Buffer.byteLength(kept));
+  return start.replace(/\.+$/, '') + kept;
 }
 
 function startOf(text: string, maxBytes: number): string {

@@ -80,7 +80,6 @@ export class SandboxFile {
    */
   async content(signal?: AbortSignal): Promise<Buffer> {
     if (this.problem) throw this.problem;
-    signal?.throwIfAborted();
     const handle = await this.#open();
     try {
       await this.#checkOpened(handle);

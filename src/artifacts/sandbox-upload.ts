@@ -14,8 +14,9 @@ const maxPieceBytes = 256 * 1024;
 const maxNumber = 1_000;
 /** What a killed worker left is removed by the next one, unless somebody may still be writing it. */
 const abandonedAfterMs = 10 * 60_000;
-/** Entries of the sandbox that are looked through for such files. */
+/** Entries of the sandbox that are looked through for such files, and how often one upload does so. */
 const maxEntries = 50_000;
+const maxSweeps = 100;
 
 /** `original` is what errors call it; `name` is the safe name that is wanted. */
 export interface NewSandboxFile {
@@ -38,6 +39,7 @@ interface Written {
 export class SandboxUpload {
   readonly #sandbox: Sandbox;
   readonly #root: string;
+  #sweeps = 0;
 
   private constructor(sandbox: Sandbox, root: string) {
     this.#sandbox = sandbox;
@@ -122,7 +124,7 @@ export class SandboxUpload {
 
   async #holds(name: string, { bytes, sha256 }: Written, signal: AbortSignal | undefined): Promise<boolean> {
     let file = await this.#sandbox.file(name);
-    if (file && !file.safe) {
+    if (file && !file.safe && file.bytes === bytes && this.#sweeps < maxSweeps) {
       // Its second link may be of an upload like this one that is just ending, or was killed before it ended.
       await this.#removeAbandoned();
       file = await this.#sandbox.file(name);
@@ -139,6 +141,7 @@ export class SandboxUpload {
 
   /** With a second link the file has its final name, and its writer has nothing left to do with this one. */
   async #removeAbandoned(): Promise<void> {
+    this.#sweeps += 1;
     let entries = 0;
     for await (const { name } of await opendir(this.#root, { bufferSize: 256 })) {
       entries += 1;

@@ -234,6 +234,7 @@ describe('a path from a tool call', () => {
     'such a neighbour, relative': () => '../box-10/a.txt',
     'an absolute path': () => '/etc/passwd',
     'a path with a NUL': () => 'sub\0/../../secret.txt',
+    'a name with a NUL': () => 'a.txt\0.png',
     'the sandbox itself': () => box.path,
     nothing: () => '',
     'a file through a linked folder': () => {
