@@ -129,7 +129,7 @@ export class SandboxUpload {
       await this.#removeAbandoned();
       file = await this.#sandbox.file(name);
     }
-    if (!file?.safe || file.bytes !== bytes) return false;
+    if (file?.bytes !== bytes) return false;
     try {
       const content = await file.content(signal);
       return createHash('sha256').update(content).digest('hex') === sha256;

@@ -1,7 +1,7 @@
 import * as real from 'node:fs/promises';
 
-/** Called before each call of the file system; the call waits for nobody. May throw in place of the call. */
-export type BeforeCall = (name: string, args: readonly unknown[]) => void;
+/** Called before each call of the file system, which waits for it. May throw in place of the call. */
+export type BeforeCall = (name: string, args: readonly unknown[]) => void | Promise<void>;
 
 let beforeCall: BeforeCall = () => undefined;
 
@@ -19,7 +19,7 @@ type AnyFunction = (...args: unknown[]) => unknown;
 
 function told(name: string, call: AnyFunction): AnyFunction {
   return async (...args) => {
-    beforeCall(name, args);
+    await beforeCall(name, args);
     const result = await call(...args);
     return name === 'open' ? toldHandle(result as real.FileHandle) : result;
   };
