@@ -31,6 +31,7 @@ import { MongoTurnStore } from './store/mongo-turn-store.ts';
 import { otelTracer } from './telemetry/otel-tracer.ts';
 import { systemClock } from './timing/clock.ts';
 import { discardOrphans } from './turn/orphan-sessions.ts';
+import { discardStrayUploads } from './turn/stray-uploads.ts';
 import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
 import { compilePolicy, type TurnPolicy } from './turn/turn-policy.ts';
 import { Turns, type WorkOptions } from './turns.ts';
@@ -72,7 +73,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   const stream = new TurnStream({ redis, prefix });
   const jobs = new TurnJobs(redis, prefix, reporter);
   closers.add('queue', () => jobs.close());
-  const queue = new TurnQueue({ redis, store, jobs, stream, nudges, prefix, tracer, reporter });
+  const queue = new TurnQueue({ redis, store, files, jobs, stream, nudges, prefix, tracer, reporter });
 
   const deps: TurnDeps = {
     store,
@@ -111,6 +112,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     const chores = {
       'jobless-turns': { everyMs, run: () => giveJobs({ store, jobs, clock, reporter, minAgeMs }) },
       'stray-streams': { everyMs, run: () => strays.step() },
+      'stray-uploads': { everyMs, run: () => discardStrayUploads({ files, store, clock, reporter }) },
       'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
     };
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });

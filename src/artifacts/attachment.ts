@@ -1,7 +1,8 @@
 /**
  * Files attached to a message, as everybody sees them: what is stored of one, what is given to store, and the
- * files of one message as those who attach see them. Imports nothing.
+ * files of one message as those who attach see them.
  */
+import type { FileContent } from './content-pieces.ts';
 
 /** A file attached to a message. */
 export interface FileRef {
@@ -16,7 +17,7 @@ export interface FileRef {
 export interface NewFile {
   readonly filename: string;
   readonly contentType: string;
-  readonly content: Buffer | AsyncIterable<Uint8Array>;
+  readonly content: FileContent;
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 

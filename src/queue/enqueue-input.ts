@@ -1,8 +1,11 @@
-import { InvalidInputError } from '../errors.ts';
+import { sandboxFilename } from '../artifacts/filenames.ts';
+import type { UploadedFile } from '../artifacts/uploaded-files-prompt.ts';
+import { InvalidInputError, messageOf } from '../errors.ts';
 
 /** The longest text of a turn in UTF-8 bytes. */
 export const maxTextBytes = 1024 * 1024;
 const maxKeyLength = 200;
+const maxFiles = 100;
 
 export interface EnqueueInput {
   /** The record that owns the session: its id (24 hex digits), an ObjectId, or the document itself. */
@@ -14,6 +17,8 @@ export interface EnqueueInput {
   readonly idempotencyKey?: string;
   /** What to do when the record has a turn waiting or running: line up (default), or throw TurnBusyError. */
   readonly onBusy?: 'enqueue' | 'reject';
+  /** Files for the agent, at most 100 of at most 10 MiB each. They are stored before the turn is. */
+  readonly files?: readonly UploadedFile[];
 }
 
 export interface CheckedInput {
@@ -22,6 +27,7 @@ export interface CheckedInput {
   readonly policy: string;
   readonly idempotencyKey?: string;
   readonly onBusy: 'enqueue' | 'reject';
+  readonly files: readonly UploadedFile[];
 }
 
 /** Checks everything that can be checked without a database. Throws InvalidInputError that names the field. */
@@ -38,6 +44,7 @@ export function checkEnqueueInput(input: EnqueueInput): CheckedInput {
     text: checkText(input.text),
     policy: checkName('policy', input.policy ?? 'default'),
     onBusy,
+    files: checkFiles(input.files ?? []),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey: checkName('idempotencyKey', idempotencyKey) }),
   };
 }
@@ -53,6 +60,32 @@ function checkText(text: unknown): string {
     );
   }
   return text;
+}
+
+function checkFiles(files: unknown): readonly UploadedFile[] {
+  if (!Array.isArray(files) || files.length > maxFiles)
+    throw new InvalidInputError('files', `must be a list of at most ${maxFiles}`);
+  for (const [at, file] of files.entries()) {
+    const { filename, contentType, content } = (file ?? {}) as Partial<UploadedFile>;
+    checkName(`files.${at}.filename`, filename);
+    checkName(`files.${at}.contentType`, contentType);
+    checkLeadsNowhere(at, filename as string);
+    const bytes = content instanceof Uint8Array;
+    if (!bytes && typeof (content as AsyncIterable<Uint8Array>)?.[Symbol.asyncIterator] !== 'function')
+      throw new InvalidInputError(
+        `files.${at}.content`,
+        'must be a Buffer, a Uint8Array or a stream of them',
+      );
+  }
+  return files;
+}
+
+function checkLeadsNowhere(at: number, filename: string): void {
+  try {
+    sandboxFilename(filename);
+  } catch (cause) {
+    throw new InvalidInputError(`files.${at}.filename`, messageOf(cause), { cause });
+  }
 }
 
 function checkName(field: string, value: unknown): string {

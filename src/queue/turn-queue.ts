@@ -1,12 +1,13 @@
 import type { Redis } from 'ioredis';
-import { ServiceUnavailableError } from '../errors.ts';
+import { NotFoundError, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { Tracer } from '../instrumentation/tracer.ts';
-import type { CancelResult, PromptAnswer, TurnStore } from '../turn/ports.ts';
+import type { TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
+import type { CancelResult, CreatedTurn, FileStore, PromptAnswer, TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { TurnEnd, TurnEntry } from '../turn/turn-entry.ts';
+import { removeUploads, storeUploads } from '../turn/uploads.ts';
 import { checkAnswer, checkRequestId, checkTurnId } from './check-input.ts';
-import { checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
+import { type CheckedInput, checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
 import { type FollowOptions, follow } from './follow.ts';
 import type { TurnJobs } from './turn-jobs.ts';
 import { type Nudges, wishChannel } from './turn-nudges.ts';
@@ -16,6 +17,7 @@ export interface TurnQueueDeps {
   /** A connection of the role `commands`. */
   readonly redis: Redis;
   readonly store: TurnStore;
+  readonly files: FileStore;
   readonly jobs: TurnJobs;
   readonly stream: TurnStream;
   readonly nudges: Nudges;
@@ -35,22 +37,18 @@ export class TurnQueue {
   /**
    * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones.
    * Once this resolves the turn is never lost: a job that could not be added is added by the sweeper.
-   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, ServiceUnavailableError; nothing
-   * is written then.
+   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, FileTooLargeError,
+   * ServiceUnavailableError; nothing is written then.
    */
   async enqueue(input: EnqueueInput): Promise<StoredTurn> {
-    const { recordId, ...checked } = checkEnqueueInput(input);
-    const { store, stream, tracer } = this.#deps;
+    const checked = checkEnqueueInput(input);
+    const { stream, tracer } = this.#deps;
     const attributes = { 'turn.policy': checked.policy };
     return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
       // Asked before anything is written: a turn without a queue would look accepted and not move.
       this.#needRedis();
       const carrier = tracer.carrier();
-      const { turn, created, first } = await store.create({
-        recordId,
-        ...checked,
-        ...(carrier.traceparent ? { carrier } : {}),
-      });
+      const { turn, created, first } = await this.#create(checked, carrier);
       span.set({ 'turn.id': turn.id, 'turn.created': created });
       if (turn.status !== 'pending') return turn;
       try {
@@ -107,6 +105,26 @@ export class TurnQueue {
     const stored = await this.#deps.store.answer(id, checkRequestId(requestId), checkAnswer(answer));
     if (stored) await this.#bestEffort('turn.answer', id, () => this.#nudge(id));
     return stored;
+  }
+
+  async #create({ files, ...turn }: CheckedInput, carrier: TraceCarrier): Promise<CreatedTurn> {
+    const { store } = this.#deps;
+    const newTurn = { ...turn, ...(carrier.traceparent ? { carrier } : {}) };
+    if (files.length === 0) return store.create(newTurn);
+    if (!(await store.record(turn.recordId))) throw new NotFoundError('record', turn.recordId);
+    const messageId = store.newMessageId();
+    const uploads = await storeUploads(this.#deps.files, messageId, files);
+    const discard = () => removeUploads(this.#deps.files, uploads).catch(() => undefined);
+    try {
+      const result = await store.create({ ...newTurn, uploads: { messageId, files: uploads } });
+      // An earlier call with this key has brought the same files.
+      if (!result.created) await discard();
+      return result;
+    } catch (error) {
+      // The answer to our write may have been lost: then the message is there, or will be, with these files.
+      if (!(error instanceof ServiceUnavailableError)) await discard();
+      throw error;
+    }
   }
 
   /** Parked unless it is surely the record's head; looked at afterwards, since the one in front may end meanwhile. */

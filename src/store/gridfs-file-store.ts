@@ -90,6 +90,22 @@ export class GridFsFileStore implements FileStore {
     });
   }
 
+  stored({ from, to, limit }: Parameters<FileStore['stored']>[0]): ReturnType<FileStore['stored']> {
+    return mongoCall(async () => {
+      // Ids begin with the second of their making, so this needs no index of its own.
+      const at = (ms: number) => ObjectId.createFromTime(Math.floor(ms / 1_000));
+      const files = await this.#files
+        .find({ _id: { $gte: at(from), $lt: at(to) } })
+        .sort({ _id: 1 })
+        .limit(Math.max(1, limit))
+        .toArray();
+      return files.map((file) => ({
+        fileId: String(file._id),
+        messageId: (file as unknown as FileDoc).metadata?.messageId ?? '',
+      }));
+    });
+  }
+
   remove(fileId: string): Promise<boolean> {
     return mongoCall(async () => {
       const _id = idOf(fileId);

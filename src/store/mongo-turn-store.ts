@@ -22,7 +22,7 @@ import type { MessageDoc } from './models.ts';
 import { duplicateKeys, mongoCall } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
+import { type QuestionDoc, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
@@ -52,7 +52,7 @@ export class MongoTurnStore implements TurnStore {
       const message = await this.#find({ _id: objectId(turnId, 'turnId'), role: 'assistant' });
       if (!message) return null;
       const question = await this.#find({ _id: message.counterpart });
-      return turnOf(message, question?.content ?? '');
+      return turnOf(message, question);
     });
   }
 
@@ -89,7 +89,7 @@ export class MongoTurnStore implements TurnStore {
         return { kind: 'behind', turnId: active ? String(active._id) : id };
       }
       if (!claimed) return { kind: 'finished' };
-      return { kind: 'claimed', turn: turnOf(claimed, question?.content ?? ''), record };
+      return { kind: 'claimed', turn: turnOf(claimed, question), record };
     });
   }
 
@@ -173,8 +173,20 @@ export class MongoTurnStore implements TurnStore {
         .sort({ createdAt: 1 })
         .limit(Math.max(1, limit))
         .lean<MessageDoc[]>();
-      const texts = await this.#texts(messages);
-      return messages.map((message) => turnOf(message, texts.get(String(message.counterpart)) ?? ''));
+      const questions = await this.#questions(messages);
+      return messages.map((message) => turnOf(message, questions.get(String(message.counterpart)) ?? null));
+    });
+  }
+
+  newMessageId(): string {
+    return String(new mongoose.Types.ObjectId());
+  }
+
+  stored(messageIds: readonly string[]): Promise<ReadonlySet<string>> {
+    return mongoCall(async () => {
+      const _id = trusted({ $in: messageIds.map((id) => objectId(id, 'messageId')) });
+      const found = await this.#messages.find({ _id } as Filter, { _id: 1 }).lean<MessageDoc[]>();
+      return new Set(found.map((message) => String(message._id)));
     });
   }
 
@@ -214,10 +226,11 @@ export class MongoTurnStore implements TurnStore {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
 
-  /** The users' texts, by the id of their message. */
-  async #texts(messages: readonly MessageDoc[]): Promise<ReadonlyMap<string, string>> {
+  /** The users' messages, by id. */
+  async #questions(messages: readonly MessageDoc[]): Promise<ReadonlyMap<string, QuestionDoc>> {
     const _id = trusted({ $in: messages.map(({ counterpart }) => counterpart) });
-    const questions = await this.#messages.find({ _id } as Filter, { content: 1 }).lean<MessageDoc[]>();
-    return new Map(questions.map((question) => [String(question._id), question.content]));
+    const fields = { content: 1, artifacts: 1 };
+    const questions = await this.#messages.find({ _id } as Filter, fields).lean<MessageDoc[]>();
+    return new Map(questions.map((question) => [String(question._id), question]));
   }
 }

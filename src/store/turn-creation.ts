@@ -7,12 +7,12 @@ import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { duplicateKeys } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
-import { turnOf } from './turn-mapping.ts';
+import { artifactDoc, turnOf } from './turn-mapping.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Question = Pick<
   MessageDoc,
-  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'content' | 'carrier'
+  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'content' | 'artifacts' | 'carrier'
 >;
 
 /** Tries to take the next sequence numbers of a record; each lost one means that somebody else got them. */
@@ -51,7 +51,7 @@ export class TurnCreation {
       const question = questionOf(turn, conversation, sequence);
       try {
         const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
-        return { turn: turnOf(answer?.toObject() as MessageDoc, turn.text), created: true, first };
+        return { turn: turnOf(answer?.toObject() as MessageDoc, question), created: true, first };
       } catch (error) {
         const keys = duplicateKeys(error);
         if (!keys) throw error;
@@ -112,14 +112,14 @@ export class TurnCreation {
   async #answered(question: Question): Promise<StoredTurn> {
     const _id = question.counterpart;
     const known = await this.#find({ _id });
-    if (known) return turnOf(known, question.content);
+    if (known) return turnOf(known, question);
     try {
       await this.#messages.insertMany([answerTo(question)]);
     } catch (error) {
       if (!duplicateKeys(error)) throw error;
     }
     const answer = await this.#find({ _id });
-    if (answer) return turnOf(answer, question.content);
+    if (answer) return turnOf(answer, question);
     throw new NotFoundError('turn', String(_id));
   }
 
@@ -129,9 +129,9 @@ export class TurnCreation {
 }
 
 function questionOf(turn: NewTurn, conversation: ObjectId, sequence: number) {
-  const { text, policy, carrier, idempotencyKey } = turn;
+  const { text, policy, carrier, idempotencyKey, uploads } = turn;
   return {
-    _id: new mongoose.Types.ObjectId(),
+    _id: new mongoose.Types.ObjectId(uploads?.messageId),
     counterpart: new mongoose.Types.ObjectId(),
     conversation,
     sequence,
@@ -139,6 +139,7 @@ function questionOf(turn: NewTurn, conversation: ObjectId, sequence: number) {
     role: 'user',
     status: 'completed',
     content: text,
+    artifacts: (uploads?.files ?? []).map(artifactDoc),
     ...(carrier ? { carrier } : {}),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };

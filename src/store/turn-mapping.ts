@@ -12,8 +12,11 @@ import type { MessageDoc } from './models.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];
 
+/** What a turn needs of its user message. */
+export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
+
 /** The assistant message and its user message as the turn that they are. */
-export function turnOf(message: MessageDoc, userText: string): StoredTurn {
+export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
   const { usage, durationMs, timeToFirstTokenMs, error, carrier, finishedAt } = message;
   return {
     id: String(message._id),
@@ -21,7 +24,8 @@ export function turnOf(message: MessageDoc, userText: string): StoredTurn {
     sequence: message.sequence,
     status: message.status,
     policy: message.policy,
-    userText,
+    userText: question?.content ?? '',
+    uploads: (question?.artifacts ?? []).map(artifactOf),
     content: message.content,
     reasoning: message.reasoning,
     parts: JSON.parse(message.parts) as Part[],
@@ -77,7 +81,7 @@ function artifactOf({ metadata, ...file }: MessageDoc['artifacts'][number]): Fil
   return { ...file, metadata: JSON.parse(metadata) as FileRef['metadata'] };
 }
 
-function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {
+export function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {
   return { ...file, metadata: JSON.stringify(metadata) };
 }
 

@@ -34,6 +34,7 @@ export async function attachArtifacts(
       {
         exchange,
         sandbox,
+        uploadEcho: run.uploadNames,
         cutoff: exchange.startedAt ?? run.startedAt,
         readUpstream: (path, signal) => client.readFile({ directory, path, maxBytes }, signal),
       },

@@ -134,6 +134,8 @@ export interface NewTurn {
   readonly idempotencyKey?: string;
   readonly carrier?: TraceCarrier;
   readonly onBusy: 'enqueue' | 'reject';
+  /** What the user sent along, stored already under the id that the user's message will have. */
+  readonly uploads?: { readonly messageId: string; readonly files: readonly FileRef[] };
 }
 
 export interface CreatedTurn {
@@ -184,6 +186,10 @@ export interface TurnStore {
   cancel(turnId: string): Promise<CancelResult>;
   /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
+  /** An id for a message that is stored later. */
+  newMessageId(): string;
+  /** Those of the ids that some stored message has. */
+  stored(messageIds: readonly string[]): Promise<ReadonlySet<string>>;
   /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`. */
   pending(before: number, limit: number): Promise<readonly StoredTurn[]>;
 }
@@ -232,6 +238,12 @@ export interface FileStore {
     signal?: AbortSignal,
   ): Promise<{ attached: boolean; file: FileRef }>;
   list(messageId: string): Promise<readonly FileRef[]>;
+  /** Files of all messages attached in that time (Unix ms), oldest first. */
+  stored(range: {
+    readonly from: number;
+    readonly to: number;
+    readonly limit: number;
+  }): Promise<readonly { readonly fileId: string; readonly messageId: string }[]>;
   /** Removes the entry first and the bytes after it. False when there was none. */
   remove(fileId: string): Promise<boolean>;
   /** The bytes, in order. Throws NotFoundError. */

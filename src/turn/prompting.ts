@@ -6,6 +6,7 @@ import { waitUntilIdle } from './stopping.ts';
 import { isPrompted, type PromptIds, promptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 import type { TurnWatch } from './turn-watch.ts';
+import { deliverUploads } from './uploads.ts';
 
 const upstreamRetry = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };
 
@@ -123,10 +124,11 @@ async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
 async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
   const { agent, model, variant, system } = run.policy;
   const systemText = typeof system === 'function' ? await system(run.record) : system;
+  const text = await deliverUploads(run);
   return {
     messageId: ids.promptMessageId,
     // Without an id of its own, a second POST would append the text once more.
-    parts: [{ id: ids.promptPartId, type: 'text', text: run.turn.userText }],
+    parts: [{ id: ids.promptPartId, type: 'text', text }],
     ...(agent === undefined ? {} : { agent }),
     ...(model === undefined ? {} : { model }),
     ...(variant === undefined ? {} : { variant }),

@@ -31,6 +31,8 @@ export interface RunState {
   readonly resends: number;
   /** Number of the last stream entry that the stored parts contain; a follower goes on after it. */
   readonly cursor?: number;
+  /** Names in the agent's directory of what the user sent along; stored before the prompt. */
+  readonly uploadNames?: readonly string[];
 }
 
 export interface StoredPrompt {
@@ -62,6 +64,8 @@ export interface StoredTurn {
   readonly status: TurnStatus;
   readonly policy: string;
   readonly userText: string;
+  /** What the user sent along. */
+  readonly uploads: readonly FileRef[];
   readonly content: string;
   readonly reasoning: string;
   readonly parts: readonly Part[];

@@ -39,6 +39,8 @@ export class TurnRun {
   ids: PromptIds | undefined;
   /** What followers had been told by an owner before us; empty for a fresh turn, and when nobody knows. */
   told: readonly Part[] = [];
+  /** Names in the agent's directory that are the user's own files. */
+  uploadNames: ReadonlySet<string>;
   /** The last failure of a look, while upstream is away. */
   upstreamError: TurnsError | undefined;
   firstTokenAt: number | undefined;
@@ -67,6 +69,7 @@ export class TurnRun {
     this.firstTokenAt = turn.run.firstTokenAt;
     this.reruns = turn.run.reruns;
     this.resends = turn.run.resends;
+    this.uploadNames = new Set(turn.run.uploadNames);
     this.#freshAt = deps.clock.monotonicMs();
     this.owned = owned;
     this.signal = AbortSignal.any([owned, this.#controller.signal]);
@@ -124,12 +127,12 @@ export class TurnRun {
    */
   async write(patch: TurnPatch, signal: AbortSignal = this.signal): Promise<void> {
     await this.persist(() => this.deps.store.write(this.fence, patch), signal);
+    this.#freshAt = this.deps.clock.monotonicMs();
   }
 
-  async persist<T>(fn: () => Promise<T>, signal: AbortSignal = this.signal): Promise<T> {
-    const result = await persevere(fn, { ...storeRetry, clock: this.deps.clock }, signal);
-    this.#freshAt = this.deps.clock.monotonicMs();
-    return result;
+  /** The same perseverance for calls that no fence guards. */
+  persist<T>(fn: () => Promise<T>, signal: AbortSignal = this.signal): Promise<T> {
+    return persevere(fn, { ...storeRetry, clock: this.deps.clock }, signal);
   }
 
   /**

@@ -10,7 +10,7 @@ const mayImport: Record<string, readonly string[]> = {
   artifacts: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn/ports.ts'],
   turn: ['errors.ts', 'timing', 'instrumentation', 'reply', 'artifacts'],
   opencode: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
-  queue: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
+  queue: ['errors.ts', 'timing', 'instrumentation', 'reply', 'artifacts', 'turn'],
   store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts'],
   telemetry: ['errors.ts', 'instrumentation'],
   board: ['errors.ts', 'queue'],
