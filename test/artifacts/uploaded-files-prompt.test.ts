@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { UploadedFile } from '../../src/artifacts/uploaded-files-prompt.ts';
 import { deferred } from '../support/deferred.ts';
+import { eventually } from '../support/eventually.ts';
 import { HostileBox, hostileCases, secret } from '../support/hostile-box.ts';
 import { type BeforeCall, interposedFs, interposing } from '../support/interposed-fs.ts';
 
@@ -97,6 +98,7 @@ describe('the prompt', () => {
     ['much', `text/${'x'.repeat(1_000)}`],
     ['nothing', ''],
     ['no type', 'png'],
+    ['only that it is bytes', 'application/octet-stream'],
   ])('does not repeat a declared type that says %s', async (_, declared) => {
     cases.tried();
     const { text } = await copy([upload('a.json', '{}', declared)], '');
@@ -151,6 +153,7 @@ describe('a hostile name', () => {
     [`${'x'.repeat(5_000)}.txt`, 'x'.repeat(200)],
     [`${'x'.repeat(300)}.txt`, `${'x'.repeat(196)}.txt`],
     [`${'報'.repeat(100)}.txt`, `${'報'.repeat(65)}.txt`],
+    [`${'x'.repeat(199)}.${'y'.repeat(50)}`, 'x'.repeat(199)],
     [`a.${'x'.repeat(300)}`, `a.${'x'.repeat(198)}`],
   ])('%j becomes %j', async (given, name) => {
     cases.tried();
@@ -211,9 +214,12 @@ describe('what has the name already', () => {
     expect(inBox()).toEqual(['a-2.txt', 'a.txt']);
   });
 
-  it('a symlink to the very same bytes is not taken for them', async () => {
+  it.each([
+    ['symlink', fs.symlinkSync],
+    ['hard link', fs.linkSync],
+  ])('a %s to the very same bytes is not taken for them', async (_, make) => {
     cases.tried();
-    fs.symlinkSync('../secret.txt', box.at('a.txt'));
+    make(path.join(box.home, 'secret.txt'), box.at('a.txt'));
     const prompt = await copy([upload('a.txt', secret)]);
     expect([...prompt.sandboxFileNames.keys()]).toEqual(['a-2.txt']);
   });
@@ -257,21 +263,51 @@ describe('a repeat', () => {
       cases.tried();
       for (const name of inBox()) fs.rmSync(box.at(name));
       await expect(interposing(deadFrom(at), () => copy(files))).rejects.toThrow('killed');
-      makeOld();
-      expect([...(await copy(files)).sandboxFileNames.keys()]).toEqual(['a.txt', 'a-2.txt', 'a-3.txt', 'b']);
+      for (const wait of [() => undefined, makeOld]) {
+        wait();
+        const next = await copy(files);
+        expect([...next.sandboxFileNames.keys()]).toEqual(['a.txt', 'a-2.txt', 'a-3.txt', 'b']);
+      }
       expect(inBox()).toEqual(names);
     }
+  });
+
+  it('that comes to a name while the other has linked it and not yet ended takes it too', async () => {
+    cases.tried();
+    const late = deferred();
+    const ended = deferred();
+    const calls: string[] = [];
+    const order: BeforeCall = (name) => {
+      if (name !== 'link' && name !== 'unlink') return;
+      calls.push(name);
+      if (calls.join() === 'link') return late.promise;
+      if (calls.join() === 'link,link,unlink') late.resolve();
+      return calls.join() === 'link,link,unlink' ? ended.promise : undefined;
+    };
+    await interposing(order, async () => {
+      const second = copy([upload('a.txt')]).finally(() => ended.resolve());
+      await eventually(() => expect(calls).toEqual(['link']));
+      const prompts = await Promise.all([copy([upload('a.txt')]), second]);
+      expect(prompts.map(({ sandboxFileNames }) => [...sandboxFileNames.keys()])).toEqual([
+        ['a.txt'],
+        ['a.txt'],
+      ]);
+    });
+    expect(inBox()).toEqual(['a.txt']);
   });
 
   it('is no reason to remove what somebody is still writing', async () => {
     cases.tried();
     const held = deferred();
+    const started = deferred();
     async function* slow() {
       yield Buffer.from('o');
+      started.resolve();
       await held.promise;
       yield Buffer.from('ne');
     }
     const first = copy([{ filename: 'a.txt', contentType: '', content: slow() }]);
+    await started.promise;
     await copy([upload('a.txt', 'one')]);
     held.resolve();
     expect([...(await first).sandboxFileNames.keys()]).toEqual(['a.txt']);
