@@ -96,7 +96,7 @@ export class Sandbox {
     const root = await this.realPath();
     if (root === undefined) return undefined;
     const below = this.#below(root, pathFromAgent);
-    const filename = path.basename(pathFromAgent);
+    const filename = path.basename(below ?? pathFromAgent);
     if (below === undefined) throw new UnsafeFileError(filename, 'its path leads outside the sandbox');
     const directory = await realFolder(path.join(root, path.dirname(below)), filename);
     if (directory === undefined) return undefined;

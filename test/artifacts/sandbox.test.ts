@@ -220,7 +220,7 @@ describe('a path from a tool call', () => {
     box.write('sub/a.txt', 'mine');
     symlinkSync(box.home, path.join(box.home, 'alias'));
     const throughLink = new Sandbox(path.join(box.home, 'alias', 'box-1'));
-    const paths = ['sub/a.txt', './sub/../sub/a.txt', box.at('sub/a.txt')];
+    const paths = ['sub/a.txt', './sub/../sub/a.txt', 'sub/a.txt/', 'sub/a.txt/b/..', box.at('sub/a.txt')];
     for (const given of [...paths, path.join(box.home, 'alias/box-1/sub/a.txt')])
       expect(await text(await throughLink.fileAt(given))).toBe('mine');
     expect((await sandbox.fileAt('sub/a.txt'))?.filename).toBe('a.txt');
