@@ -84,6 +84,35 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     return turn;
   };
 
+  describe('files that a user sent along', () => {
+    const file = {
+      fileId: '0123456789abcdef01234567',
+      filename: 'ü.csv',
+      contentType: 'text/csv',
+      bytes: 3,
+      sha256: 'abc',
+      metadata: { source: 'upload', ...hostile },
+    };
+
+    it('stand with the turn under the id that their message was promised', async () => {
+      const recordId = await world.record();
+      const messageId = store.newMessageId();
+      expect(await store.stored([messageId, world.unknownId()])).toEqual(new Set());
+      const created = await create(recordId, { uploads: { messageId, files: [file] } });
+      expect(created.uploads).toEqual([file]);
+      expect((await store.get(created.id))?.uploads).toEqual([file]);
+      expect(
+        (await store.pending(Date.now() + 60_000, 500)).find(({ id }) => id === created.id)?.uploads,
+      ).toEqual([file]);
+      expect(claimed(await store.claim(created, 'one')).turn.uploads).toEqual([file]);
+      expect(await store.stored([messageId, world.unknownId()])).toEqual(new Set([messageId]));
+    });
+
+    it('are none of a turn without', async () => {
+      expect((await create(await world.record())).uploads).toEqual([]);
+    });
+  });
+
   describe('create', () => {
     it('stores a pending, queued turn that get answers', async () => {
       const recordId = await world.record();

@@ -54,7 +54,7 @@ beforeEach(() => {
     status: 'pending',
     policy: 'default',
     uploads: [],
-  userText: 'hello',
+    userText: 'hello',
     content: '',
     reasoning: '',
     parts: [],

@@ -192,6 +192,21 @@ describe('attach', () => {
   });
 });
 
+describe('stored', () => {
+  it('tells of files of all messages that were attached in that time, oldest first', async () => {
+    const [one, two] = [newMessage(), newMessage()];
+    const before = Date.now();
+    const files = [];
+    for (const messageId of [one, two])
+      files.push((await store.attach(messageId, textFile(Buffer.from('x')))).file);
+    const wanted = files.map(({ fileId }, at) => ({ fileId, messageId: [one, two][at] }));
+    const all = await store.stored({ from: before - 1_000, to: Date.now() + 2_000, limit: 1_000 });
+    expect(all.slice(-2)).toEqual(wanted);
+    expect(await store.stored({ from: Date.now() + 2_000, to: Date.now() + 9_000, limit: 10 })).toEqual([]);
+    expect(await store.stored({ from: 0, to: Date.now() + 2_000, limit: 1 })).toHaveLength(1);
+  });
+});
+
 describe('remove', () => {
   it('takes the entry and its bytes, once', async () => {
     const messageId = newMessage();
