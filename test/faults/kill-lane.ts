@@ -43,7 +43,7 @@ export class KillLane {
   static async open(system: TestSystem, name: string): Promise<KillLane> {
     const { options, opencode } = system;
     const prefix = `${options.prefix}-${name}`;
-    const mongo = `${options.mongo}_${name}`;
+    const mongo = system.database(name);
     const proxy = await NumberingProxy.start({
       redis: options.redis,
       mongo,

@@ -20,8 +20,10 @@ let deployments = 0;
 /** One turn under these limits, in a deployment of its own: sweepers look after every turn of their database. */
 async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}) {
   deployments += 1;
-  const { prefix, mongo } = system.options;
-  const own = { prefix: `${prefix}-${deployments}`, mongo: `${mongo}_${deployments}` };
+  const own = {
+    prefix: `${system.options.prefix}-${deployments}`,
+    mongo: system.database(String(deployments)),
+  };
   const turns = await system.connect(own);
   await turns.work({ policies: { default: { model, limits, ...more } } });
   const conversation = await newConversation(turns);

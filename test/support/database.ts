@@ -45,7 +45,8 @@ export async function startEmbedded(): Promise<{ url: string; process: ChildProc
   throw new Error('the embedded document database did not start');
 }
 
-function withDatabase(url: string, name: string): string {
+/** The same address with another database; its options stay. */
+export function withDatabase(url: string, name: string): string {
   const [base = '', query] = url.split('?');
   const host = /^mongodb(\+srv)?:\/\/[^/]+/.exec(base)?.[0] ?? base;
   return `${host}/${name}${query ? `?${query}` : ''}`;

@@ -8,6 +8,7 @@ import { type OpenCodeService, startOpenCode } from '../../src/dev/services/open
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
 import { connect, type ReportContext, type Turns, type TurnsOptions } from '../../src/index.ts';
+import { withDatabase } from './database.ts';
 
 export type Respond = (request: ModelRequest) => Step | undefined;
 
@@ -23,6 +24,8 @@ export interface TestSystem {
   /** Decides what the model says from now on. */
   respond(respond: Respond): void;
   connect(options?: Partial<TurnsOptions>): Promise<Turns>;
+  /** The address of one more database of this file. */
+  database(name: string): string;
   stop(): Promise<void>;
 }
 
@@ -42,7 +45,7 @@ export async function startSystem(): Promise<TestSystem> {
   const suffix = path.basename(sandboxRoot).slice(-6);
   const options: TurnsOptions = {
     redis: redis.url,
-    mongo: mongo.url.replace(/\/[^/]*$/, `/test_${suffix}`),
+    mongo: withDatabase(mongo.url, `test_${suffix}`),
     opencode: { url: opencode.url, ...(opencode.password ? { password: opencode.password } : {}) },
     prefix: `test-${suffix}`,
     sandboxRoot,
@@ -65,7 +68,11 @@ export async function startSystem(): Promise<TestSystem> {
       connected.push(turns);
       return turns;
     },
+    database: (name) => withDatabase(mongo.url, `test_${suffix}_${name}`),
     stop: async () => {
+      // The embedded one ends with its process; a server that MONGODB_URL names would keep them.
+      if (process.env.MONGODB_URL)
+        await Promise.allSettled(connected.map(async (turns) => turns.connection.dropDatabase()));
       await Promise.allSettled(connected.map((turns) => turns.close()));
       await Promise.all([redis.stop(), mongo.stop(), opencode.stop(), model.stop()]);
       rmSync(sandboxRoot, { recursive: true, force: true });
