@@ -7,6 +7,7 @@ export interface ToolFile {
   readonly kind: 'write' | 'edit' | 'patch';
   /** The whole content, known for `write` only. */
   readonly content?: string;
+  /** Where it was before a patch moved it; stays when the file is changed again. */
   readonly renamedFrom?: string;
   readonly deleted?: boolean;
 }
@@ -55,8 +56,10 @@ export function toolFiles(parts: readonly ToolPart[], exclude: ReadonlySet<strin
   for (const part of parts) {
     if (part.status !== 'completed' || !Object.hasOwn(readers, part.tool)) continue;
     for (const file of readers[part.tool]?.(part) ?? []) {
+      const { renamedFrom } = files.get(file.path) ?? {};
       files.delete(file.path);
-      files.set(file.path, file);
+      const keeps = renamedFrom !== undefined && !file.deleted;
+      files.set(file.path, keeps ? { renamedFrom, ...file } : file);
     }
   }
   return [...files.values()].filter(({ path }) => !exclude.has(path));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Exchange } from '../../src/reply/exchange.ts';
 import type { WireMessage } from '../../src/reply/wire.ts';
+import { recording } from '../support/recordings.ts';
 import {
   assistantInfo,
   ended,
@@ -204,6 +205,36 @@ describe('files of its tool calls', () => {
         .toolArtifacts()
         .every(({ deleted }) => deleted),
     ).toBe(true);
+  });
+
+  it('keep where they came from when they are changed again, but not when they are gone', () => {
+    const moved = { filePath: '/box/old.md', movePath: '/box/new.md', type: 'move' };
+    expect(files(patch('t1', moved), edit('t2', '/box/new.md')).toolArtifacts().at(-1)).toEqual({
+      path: '/box/new.md',
+      kind: 'edit',
+      renamedFrom: '/box/old.md',
+    });
+    const gone = { filePath: '/box/new.md', type: 'delete' };
+    expect(
+      files(patch('t1', moved), patch('t2', gone), write('t3', '/box/new.md', 'x'))
+        .toolArtifacts()
+        .at(-1),
+    ).toEqual({ path: '/box/new.md', kind: 'write', content: 'x' });
+  });
+
+  it('are told as the real server describes them: added, updated, deleted, moved and changed again', () => {
+    const { messages, prompts } = recording('apply-patch');
+    expect(Exchange.from(messages, prompts[0] ?? '').toolArtifacts()).toEqual([
+      { path: '/sandbox/docs/added.md', kind: 'patch' },
+      { path: '/sandbox/report.md', kind: 'patch' },
+      { path: '/sandbox/gone.md', kind: 'patch', deleted: true },
+      { path: '/sandbox/draft.md', kind: 'patch', deleted: true },
+      { path: '/sandbox/final/paper.md', kind: 'patch', renamedFrom: '/sandbox/draft.md' },
+    ]);
+    const edited = recording('edit-twice');
+    expect(Exchange.from(edited.messages, edited.prompts[0] ?? '').toolArtifacts()).toEqual([
+      { path: '/sandbox/notes/plan.md', kind: 'edit' },
+    ]);
   });
 
   it('that were deleted and written again are there', () => {

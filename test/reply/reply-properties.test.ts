@@ -1,10 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { sseReader } from '../../src/opencode/sse.ts';
 import { decodeEvent } from '../../src/reply/events.ts';
 import { Exchange } from '../../src/reply/exchange.ts';
 import { Reply } from '../../src/reply/reply.ts';
 import type { WireEvent } from '../../src/reply/wire.ts';
-import { type Recording, recordings } from '../support/recordings.ts';
+import { type Recording, recordings, sseBytes } from '../support/recordings.ts';
 import { Follower } from '../support/reply-log.ts';
 
 type Turn = Recording & { readonly prompt: string };
@@ -27,12 +28,20 @@ function outcome(reply: Reply) {
     result: reply.result(),
     usage: reply.usage(),
     todos: reply.todos,
+    children: reply.childSessions(),
     blocked: reply.prompts.blocked,
     idle: reply.idle,
   };
 }
 
 const expected = new Map(turns.map((turn) => [turn, outcome(replay(turn, turn.events))]));
+
+/** By session: the texts of the sub-agents' parts. */
+const saidByChildren = (reply: Reply) =>
+  [...reply.childSessions()].map(([id, { callId, parts }]) => [id, callId, parts]).sort();
+const expectedOfChildren = new Map(
+  turns.map((turn) => [turn, saidByChildren(replay(turn, turn.events))] as const),
+);
 
 const turn = fc.constantFrom(...turns);
 const numbers = fc.array(fc.nat(), { maxLength: 30 });
@@ -102,6 +111,32 @@ describe('whatever happens to the events on their way, the final reply is the sa
   property<[Turn, number[]]>('any duplication', [turn, numbers], (one, picks) => {
     expect(outcome(replay(one, duplicated(one.events, picks)))).toEqual(expected.get(one));
   });
+
+  const sizes = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 5 });
+  property<[Turn, number[]]>('any splitting of the bytes they come in', [turn, sizes], (one, lengths) => {
+    const bytes = sseBytes(one);
+    const events: WireEvent[] = [];
+    const reader = sseReader((data) => events.push(JSON.parse(data)));
+    for (let from = 0, at = 0; from < bytes.length; at += 1) {
+      const to = from + (lengths[at % lengths.length] ?? 1);
+      reader.push(bytes.subarray(from, to));
+      from = to;
+    }
+    expect(outcome(replay(one, events))).toEqual(expected.get(one));
+  });
+
+  property<[Turn, number[]]>(
+    'any report of a message or a part that comes again under a new id',
+    [turn, numbers],
+    (one, picks) => {
+      const reports = new Set(['message.updated', 'message.part.updated']);
+      const once = new Set(one.events);
+      const events = duplicated(one.events, picks)
+        .filter((event, at, all) => reports.has(event.type) || all.indexOf(event) === at)
+        .map((event, at) => (once.delete(event) ? event : { ...event, id: `evt_again_${at}` }));
+      expect(outcome(replay(one, events))).toEqual(expected.get(one));
+    },
+  );
 
   property<[Turn, Turn, number[]]>(
     'any interleaving with another session',
@@ -184,8 +219,10 @@ describe('what no event tells any more, the message list does', () => {
       const events = one.events.filter((event) => !lost.has(event));
       const reply = replay(one, events);
       if (torn) reply.streamBroken();
-      const exchange = Exchange.from(one.messages, one.prompt);
+      const exchange = Exchange.from(one.messages, one.prompt, { children: one.children });
       reply.syncRecoveredParts(exchange);
+      expect(reply.usage()).toEqual(exchange.usage);
+      expect(saidByChildren(reply)).toEqual(expectedOfChildren.get(one));
       expect(reply.result().parts.filter(({ source }) => source === 'wire')).toEqual(
         expect.arrayContaining([...exchange.parts]),
       );

@@ -215,6 +215,10 @@ describe('details', () => {
     expect(
       show('todowrite', { input: { todos } }).todos.map(({ content, status }) => `${content} ${status}`),
     ).toEqual(['now in_progress', 'later pending', 'done completed']);
+    const odd = [null, 'later', { status: 'pending' }, { content: 'odd', status: 7, priority: 1 }];
+    expect(show('todowrite', { input: { todos: odd } }).todos).toEqual([
+      { content: 'odd', status: 'pending' },
+    ]);
     expect(show('todoread', { metadata: { todos } }).todos).toHaveLength(3);
     expect(show('bash', { input: { todos } }).todos).toEqual([]);
   });

@@ -9,6 +9,8 @@ export interface Recording {
   readonly name: string;
   readonly events: readonly WireEvent[];
   readonly messages: readonly WireMessage[];
+  /** Whole message lists of sub-agents, by session id. */
+  readonly children: ReadonlyMap<string, readonly WireMessage[]>;
   /** Ids of the messages that a person wrote, in order: one turn each. */
   readonly prompts: readonly string[];
   readonly sessionId: string;
@@ -40,8 +42,16 @@ function read(name: string): Recording {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as WireEvent);
-  const messages = JSON.parse(readFileSync(`${directory}${name}.messages.json`, 'utf8')) as WireMessage[];
+  const all = JSON.parse(readFileSync(`${directory}${name}.messages.json`, 'utf8')) as WireMessage[];
+  const bySession = new Map<string, WireMessage[]>();
+  for (const message of all) {
+    const list = bySession.get(message.info.sessionID);
+    if (list) list.push(message);
+    else bySession.set(message.info.sessionID, [message]);
+  }
+  // The turn's own session comes first.
+  const [[sessionId, messages] = ['', []], ...children] = bySession;
   const people = messages.filter(({ info, parts }) => info.role === 'user' && authorOf(parts) === 'person');
-  const sessionId = messages[0]?.info.sessionID ?? '';
-  return { name, events, messages, prompts: people.map(({ info }) => info.id), sessionId };
+  const prompts = people.map(({ info }) => info.id);
+  return { name, events, messages, children: new Map(children), prompts, sessionId };
 }

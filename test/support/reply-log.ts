@@ -15,6 +15,7 @@ export class Follower {
       this.parts = this.parts.map((known) => {
         if (known.id !== part.id) return known;
         const before = known.type === 'tool' ? '' : known.text;
+        if (offset > before.length) throw new Error('a hole');
         if (replaced !== (offset < before.length || known.type !== part.type))
           throw new Error('replaced lies');
         return { ...part, text: before.slice(0, offset) + delta } as Part;
