@@ -39,6 +39,8 @@ export interface ReplyObserver {
   toolProgressed?(part: ToolPart): void;
   /** The list of parts was corrected: order, or parts that are no part of the answer after all. */
   partsReset?(parts: readonly Part[]): void;
+  /** A sub-agent is known from now on. Unless the events of its session are followed, nothing comes of it. */
+  childAdded?(sessionId: string): void;
   /** A sub-agent's part is new or has changed. It is no part of this reply. */
   childPartChanged?(child: ChildSession, part: Part): void;
   /** A step ended, of the turn itself or of a sub-agent; `usage` is the turn's total. */

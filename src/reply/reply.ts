@@ -147,7 +147,7 @@ export class Reply {
     for (const sessionId of this.#children.all().keys()) this.#children.said(sessionId)?.list.tear();
   }
 
-  /** Takes over what an earlier owner of the turn had; nobody is told. */
+  /** Takes over what an earlier owner of the turn had; nobody is told, except of sub-agents. */
   replaceParts(parts: readonly Part[]): void {
     this.#own.reset(parts);
   }
@@ -156,7 +156,7 @@ export class Reply {
   syncRecoveredParts(exchange: Exchange): void {
     this.#own.sync(exchange.messages, (id) => exchange.kindOf(id));
     for (const [sessionId, messages] of exchange.children) {
-      this.#children.follow(sessionId);
+      this.#follow(sessionId);
       this.#children.said(sessionId)?.sync(messages, () => undefined);
     }
     this.#own.list.arrange(
@@ -174,7 +174,7 @@ export class Reply {
     },
     'message.part.removed': ({ sessionID, partID }) => this.#said(sessionID)?.removePart(partID),
     'session.created': ({ info: { id, parentID } }) => {
-      if (parentID !== undefined && this.#said(parentID)) this.#children.follow(id, { parentId: parentID });
+      if (parentID !== undefined && this.#said(parentID)) this.#follow(id, { parentId: parentID });
     },
     'session.status': ({ sessionID, status }) => {
       if (sessionID === this.#sessionId) this.#state.statusSeen(status);
@@ -236,9 +236,15 @@ export class Reply {
   #toolSeen(part: ToolPart, sessionId: string): void {
     const child = part.metadata.sessionId;
     if (part.tool === 'task' && typeof child === 'string') {
-      this.#children.follow(child, { parentId: sessionId, task: part });
+      this.#follow(child, { parentId: sessionId, task: part });
     }
     this.#asking.seen(part);
+  }
+
+  #follow(sessionId: string, known: { parentId?: string; task?: ToolPart } = {}): void {
+    const added = !this.#children.has(sessionId);
+    this.#children.follow(sessionId, known);
+    if (added) this.#observers.tell('childAdded', sessionId);
   }
 
   #openChild(sessionId: string): SessionParts {

@@ -30,19 +30,18 @@ export async function lookUpstream(
   const statuses = await client.statuses(ids.directory, run.signal);
   const messages = await client.messages(ids.sessionId, run.signal);
   const exchange = Exchange.from(messages, ids.promptMessageId);
+  // Before the family is asked for: a task that began while nobody listened tells of its sub-agent here.
+  if (rebuild) run.reply?.syncRecoveredParts(exchange);
   const children = await childrenOf(run, client, ids, exchange);
   const busy = [ids.sessionId, ...children].some(
     (id) => statuses[id] !== undefined && statuses[id].type !== 'idle',
   );
-  let closedPrompts: readonly string[] = [];
-  if (rebuild) {
-    run.reply?.syncRecoveredParts(exchange);
-    closedPrompts = await rereadPrompts(run, client, ids, [ids.sessionId, ...children], waiting);
-  }
+  const family = [ids.sessionId, ...children];
+  const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, family, waiting) : [];
   return { exchange, busy, children, closedPrompts };
 }
 
-/** Asked only when a task part says that there are any. */
+/** Asked only when a task part, running ones included, says that there are any. */
 async function childrenOf(
   run: TurnRun,
   client: OpenCode,
@@ -50,7 +49,8 @@ async function childrenOf(
   exchange: Exchange,
 ): Promise<string[]> {
   const known = [...(run.reply?.childSessions().keys() ?? [])];
-  if (known.length === 0 && !exchange.toolParts.some(({ tool }) => tool === 'task')) return [];
+  if (known.length === 0 && !exchange.parts.some((part) => part.type === 'tool' && part.tool === 'task'))
+    return [];
   const [, ...children] = await familyOf(client, ids.sessionId, run.signal);
   return [...new Set([...known, ...children])];
 }

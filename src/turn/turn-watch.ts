@@ -66,16 +66,22 @@ export class TurnWatch {
     const reply = run.newReply(ids);
     this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
     observeReply(run, reply, this.#interactive);
+    // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
+    reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
     if (again) run.followers.reset([]);
-    else if (run.told.length > 0) {
+    else if (run.turn.run.phase !== 'queued') {
+      // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
       reply.replaceParts(run.told);
       this.#rebuild = true;
     }
-    this.#subscription = run.upstream(ids.server).feed.subscribe(ids.directory, [ids.sessionId], {
-      connected: () => this.#connected(),
-      event: (wire) => this.#event(decodeEvent(wire)),
-      gap: () => this.#gap(),
-    });
+    const children = reply.childSessions().keys();
+    this.#subscription = run
+      .upstream(ids.server)
+      .feed.subscribe(ids.directory, [ids.sessionId, ...children], {
+        connected: () => this.#connected(),
+        event: (wire) => this.#event(decodeEvent(wire)),
+        gap: () => this.#gap(),
+      });
     await this.#subscription.ready(run.signal);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
     if (run.turn.run.phase === 'queued') this.#lookDue = false;
@@ -180,8 +186,6 @@ export class TurnWatch {
     reply.apply(event);
     this.#lastEventAt = deps.clock.monotonicMs();
     if (isProgress(event, this.#attached?.promptMessageId)) this.#progressed();
-    if (event.type === 'session.created')
-      for (const id of reply.childSessions().keys()) this.#subscription?.add(id);
     if (event.type === 'session.error') this.#streamError = errorOf(event) ?? this.#streamError;
     if (event.type !== 'session.idle' && event.type !== 'session.error') return;
     this.#lookDue = true;

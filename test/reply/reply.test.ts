@@ -494,10 +494,15 @@ describe('sub-agents', () => {
 
   it('are known by their task part alone, at any depth', () => {
     const { reply } = begin();
+    const added: string[] = [];
+    reply.observe({ childAdded: (sessionId) => added.push(sessionId) });
     reply.apply(part(task));
+    expect(added).toEqual(['ses_c']);
     reply.apply(message(assistantInfo('msg_c', child)));
     const inner = wireTool('t2', 'task', { status: 'running', metadata: { sessionId: 'ses_d' } });
     reply.apply(part({ ...inner, ...child, messageID: 'msg_c' }));
+    reply.apply(part(task));
+    expect(added).toEqual(['ses_c', 'ses_d']);
     expect([...reply.childSessions().keys()]).toEqual(['ses_c', 'ses_d']);
     expect(reply.childSessions().get('ses_d')).toMatchObject({ parentId: 'ses_c', callId: 'call_t2' });
   });
