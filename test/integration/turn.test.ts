@@ -69,6 +69,26 @@ describe('a turn', () => {
     expect(second?.finishedAt).toBeLessThanOrEqual(third?.run.promptedAt ?? 0);
   });
 
+  it('that upstream compacts in the middle has the answer from before and after, and pays for the summary', async () => {
+    // Almost what the model's context holds: upstream writes a summary before the next step.
+    const full = { input: 195_000, output: 20 };
+    const bash = { name: 'bash', input: { command: 'echo found', description: 'Look' } };
+    system.respond(({ kind, userText, step }) => {
+      if (kind === 'other') return { text: ['A summary.'], usage: { input: 1_000, output: 100 } };
+      if (userText === 'look' && step === 0) return { text: ['Looking.'], tools: [bash], usage: full };
+      return { text: ['The final ', 'answer.'] };
+    });
+    const before = system.model.requests.length;
+    const { stored, view, entries } = await runTurn(turns, await newConversation(turns), 'look');
+    expect(stored).toMatchObject({ status: 'completed', content: 'Looking.\n\nThe final answer.' });
+    expect(view.end?.text).toBe(stored.content);
+    expect(concatenated(entries)).toBe(stored.content);
+    expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
+    expect(JSON.stringify([stored, entries])).not.toMatch(/A summary|Continue if you have/);
+    expect(stored.usage).toMatchObject({ input: 195_000 + 1_000 + 100, output: 20 + 100 + 20, steps: 3 });
+    expect(system.model.requests.slice(before).map(({ kind }) => kind)).toEqual(['turn', 'other', 'turn']);
+  });
+
   it('that upstream ends with an error keeps the reason, and shows a neutral text', async () => {
     system.respond(() => ({ error: { status: 401, body: { error: { message: 'bad key', type: 'auth' } } } }));
     const { stored } = await runTurn(turns, await newConversation(turns), 'hello');
