@@ -1,6 +1,7 @@
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ModelRequest, Step } from '../../src/dev/scripted-model/script.ts';
-import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import type { StoredTurn, TurnEntry, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { Exchange } from '../../src/reply/exchange.ts';
@@ -13,9 +14,11 @@ import { concatenated, newConversation } from '../support/turns.ts';
 let system: TestSystem;
 let turns: Turns;
 const exchanges = new Map<string, Exchange>();
-const policy = {
+const policy: TurnPolicy = {
   model: 'scripted/scripted',
-  onFinalized: ({ turnId }: { turnId: string }, exchange: Exchange) => {
+  // One for all: upstream starts each directory anew, which takes seconds.
+  directory: () => path.join(system.sandboxRoot, 'shared'),
+  onFinalized: ({ turnId }, exchange) => {
     exchanges.set(turnId, exchange);
   },
 };
