@@ -44,9 +44,13 @@ export function judge({ exchange, busy, streamError }: Look): Verdict {
 
 /**
  * A rejected permission or a dismissed question ends the loop with `finish: "tool-calls"` and nothing else;
- * only the tool's error text tells it from a run that was lost between two steps (OpenCode 1.18).
+ * only the tool's error text tells it from a run that was lost between two steps (OpenCode 1.18). A permission
+ * that was rejected with a reason does not end it: its text goes on "… with the following feedback".
  */
-const rejections = ['The user rejected permission', 'The user dismissed this question'];
+const rejections = [
+  'The user rejected permission to use this specific tool call.',
+  'The user dismissed this question',
+];
 
 function stoppedByRejection(exchange: Exchange): boolean {
   const lastId = exchange.lastAssistant?.info.id;
