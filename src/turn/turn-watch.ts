@@ -1,11 +1,11 @@
 import { IdleStreamError, isAmbiguous, SessionNotFoundError, type TurnsError } from '../errors.ts';
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
-import { InactivityLimit } from '../timing/deadline.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
 import type { FeedSubscription } from './ports.ts';
+import { Progress } from './progress.ts';
 import { observeReply } from './reply-watching.ts';
 import type { TurnFailure } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -22,6 +22,8 @@ export type WatchEnd =
 const settleMs = (looks: number) => Math.min(25 * 2 ** Math.min(looks, 10), 500);
 const silentPollMs = 15_000;
 const streamDownPollMs = 2_000;
+/** How long a prompt waits for its stream; then looks alone have to do until it comes. */
+const streamWaitMs = 10_000;
 /** After the 204 of a prompt the session is not busy at once; the first turn of a directory loads plugins first. */
 const startGraceMs = 10_000;
 
@@ -41,13 +43,12 @@ export class TurnWatch {
   #rebuild = false;
   #lastEventAt = 0;
   #streamError: TurnFailure | undefined;
-  #started = false;
-  #limit: InactivityLimit;
+  #progress: Progress;
 
   constructor(run: TurnRun) {
     this.#run = run;
     this.#wakeup = new Wakeup(run.deps.clock);
-    this.#limit = new InactivityLimit(run.policy.limits.firstEventTimeoutMs, run.deps.clock);
+    this.#progress = new Progress(run.policy.limits, run.deps.clock);
     run.defer(() => this.#subscription?.close());
   }
 
@@ -55,14 +56,18 @@ export class TurnWatch {
     return this.#interactive;
   }
 
-  /** Subscribes to the session and resolves once its stream is live. Again for another session: starts over. */
+  /**
+   * Subscribes to the session and resolves once its stream is live, or could not be had in some seconds. Again for
+   * another session: starts over.
+   */
   async attach(ids: PromptIds): Promise<void> {
     const run = this.#run;
     const again = this.#attached !== undefined;
     this.#attached = ids;
     this.#subscription?.close();
-    this.#started = false;
+    this.#progress = new Progress(run.policy.limits, run.deps.clock);
     this.#streamError = undefined;
+    this.#lastEventAt = run.deps.clock.monotonicMs();
     const reply = run.newReply(ids);
     this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
     observeReply(run, reply, this.#interactive);
@@ -82,9 +87,21 @@ export class TurnWatch {
         event: (wire) => this.#event(decodeEvent(wire)),
         gap: () => this.#gap(),
       });
-    await this.#subscription.ready(run.signal);
+    await this.#streamReady(this.#subscription);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
-    if (run.turn.run.phase === 'queued') this.#lookDue = false;
+    if (run.turn.run.phase === 'queued' && this.#live) this.#lookDue = false;
+  }
+
+  /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */
+  async #streamReady(subscription: FeedSubscription): Promise<void> {
+    const { signal, reply } = this.#run;
+    try {
+      await subscription.ready(AbortSignal.any([signal, AbortSignal.timeout(streamWaitMs)]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#rebuild = true;
+      reply?.streamBroken();
+    }
   }
 
   /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better. */
@@ -92,10 +109,12 @@ export class TurnWatch {
     const { clock } = this.#run.deps;
     let unsettledSince: number | undefined;
     let looks = 0;
-    this.#limit = new InactivityLimit(this.#run.policy.limits.firstEventTimeoutMs, clock);
+    this.#progress.renew();
     for (;;) {
       const look = this.#due() ? await this.#look(ids) : undefined;
+      this.#progress.setSuspended(this.#run.reply?.prompts.blocked ?? false);
       if (look === 'gone') return { kind: 'gone' };
+      if (look === 'away') this.#progress.renew();
       if (look !== undefined && look !== 'away') {
         const verdict = judge({ ...look, streamError: this.#streamError });
         if (verdict.kind === 'failed') return { ...verdict, exchange: look.exchange };
@@ -115,11 +134,11 @@ export class TurnWatch {
             return { kind: verdict.kind === 'empty' ? 'empty' : 'lost', exchange: look.exchange };
           }
         }
-      }
-      if (this.#limit.passed) {
-        const error = new IdleStreamError(ids.sessionId, this.#limit.limitMs);
-        if (!this.#started) return { kind: 'stale' };
-        throw error;
+        // Only ever after a look, which may have seen what a mute stream did not tell.
+        if (this.#progress.passed) {
+          if (!this.#progress.started) return { kind: 'stale' };
+          throw new IdleStreamError(ids.sessionId, this.#progress.limitMs);
+        }
       }
       await this.#wait(unsettledSince === undefined ? undefined : settleMs(looks));
     }
@@ -127,24 +146,28 @@ export class TurnWatch {
 
   #graceMs(exchange: Exchange): number {
     const { lostAfterMs } = this.#run.policy.limits;
-    return exchange.lastAssistant === undefined && !this.#started
+    return exchange.lastAssistant === undefined && !this.#progress.started
       ? Math.max(lostAfterMs, startGraceMs)
       : lostAfterMs;
   }
 
-  /** True when there is a reason to ask upstream. */
+  /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */
   #due(): boolean {
-    const { clock } = this.#run.deps;
-    const silent = clock.monotonicMs() - this.#lastEventAt >= silentPollMs;
-    const due = this.#lookDue || !this.#live || silent;
+    const unheard = !this.#live || this.#silentForMs >= silentPollMs || this.#progress.passed;
+    const due = this.#lookDue || unheard;
+    if (unheard) this.#rebuild = true;
     this.#lookDue = false;
     return due;
   }
 
+  get #silentForMs(): number {
+    return this.#run.deps.clock.monotonicMs() - this.#lastEventAt;
+  }
+
   async #wait(settlingMs: number | undefined): Promise<void> {
-    this.#limit.setSuspended((this.#run.reply?.prompts.blocked ?? false) === true);
-    const poll = settlingMs ?? (this.#live ? silentPollMs : streamDownPollMs);
-    await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#limit.remainingMs)), this.#run.signal);
+    const poll =
+      settlingMs ?? (this.#live && !this.#lookDue ? silentPollMs - this.#silentForMs : streamDownPollMs);
+    await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#progress.remainingMs)), this.#run.signal);
   }
 
   async #look(ids: PromptIds): Promise<LookResult | 'gone' | 'away'> {
@@ -155,6 +178,7 @@ export class TurnWatch {
       for (const child of look.children) this.#subscription?.add(child);
       for (const requestId of look.closedPrompts) this.#interactive?.settled(requestId, 'closed');
       this.#lastEventAt = this.#run.deps.clock.monotonicMs();
+      if (this.#progress.look(look.exchange, look.busy)) this.#started();
       return look;
     } catch (error) {
       if (error instanceof SessionNotFoundError) return 'gone';
@@ -185,42 +209,24 @@ export class TurnWatch {
     if (!reply || signal.aborted) return;
     reply.apply(event);
     this.#lastEventAt = deps.clock.monotonicMs();
-    if (isProgress(event, this.#attached?.promptMessageId)) this.#progressed();
+    if (this.#progress.event(event, this.#attached?.promptMessageId)) this.#started();
     if (event.type === 'session.error') this.#streamError = errorOf(event) ?? this.#streamError;
-    if (event.type !== 'session.idle' && event.type !== 'session.error') return;
+    if (!mayBeTheEnd(event)) return;
     this.#lookDue = true;
     this.#wakeup.wake();
   }
 
-  #progressed(): void {
-    if (this.#started) this.#limit.touch();
-    else {
-      this.#started = true;
-      this.#limit = new InactivityLimit(this.#run.policy.limits.idleTimeoutMs, this.#run.deps.clock);
-      this.#run.deps.tracer.event('opencode.response.started');
-      // Whoever waits does so for the limit of before.
-      this.#wakeup.wake();
-    }
+  #started(): void {
+    this.#run.deps.tracer.event('opencode.response.started');
+    // Whoever waits does so for the limit of before.
+    this.#wakeup.wake();
   }
 }
 
-/** A sign that the model's run goes on. The echo of our own message and housekeeping after idle are none. */
-function isProgress(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
-  switch (event.type) {
-    case 'message.updated':
-      return event.properties.info.role === 'assistant';
-    case 'message.part.updated':
-      return event.properties.part.messageID !== promptMessageId;
-    case 'message.part.delta':
-    case 'todo.updated':
-    case 'question.asked':
-    case 'permission.asked':
-      return true;
-    case 'session.status':
-      return event.properties.status.type !== 'idle';
-    default:
-      return false;
-  }
+/** Upstream says idle in two events; either may get lost. */
+function mayBeTheEnd(event: OpenCodeEvent): boolean {
+  if (event.type === 'session.status') return event.properties.status.type === 'idle';
+  return event.type === 'session.idle' || event.type === 'session.error';
 }
 
 function errorOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): TurnFailure | undefined {

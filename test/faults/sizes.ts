@@ -8,21 +8,31 @@ export interface Sizes {
   readonly lanes: number;
   readonly storm: { readonly turns: number; readonly records: number; readonly workers: number };
   readonly awayMs: readonly number[];
+  /** How late the events of a delayed stream come. */
+  readonly lateMs: readonly number[];
 }
 
 const table = {
-  sample: { killPoints: 6, lanes: 2, storm: { turns: 60, records: 6, workers: 2 }, awayMs: [1_500] },
+  sample: {
+    killPoints: 6,
+    lanes: 2,
+    storm: { turns: 60, records: 6, workers: 2 },
+    awayMs: [1_500],
+    lateMs: [1_000],
+  },
   more: {
     killPoints: 40,
     lanes: 2,
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
+    lateMs: [1_000, 30_000],
   },
   all: {
     killPoints: Number.POSITIVE_INFINITY,
     lanes: 3,
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
+    lateMs: [1_000, 30_000],
   },
 } satisfies Record<string, Sizes>;
 
