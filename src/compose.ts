@@ -22,7 +22,7 @@ import { TurnJobs } from './queue/turn-jobs.ts';
 import { Nudges, wishNudges } from './queue/turn-nudges.ts';
 import { TurnQueue } from './queue/turn-queue.ts';
 import { TurnStream } from './queue/turn-stream.ts';
-import { TurnWorker } from './queue/turn-worker.ts';
+import { defaultLockMs, TurnWorker } from './queue/turn-worker.ts';
 import { connectMongo } from './store/connection.ts';
 import { GridFsFileStore } from './store/gridfs-file-store.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './store/models.ts';
@@ -75,7 +75,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   closers.add('queue', () => jobs.close());
   const queue = new TurnQueue({ redis, store, files, jobs, stream, nudges, prefix, tracer, reporter });
 
-  const deps: TurnDeps = {
+  const deps: Omit<TurnDeps, 'fenceFreshMs'> = {
     store,
     sessions: new MongoSessionStore(records),
     lock: new RecordLock({
@@ -100,7 +100,6 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
         reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
       });
     },
-    fenceFreshMs: 5_000,
   };
 
   const work = async (workOptions: WorkOptions) => {
@@ -116,13 +115,12 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
       'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
     };
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
-    const worker = new TurnWorker(deps, {
-      connection,
-      prefix,
-      jobs,
-      policy: policyTable(workOptions.policies),
-      ...workOptions,
-    });
+    // A job's lock is renewed at half time: nobody else can have taken it within the first third.
+    const { lockMs = defaultLockMs } = workOptions;
+    const worker = new TurnWorker(
+      { ...deps, fenceFreshMs: lockMs / 3 },
+      { connection, prefix, jobs, policy: policyTable(workOptions.policies), ...workOptions, lockMs },
+    );
     await Promise.all([sweeper.start(), worker.ready()]);
     const workerClosers = new Closers();
     workerClosers.add('Redis worker connection', () => quit(connection));

@@ -10,6 +10,8 @@ import type { CompiledPolicy } from '../turn/turn-policy.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
 import { parkMs, type TurnJobs } from './turn-jobs.ts';
 
+export const defaultLockMs = 15_000;
+
 export interface TurnWorkerOptions {
   /** A connection of the role `worker`; it stays the caller's. */
   readonly connection: Redis;
@@ -47,7 +49,7 @@ export class TurnWorker {
   constructor(deps: TurnDeps, options: TurnWorkerOptions) {
     this.#deps = deps;
     this.#options = options;
-    const { connection, prefix, concurrency = 50, lockMs = 15_000, stalledCheckMs = 5_000 } = options;
+    const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 5_000 } = options;
     // BullMQ passes its signal only to a function with three declared parameters.
     this.#worker = new Worker(queueName, (job, token, signal) => this.#process(job, token, signal), {
       connection,

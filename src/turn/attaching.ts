@@ -7,10 +7,13 @@ import type { FileRef } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** How long one call waits for a database that is away. */
+const storeMs = 30_000;
+
 /**
  * Attaches the files that came out of a completed turn and answers what the message holds. Idempotent by name, so
  * a second owner may run it again. What cannot be attached is told as dropped; only a database that stays away,
- * and a worker that must let go, end it: ServiceUnavailableError, the reason of `run.owned`.
+ * and a worker that must let go, end it: ServiceUnavailableError, LeaseLostError, the reason of `run.owned`.
  */
 export async function attachArtifacts(
   run: TurnRun,
@@ -50,16 +53,16 @@ export function attachedFiles(run: TurnRun): Promise<readonly FileRef[]> {
   return run.persist(() => run.deps.files.list(run.turn.id), AbortSignal.timeout(storeMs));
 }
 
-/** How long one call waits for a database that is away. */
-const storeMs = 30_000;
-
 function attachmentsOf(run: TurnRun): Attachments {
   const { files } = run.deps;
   const { id } = run.turn;
   const bound = (signal: AbortSignal | undefined) =>
     AbortSignal.any([AbortSignal.timeout(storeMs), ...(signal ? [signal] : [])]);
   return {
-    attach: (file, signal) => run.persist(() => files.attach(id, file, signal), bound(signal)),
+    attach: async (file, signal) => {
+      await run.assertOwned(bound(signal));
+      return run.persist(() => files.attach(id, file, signal), bound(signal));
+    },
     list: (signal) => run.persist(() => files.list(id), bound(signal)),
     remove: (fileId, signal) => run.persist(() => files.remove(fileId), bound(signal)),
   };

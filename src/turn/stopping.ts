@@ -1,12 +1,16 @@
-import { isAmbiguous, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import { isAmbiguous, LeaseLostError, SessionNotFoundError, StaleSessionError } from '../errors.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
+import { persevere } from '../timing/persevere.ts';
 import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
 const looks = { firstMs: 30, maxMs: 1_000 };
+const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
+/** How long the question whose turn it is waits for a database that is away. */
+const ownedMs = 30_000;
 
 /** Ids of the session and of every child that its parent started, as upstream lists them. */
 export async function familyOf(client: OpenCode, sessionId: string, signal: AbortSignal): Promise<string[]> {
@@ -17,15 +21,19 @@ export async function familyOf(client: OpenCode, sessionId: string, signal: Abor
 /**
  * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. Answers the
  * messages as they are then, or null when upstream could not be asked: the partial reply is kept either way.
- * Runs under its own time limit, since the run's signal is aborted already.
+ * Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then the run
+ * upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
+  await run.assertOwned(AbortSignal.timeout(ownedMs));
   const { client } = run.upstream(ids.server);
   const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   try {
-    await client.abortSession(ids.sessionId, signal);
-    const family = await familyOf(client, ids.sessionId, signal);
-    for (const child of family.slice(1)) await client.abortSession(child, signal);
+    await patiently(run, signal, () => client.abortSession(ids.sessionId, signal));
+    const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
+    for (const child of family.slice(1)) {
+      await patiently(run, signal, () => client.abortSession(child, signal));
+    }
     await becomeIdle(run, client, ids, family, signal);
     return await settledMessages(run, client, ids, signal);
   } catch (error) {
@@ -34,10 +42,15 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
   }
 }
 
+/** One lost connection must not leave a run upstream that nobody owns. Only for calls that may be made twice. */
+function patiently<T>(run: TurnRun, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  return persevere(ask, { ...retry, clock: run.deps.clock }, signal);
+}
+
 /**
  * A prompt to a busy session would be swallowed by the running loop. After a turn of this record ended badly
  * something may still run there: it is aborted, since no turn owns it. Throws StaleSessionError when it does
- * not end in time.
+ * not end in time, LeaseLostError when it is the run of a newer owner of this turn.
  */
 export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void> {
   const { client } = run.upstream(ids.server);
@@ -45,10 +58,11 @@ export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void>
   const signal = AbortSignal.any([run.signal, AbortSignal.timeout(cancelTimeoutMs)]);
   try {
     if ((await client.statuses(ids.directory, signal))[ids.sessionId] === undefined) return;
+    await run.assertOwned();
     await client.abortSession(ids.sessionId, signal);
     await becomeIdle(run, client, ids, [ids.sessionId], signal);
   } catch (error) {
-    if (error instanceof SessionNotFoundError) throw error;
+    if (error instanceof SessionNotFoundError || error instanceof LeaseLostError) throw error;
     // Upstream being away is met again, and waited for, by the POST that follows.
     if (run.signal.aborted || isAmbiguous(error)) return;
     throw new StaleSessionError(ids.sessionId, cancelTimeoutMs);
@@ -63,7 +77,7 @@ async function becomeIdle(
   signal: AbortSignal,
 ): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
-    const statuses = await client.statuses(ids.directory, signal);
+    const statuses = await patiently(run, signal, () => client.statuses(ids.directory, signal));
     if (!family.some((id) => statuses[id] && statuses[id].type !== 'idle')) return;
     await delay(backoffMs(attempt, looks), run.deps.clock, signal);
   }
@@ -77,7 +91,7 @@ async function settledMessages(
   signal: AbortSignal,
 ): Promise<readonly WireMessage[]> {
   for (let attempt = 0; ; attempt += 1) {
-    const messages = await client.messages(ids.sessionId, signal);
+    const messages = await patiently(run, signal, () => client.messages(ids.sessionId, signal));
     const last = messages.at(-1)?.info;
     if (attempt === 5 || last?.role !== 'assistant' || last.time.completed !== undefined) return messages;
     await delay(backoffMs(attempt, looks), run.deps.clock, signal);

@@ -51,7 +51,8 @@ export class TurnRun {
   /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
   readonly owned: AbortSignal;
   readonly #cleanups: (() => void)[] = [];
-  #freshAt: number;
+  /** Nobody knows how long the answer to the claim was under way. */
+  #freshAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     deps: TurnDeps,
@@ -70,7 +71,6 @@ export class TurnRun {
     this.reruns = turn.run.reruns;
     this.resends = turn.run.resends;
     this.uploadNames = new Set(turn.run.uploadNames);
-    this.#freshAt = deps.clock.monotonicMs();
     this.owned = owned;
     this.signal = AbortSignal.any([owned, this.#controller.signal]);
     this.followers = new FollowerFeed({
@@ -126,8 +126,14 @@ export class TurnRun {
    * means that somebody else owns the turn now: nothing may be touched any more.
    */
   async write(patch: TurnPatch, signal: AbortSignal = this.signal): Promise<void> {
-    await this.persist(() => this.deps.store.write(this.fence, patch), signal);
-    this.#freshAt = this.deps.clock.monotonicMs();
+    let askedAt = 0;
+    const write = () => {
+      askedAt = this.deps.clock.monotonicMs();
+      return this.deps.store.write(this.fence, patch);
+    };
+    await this.persist(write, signal);
+    // What was true when it was asked may be long over when the answer is read: the process may have been frozen.
+    this.#freshAt = askedAt;
   }
 
   /** The same perseverance for calls that no fence guards. */
@@ -136,13 +142,14 @@ export class TurnRun {
   }
 
   /**
-   * Before a POST: a process that was frozen (or starved) since its last fenced write may have lost the turn
-   * without noticing, so it asks again. The loser of that race gets LeaseLostError and posts nothing.
+   * Before anything is changed upstream or attached: a process that was frozen (or starved) since its last fenced
+   * write may have lost the turn without noticing, so it asks again. The loser of that race gets LeaseLostError and
+   * touches nothing.
    */
-  async assertOwned(): Promise<void> {
-    this.signal.throwIfAborted();
+  async assertOwned(signal: AbortSignal = this.signal): Promise<void> {
+    signal.throwIfAborted();
     if (this.deps.clock.monotonicMs() - this.#freshAt < this.deps.fenceFreshMs) return;
-    await this.write({});
+    await this.write({}, signal);
   }
 
   /** Runs at the end of the run, last registered first. */

@@ -1,6 +1,7 @@
 import { IdleStreamError, isAmbiguous, SessionNotFoundError, type TurnsError } from '../errors.ts';
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import type { Reply } from '../reply/reply.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
@@ -62,23 +63,11 @@ export class TurnWatch {
    */
   async attach(ids: PromptIds): Promise<void> {
     const run = this.#run;
-    const again = this.#attached !== undefined;
-    this.#attached = ids;
     this.#subscription?.close();
     this.#progress = new Progress(run.policy.limits, run.deps.clock);
     this.#streamError = undefined;
     this.#lastEventAt = run.deps.clock.monotonicMs();
-    const reply = run.newReply(ids);
-    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
-    observeReply(run, reply, this.#interactive);
-    // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
-    reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
-    if (again) run.followers.reset([]);
-    else if (run.turn.run.phase !== 'queued') {
-      // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
-      reply.replaceParts(run.told);
-      this.#rebuild = true;
-    }
+    const reply = this.prepare(ids);
     const children = reply.childSessions().keys();
     this.#subscription = run
       .upstream(ids.server)
@@ -90,6 +79,25 @@ export class TurnWatch {
     await this.#streamReady(this.#subscription);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
     if (run.turn.run.phase === 'queued' && this.#live) this.#lookDue = false;
+  }
+
+  /** The reply and the prompts of these ids, as an owner before us left them; enough to end a turn that is not followed. */
+  prepare(ids: PromptIds): Reply {
+    const run = this.#run;
+    const again = this.#attached !== undefined;
+    this.#attached = ids;
+    const reply = run.newReply(ids);
+    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
+    observeReply(run, reply, this.#interactive);
+    // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
+    reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
+    if (again) run.followers.reset([]);
+    else if (run.turn.run.phase !== 'queued') {
+      // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
+      reply.replaceParts(run.told);
+      this.#rebuild = true;
+    }
+    return reply;
   }
 
   /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */

@@ -119,7 +119,7 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
     if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
     // What went wrong is ours; a run that goes on upstream would have no owner.
-    const exchange = await stopAndRead(run);
+    const exchange = await stopAndRead(run, watch);
     const ending: Ending = { status: 'error', error: { reason: codeOf(error), message: messageOf(error) } };
     return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
   } catch (problem) {
@@ -130,7 +130,7 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
 }
 
 async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
-  const exchange = await stopAndRead(run);
+  const exchange = await stopAndRead(run, watch);
   return finishTurn(run, {
     ending: stoppedEnding(run, stopped),
     ids: run.ids,
@@ -151,10 +151,12 @@ function stoppedEnding(run: TurnRun, { reason, detail, message }: TurnAbortError
 }
 
 /** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
-async function stopAndRead(run: TurnRun): Promise<Exchange | undefined> {
+async function stopAndRead(run: TurnRun, watch: TurnWatch): Promise<Exchange | undefined> {
   const ids = run.ids ?? promptIds(run.turn.run);
   if (!ids) return undefined;
   run.ids = ids;
+  // Stopped before it was followed: what the owner before us had said and asked ends with this turn.
+  if (!run.reply) watch.prepare(ids);
   const messages = await stopUpstream(run, ids);
   return messages ? fullExchange(run, ids, messages) : undefined;
 }

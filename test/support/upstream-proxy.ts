@@ -7,6 +7,8 @@ export interface ProxiedRequest {
   readonly path: string;
   /** The directory that the request names; session routes name none. */
   readonly directory: string | undefined;
+  /** When it came, by `performance.now`. */
+  readonly at: number;
 }
 
 /** Where the frames of one event stream go on to the client. */
@@ -24,6 +26,8 @@ export type EventFault = (wire: EventWire) => (frame: string) => void;
 
 export const whole: EventFault = (wire) => (frame) => wire.send(frame);
 
+type Gate = (request: ProxiedRequest) => Promise<unknown> | undefined;
+
 export interface UpstreamProxy {
   readonly url: string;
   /** Every request that came, in order; those for event streams too. */
@@ -31,13 +35,11 @@ export interface UpstreamProxy {
   /** What is done to the event streams of a directory that open from now on. */
   spoil(directory: string, fault: EventFault): void;
   /** Awaited before a request goes on to the server. One that rejects cuts the request's connection. */
-  before(gate: (request: ProxiedRequest) => Promise<unknown> | undefined): void;
+  before(gate: Gate): void;
   /** Awaited before the server's answer goes back. One that rejects cuts the request's connection. */
-  after(gate: (request: ProxiedRequest) => Promise<unknown> | undefined): void;
+  after(gate: Gate): void;
   stop(): Promise<void>;
 }
-
-type Gate = (request: ProxiedRequest) => Promise<unknown> | undefined;
 
 /** An HTTP proxy on loopback in front of an OpenCode server that counts, holds and cuts requests and spoils event streams. */
 export async function startUpstreamProxy(target: string): Promise<UpstreamProxy> {
@@ -51,7 +53,12 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     const header = incoming.headers['x-opencode-directory'];
     const named = searchParams.get('directory') ?? (typeof header === 'string' ? header : undefined);
     const directory = named === undefined ? undefined : decodeURIComponent(named);
-    const facts: ProxiedRequest = { method: incoming.method ?? 'GET', path: pathname, directory };
+    const facts: ProxiedRequest = {
+      method: incoming.method ?? 'GET',
+      path: pathname,
+      directory,
+      at: performance.now(),
+    };
     requests.push(facts);
     await before(facts);
     const answer = await ask(target, incoming, outgoing);
