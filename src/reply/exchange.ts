@@ -116,7 +116,7 @@ export class Exchange {
   }
 
   get parts(): readonly Part[] {
-    this.#parts ??= this.assistants.flatMap(({ parts }) => parts.flatMap((part) => parsePart(part) ?? []));
+    this.#parts ??= partsOf(this.assistants);
     return this.#parts;
   }
 
@@ -130,12 +130,15 @@ export class Exchange {
 
   /** The terminal ones. */
   get toolParts(): readonly ToolPart[] {
-    return this.parts.filter((part): part is ToolPart => part.type === 'tool' && isTerminal(part));
+    return terminalTools(this.parts);
   }
 
-  /** Files that completed tools wrote, changed, renamed or deleted; the last change of a file wins. */
+  /**
+   * Files that completed tools wrote, changed, renamed or deleted, those of sub-agents included, at the place of
+   * the call that started them; the last change of a file wins.
+   */
   toolArtifacts(options: { exclude?: ReadonlySet<string> } = {}): readonly ToolFile[] {
-    return toolFiles(this.toolParts, options.exclude);
+    return toolFiles(withChildren(this.toolParts, new Map(this.children)), options.exclude);
   }
 
   /** Undefined for messages that the list does not have, or does not decide about yet. */
@@ -150,6 +153,28 @@ export class Exchange {
     return kind !== 'answer' || messageId !== this.lastAssistant?.info.id || !this.inProgress;
   }
 }
+
+/** Each child once: what a sub-agent did when it was resumed stands with its first call. */
+function withChildren(
+  parts: readonly ToolPart[],
+  left: Map<string, readonly WireMessage[]>,
+): readonly ToolPart[] {
+  return parts.flatMap((part) => {
+    const { sessionId } = part.metadata;
+    const messages = typeof sessionId === 'string' ? left.get(sessionId) : undefined;
+    if (messages === undefined) return [part];
+    left.delete(sessionId as string);
+    return [...withChildren(terminalTools(partsOf(messages)), left), part];
+  });
+}
+
+const partsOf = (messages: readonly WireMessage[]): readonly Part[] =>
+  messages.flatMap(({ info, parts }) =>
+    info.role === 'assistant' ? parts.flatMap((part) => parsePart(part) ?? []) : [],
+  );
+
+const terminalTools = (parts: readonly Part[]): readonly ToolPart[] =>
+  parts.filter((part): part is ToolPart => part.type === 'tool' && isTerminal(part));
 
 function kinds(messages: readonly WireMessage[], kind: MessageKind): [string, MessageKind][] {
   return messages.map(({ info }) => [info.id, kind]);

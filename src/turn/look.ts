@@ -1,5 +1,7 @@
+import { isAmbiguous } from '../errors.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
+import { persevere } from '../timing/persevere.ts';
 import type { OpenCode } from './ports.ts';
 import { familyOf } from './stopping.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -55,7 +57,14 @@ async function childrenOf(
   return [...new Set([...known, ...children])];
 }
 
-/** The final exchange of a turn with the messages of its children, whose cost is part of the turn's. */
+/** How long the end of a turn waits for the messages of one child. */
+const childMs = 15_000;
+const childRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
+
+/**
+ * The final exchange of a turn with the messages of its children, whose cost and files are part of the turn's. A
+ * child that cannot be read is reported: the answer does not depend on it.
+ */
 export async function fullExchange(
   run: TurnRun,
   ids: PromptIds,
@@ -64,7 +73,13 @@ export async function fullExchange(
   const children = new Map<string, readonly WireMessage[]>();
   const { client } = run.upstream(ids.server);
   for (const child of run.reply?.childSessions().keys() ?? []) {
-    children.set(child, await client.messages(child).catch(() => []));
+    const limit = AbortSignal.any([run.owned, AbortSignal.timeout(childMs)]);
+    try {
+      const options = { ...childRetry, clock: run.deps.clock };
+      children.set(child, await persevere(() => client.messages(child, limit), options, limit));
+    } catch (error) {
+      run.deps.reporter.report(error, { action: 'turn.children', severity: 'warning', turnId: run.turn.id });
+    }
   }
   return Exchange.from(messages, ids.promptMessageId, { children });
 }

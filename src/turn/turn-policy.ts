@@ -68,7 +68,10 @@ export interface TurnPolicy {
   readonly onUpstreamLost?: 'rerun' | 'fail';
   /** Rules that turn files of the agent into files that may be trusted, and guard their names. */
   readonly transforms?: readonly Transform[];
-  /** Whether files that no tool call names, and that lie in the sandbox, are attached (default), or only transformed. */
+  /**
+   * Whether files that no tool call names, and that lie in the agent's directory, are attached. Default `all`; with a
+   * `directory` of the host's own `none`, since records may share it.
+   */
   readonly defaultAttach?: 'all' | 'none';
   /** What people see when a turn ends without text. Default: a neutral sentence. */
   readonly fallbackText?: string;
@@ -94,7 +97,7 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
   const { limits, model, ...rest } = policy;
   return {
     onUpstreamLost: 'rerun',
-    defaultAttach: 'all',
+    defaultAttach: policy.directory === undefined ? 'all' : 'none',
     fallbackText: 'The assistant could not finish this answer.',
     ...rest,
     name,

@@ -30,6 +30,44 @@ const goOn = (id: string) =>
     textPart(`y_${id}`, 'Continue if you have next steps', { messageID: id, synthetic: true }),
   );
 
+describe('files of sub-agents', () => {
+  const call = (id: string, messageID: string, tool: string, state: object) =>
+    wireTool(id, tool, { status: 'completed', input: {}, output: '', ...state }, { messageID });
+  const write = (id: string, messageID: string, filePath: string) =>
+    call(id, messageID, 'write', { input: { filePath, content: id } });
+  const childOf = (sessionId: string) => ({ metadata: { sessionId } });
+
+  it('stand where the call that started them stands, each once, also two levels deep', () => {
+    const answer = wireMessage(
+      assistantInfo('msg_a', done),
+      write('first', 'msg_a', 'a.txt'),
+      call('t1', 'msg_a', 'task', childOf('ses_c')),
+      call('t2', 'msg_a', 'task', childOf('ses_c')),
+      write('last', 'msg_a', 'b.txt'),
+    );
+    const child = wireMessage(
+      assistantInfo('msg_c', done),
+      write('c1', 'msg_c', 'a.txt'),
+      call('t3', 'msg_c', 'task', childOf('ses_d')),
+    );
+    const grandchild = wireMessage(
+      assistantInfo('msg_d', done),
+      write('d1', 'msg_d', 'b.txt'),
+      write('d2', 'msg_d', 'c.txt'),
+    );
+    const children = new Map([
+      ['ses_c', [child]],
+      ['ses_d', [grandchild]],
+    ]);
+    const files = Exchange.from([asked, answer], prompt, { children }).toolArtifacts();
+    expect(files.map(({ path, content }) => [path, content])).toEqual([
+      ['a.txt', 'c1'],
+      ['c.txt', 'd2'],
+      ['b.txt', 'last'],
+    ]);
+  });
+});
+
 describe('the messages of one turn', () => {
   it('go up to the next message that a person wrote', () => {
     const list = [
