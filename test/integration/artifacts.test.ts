@@ -16,7 +16,11 @@ const page = new Transform({
   contentType: 'text/html',
   render: async (file) => ({ content: `<p>${JSON.parse(String(await file.content())).n}</p>` }),
 });
-const policies: Record<string, TurnPolicy> = { default: { model }, pages: { model, transforms: [page] } };
+const policies: Record<string, TurnPolicy> = {
+  default: { model },
+  patching: { model: 'scripted/gpt-5-scripted' },
+  pages: { model, transforms: [page] },
+};
 
 beforeAll(async () => {
   system = await startSystem();
@@ -66,6 +70,39 @@ describe('a completed turn', () => {
       expect(content.equals(readFileSync(path.join(box, name)))).toBe(true);
     expect(bytes.get('notes.md')?.toString()).toBe('# final\n');
     expect(system.reports).toEqual([]);
+  });
+
+  it('has what one patch added, changed and moved, and not what it deleted', async () => {
+    const patch = [
+      '*** Begin Patch',
+      '*** Add File: docs/added.md',
+      '+new',
+      '*** Update File: kept.md',
+      '@@',
+      '-old',
+      '+changed',
+      '*** Delete File: gone.md',
+      '*** Update File: draft.md',
+      '*** Move to: paper.md',
+      '@@',
+      '-draft',
+      '+final',
+      '*** End Patch',
+    ].join('\n');
+    const { bytes, box } = await turnThatCalls(
+      [
+        [bash('printf "old\\n" > kept.md; printf "bye\\n" > gone.md; printf "draft\\n" > draft.md')],
+        [{ name: 'apply_patch', input: { patchText: patch } }],
+      ],
+      'patching',
+    );
+    const texts = [...bytes].map(([name, content]) => [name, content.toString()] as const);
+    expect(texts.sort()).toEqual([
+      ['added.md', 'new\n'],
+      ['kept.md', 'changed\n'],
+      ['paper.md', 'final\n'],
+    ]);
+    expect(readFileSync(path.join(box, 'docs/added.md'), 'utf8')).toBe('new\n');
   });
 
   it('has nothing of an earlier turn of the record', async () => {
