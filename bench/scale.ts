@@ -4,7 +4,7 @@
  * directory, as by default, and so each turn its own event stream. Every turn streams at the same rate.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Stage, startStage, type Usage } from './scale/stage.ts';
+import { type Stage, startStage, type Usage, workerFlags } from './scale/stage.ts';
 import { type BenchOptions, type BenchResult, round } from './support.ts';
 
 const maxRatio = 1.2;
@@ -45,6 +45,7 @@ export async function run({ quick = false }: BenchOptions): Promise<BenchResult>
     ok: ratio <= maxRatio && most.rssMiB <= maxRssMiB,
     ratio,
     rssMiB: most.rssMiB,
+    workerFlags,
     eventsPerTurnSecond: perSecond,
     idleCpuMsPerSecond: round((idle.cpuMs / windowMs) * 1_000, 1),
     sizes: measured,

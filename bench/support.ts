@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 
 export interface BenchResult {
   readonly bench: string;
@@ -33,6 +33,8 @@ export function machine() {
     model: first?.model ?? 'unknown',
     memGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
+    /** Of the last minute, the bench's own included: what else went on here. */
+    loadAverage: round(loadavg()[0] ?? Number.NaN, 1),
   };
 }
 

@@ -5,6 +5,7 @@ import { type SleepingUpstream, sleepingUpstream } from './sleeping-upstream.ts'
 
 export interface OwnPass extends Pass {
   readonly redisCommandsPerTurn: number;
+  /** 0 unless the database's URL says `monitorCommands=true`. */
   readonly mongoCommandsPerTurn: number;
 }
 
@@ -16,7 +17,7 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
   const system = await startOwnSystem({
     redis,
     mongo: mongo.replace(/\/[^/]*$/, `/${name}`),
-    prefix: name,
+    prefix: name.replace(/\?.*/, ''),
     upstream,
     policy: { onTurnFinished: all.one },
   });
@@ -31,9 +32,8 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
   await system.work(concurrency);
   const before = await commandsOf(observer);
   const pass = await timed(sleepsMs.length, async () => {
-    const text = (turn: number) => String(turn);
     await feed(load, (record, turn) =>
-      turns.enqueue({ conversation: conversations[record], text: text(turn) }),
+      turns.enqueue({ conversation: conversations[record], text: String(turn) }),
     );
     await all.done;
   });
@@ -53,15 +53,11 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
   return result;
 }
 
-/** What Redis was asked, scripts as one command each. */
+/** What Redis did, the commands inside of scripts included. */
 async function commandsOf(redis: Redis): Promise<number> {
   const stats = await redis.info('commandstats');
-  const inScripts = new Set<string>();
-  void inScripts;
-  return [...stats.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].reduce(
-    (sum, [, calls]) => sum + Number(calls),
-    0,
-  );
+  const calls = [...stats.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].map(([, count]) => Number(count));
+  return calls.reduce((sum, count) => sum + count, 0);
 }
 
 function checkOrder({ prompts, overlaps }: SleepingUpstream, { records, sleepsMs }: Load): void {

@@ -6,4 +6,6 @@ process.on('message', () => {
   const { rss, heapUsed } = process.memoryUsage();
   process.send({ cpuMs: (user + system) / 1_000, rssMiB: rss / 2 ** 20, heapMiB: heapUsed / 2 ** 20 });
 });
+// A worker without its bench would go on for ever.
+process.on('disconnect', () => process.exit());
 process.channel.unref();

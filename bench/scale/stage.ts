@@ -27,6 +27,9 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
+/** Without a bound V8 collects the less the more memory the machine has, and its size says nothing. */
+export const workerFlags = ['--max-old-space-size=256'];
+
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** The services, the fake server and one worker process, as the Procfile starts it, with room for so many turns. */
@@ -78,7 +81,7 @@ async function startWorker(env: NodeJS.ProcessEnv): Promise<ChildProcess> {
   const preloads = ['./bench/scale/probe.mjs', './dist/workers/instrument.js'];
   const worker = spawn(
     process.execPath,
-    [...preloads.flatMap((file) => ['--import', file]), 'dist/workers/turns.js'],
+    [...workerFlags, ...preloads.flatMap((file) => ['--import', file]), 'dist/workers/turns.js'],
     { cwd: root, stdio: ['ignore', 'pipe', 'inherit', 'ipc'], env: { ...process.env, ...env } },
   );
   if (!worker.stdout) throw new Error('the worker has no output');

@@ -10,6 +10,7 @@ import type {
 } from '../reply/wire.ts';
 import type { OpenCode } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
+import { boundedFetch } from './bounded-fetch.ts';
 import { readFile } from './read-file.ts';
 import { type Call, upstreamCall } from './upstream-call.ts';
 
@@ -50,7 +51,11 @@ export function openCodeClient({
   tracer = noopTracer,
   timeoutMs = 10_000,
 }: OpenCodeClientOptions): OpenCode {
-  const sdk = createOpencodeClient({ baseUrl: address.server, headers: { ...address.headers } });
+  const sdk = createOpencodeClient({
+    baseUrl: address.server,
+    headers: { ...address.headers },
+    fetch: boundedFetch(),
+  });
   // Reading a long list, and starting a directory's first session, take longer than the rest.
   const longMs = Math.max(timeoutMs, 30_000);
   const run = <T>(call: Omit<Call<T>, 'timeoutMs'> & { timeoutMs?: number }, signal?: AbortSignal) =>

@@ -1,4 +1,4 @@
-import { Agent, fetch } from 'undici';
+import { type Dispatcher, request } from 'undici';
 import { AuthenticationError, ConnectionError, messageOf, ServerError } from '../errors.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { type BackoffOptions, backoffMs } from '../timing/backoff.ts';
@@ -38,8 +38,7 @@ export class EventConnection {
   readonly #times: ConnectionTimes;
   readonly #clock: Clock;
   readonly #closing = new AbortController();
-  // A silent stream is legal here: our own watchdog decides, not the client's 300 s.
-  readonly #agent = new Agent({ bodyTimeout: 0, headersTimeout: 0, connectTimeout: 10_000 });
+  readonly #dispatcher: Dispatcher;
   readonly #running: Promise<void>;
 
   constructor(
@@ -48,20 +47,21 @@ export class EventConnection {
     sink: ConnectionSink,
     times: ConnectionTimes,
     clock: Clock,
+    dispatcher: Dispatcher,
   ) {
     this.#address = address;
     this.#directory = directory;
     this.#sink = sink;
     this.#times = times;
     this.#clock = clock;
+    this.#dispatcher = dispatcher;
     this.#running = this.#run();
   }
 
-  /** No socket, timer or call to the sink is left once this resolves. */
+  /** No stream, timer or call to the sink is left once this resolves. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#running;
-    await this.#agent.destroy();
   }
 
   async #run(): Promise<void> {
@@ -81,6 +81,8 @@ export class EventConnection {
     const facts = { method: 'GET', path: '/event' };
     const ended = new AbortController();
     const end = (why: string) => ended.abort(new ConnectionError(why, facts));
+    const close = () => end('closed');
+    this.#closing.signal.addEventListener('abort', close, { once: true });
     let cancelWatchdog = this.#watch(this.#times.connectMs, () => end('not connected in time'));
     const reader = sseReader((data) => {
       const event = parse(data);
@@ -91,13 +93,14 @@ export class EventConnection {
     });
     try {
       const url = `${this.#address.server}/event?directory=${encodeURIComponent(this.#directory)}`;
-      const response = await fetch(url, {
-        dispatcher: this.#agent,
+      // Not by fetch: its streams weigh several times as much, and a worker holds one per live record.
+      const { statusCode, headers, body } = await request(url, {
+        dispatcher: this.#dispatcher,
         headers: { ...this.#address.headers, accept: 'text/event-stream' },
-        signal: AbortSignal.any([this.#closing.signal, ended.signal]),
+        signal: ended.signal,
       });
-      checkResponse(response.status, response.headers.get('content-type'), facts);
-      for await (const bytes of response.body ?? []) {
+      checkResponse(statusCode, String(headers['content-type'] ?? ''), facts);
+      for await (const bytes of body) {
         cancelWatchdog();
         cancelWatchdog = this.#watch(this.#times.silenceMs, () => end('silent for too long'));
         reader.push(bytes);
@@ -109,6 +112,9 @@ export class EventConnection {
       return new ConnectionError(messageOf(error), facts, { cause: error });
     } finally {
       cancelWatchdog();
+      this.#closing.signal.removeEventListener('abort', close);
+      // An answer that nobody reads would keep its socket.
+      close();
     }
   }
 
@@ -117,15 +123,11 @@ export class EventConnection {
   }
 }
 
-function checkResponse(
-  status: number,
-  contentType: string | null,
-  facts: { method: string; path: string },
-): void {
+function checkResponse(status: number, contentType: string, facts: { method: string; path: string }): void {
   if (status === 401)
     throw new AuthenticationError('answered 401; check user name and password', { ...facts, status });
-  if (status === 200 && contentType?.startsWith('text/event-stream')) return;
-  throw new ServerError(`answered ${status} with ${contentType ?? 'no content type'}`, { ...facts, status });
+  if (status === 200 && contentType.startsWith('text/event-stream')) return;
+  throw new ServerError(`answered ${status} with ${contentType || 'no content type'}`, { ...facts, status });
 }
 
 /** A frame that is no event is left out: the next look at the message list makes it good. */

@@ -1,3 +1,4 @@
+import { Agent, type Dispatcher } from 'undici';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { sessionOf } from '../reply/events.ts';
 import type { WireEvent } from '../reply/wire.ts';
@@ -22,6 +23,8 @@ export interface EventHubOptions {
 export class EventHub implements EventFeed {
   readonly #options: EventHubOptions;
   readonly #directories = new Map<string, DirectoryEvents>();
+  // A silent stream is legal here: our own watchdog decides, not the client's 300 s. As many sockets as streams.
+  readonly #agent = new Agent({ bodyTimeout: 0, headersTimeout: 0, connectTimeout: 10_000 });
 
   constructor(options: EventHubOptions) {
     this.#options = options;
@@ -35,7 +38,8 @@ export class EventHub implements EventFeed {
   subscribe(directory: string, sessionIds: readonly string[], sink: FeedSink): FeedSubscription {
     let events = this.#directories.get(directory);
     if (!events) {
-      events = new DirectoryEvents(directory, this.#options, () => this.#directories.delete(directory));
+      const onEmpty = () => this.#directories.delete(directory);
+      events = new DirectoryEvents(directory, this.#options, this.#agent, onEmpty);
       this.#directories.set(directory, events);
     }
     return events.subscribe(sessionIds, sink);
@@ -43,6 +47,7 @@ export class EventHub implements EventFeed {
 
   async close(): Promise<void> {
     await Promise.all([...this.#directories.values()].map((events) => events.close()));
+    await this.#agent.destroy();
   }
 }
 
@@ -67,6 +72,7 @@ class DirectoryEvents {
   constructor(
     directory: string,
     { address, reporter, clock = systemClock, times, lingerMs = 30_000 }: EventHubOptions,
+    dispatcher: Dispatcher,
     onEmpty: () => void,
   ) {
     this.#reporter = reporter;
@@ -78,7 +84,8 @@ class DirectoryEvents {
       event: (event: WireEvent) => this.#event(event),
       gap: (error: unknown) => this.#gap(error),
     };
-    this.#connection = new EventConnection(address, directory, sink, { ...defaultTimes, ...times }, clock);
+    const allTimes = { ...defaultTimes, ...times };
+    this.#connection = new EventConnection(address, directory, sink, allTimes, clock, dispatcher);
   }
 
   subscribe(sessionIds: readonly string[], sink: FeedSink): FeedSubscription {

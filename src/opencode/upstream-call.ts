@@ -10,6 +10,7 @@ import {
   type UpstreamFacts,
 } from '../errors.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
+import { TimeLimit } from '../timing/time-limit.ts';
 
 /** What the generated client answers when it is not told to throw. */
 interface SdkResult {
@@ -43,37 +44,42 @@ export async function upstreamCall<T>(call: Call<T>, tracer: Tracer, signal?: Ab
   const attributes = { 'http.request.method': method, 'url.template': path };
   return tracer.span('opencode.request', { kind: 'client', attributes }, async (span) => {
     signal?.throwIfAborted();
-    const limit = AbortSignal.timeout(call.timeoutMs);
-    const facts = { method, path };
-    let result: SdkResult;
+    const limit = new TimeLimit(call.timeoutMs, signal);
     try {
-      result = await call.send(signal ? AbortSignal.any([signal, limit]) : limit);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (limit.aborted)
-        throw new TimeoutError(`no answer within ${call.timeoutMs} ms`, facts, { cause: error });
-      // The client throws by itself only for bodies that it cannot parse, such as HTML.
-      throw new ServerError('the answer is not what the route promises', facts, { cause: error });
+      const { data, error, response } = await answer(call, limit, signal);
+      span.set({ 'http.response.status_code': response.status });
+      if (!response.ok) return failed(call, response.status, error, { method, path });
+      const parsed = call.schema.safeParse(data);
+      if (parsed.success) return parsed.data;
+      const facts = { method, path, status: response.status };
+      throw new ServerError('the answer is not what the route promises', facts, { cause: parsed.error });
+    } finally {
+      limit.end();
     }
-    const { response } = result;
-    if (!response) {
-      signal?.throwIfAborted();
-      if (limit.aborted)
-        throw new TimeoutError(`no answer within ${call.timeoutMs} ms`, facts, { cause: result.error });
-      throw new ConnectionError(networkProblem(result.error), facts, { cause: result.error });
-    }
-    span.set({ 'http.response.status_code': response.status });
-    if (!response.ok) return failed(call, response.status, result.error, facts);
-    const parsed = call.schema.safeParse(result.data);
-    if (parsed.success) return parsed.data;
-    throw new ServerError(
-      'the answer is not what the route promises',
-      { ...facts, status: response.status },
-      {
-        cause: parsed.error,
-      },
-    );
   });
+}
+
+/** Sends, and answers what came back; everything that is no answer becomes an error. */
+async function answer(
+  { method, path, timeoutMs, send }: Call<unknown>,
+  limit: TimeLimit,
+  signal: AbortSignal | undefined,
+): Promise<SdkResult & { readonly response: Response }> {
+  const facts = { method, path };
+  const late = (cause: unknown) => new TimeoutError(`no answer within ${timeoutMs} ms`, facts, { cause });
+  let result: SdkResult;
+  try {
+    result = await send(limit.signal);
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (limit.passed) throw late(cause);
+    // The client throws by itself only for bodies that it cannot parse, such as HTML.
+    throw new ServerError('the answer is not what the route promises', facts, { cause });
+  }
+  const { response, error: cause } = result;
+  if (response) return { ...result, response };
+  signal?.throwIfAborted();
+  throw limit.passed ? late(cause) : new ConnectionError(networkProblem(cause), facts, { cause });
 }
 
 function failed<T>(call: Call<T>, status: number, error: unknown, facts: UpstreamFacts): T {

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { LeaseLostError } from '../errors.ts';
+import { LeaseLostError, messageOf } from '../errors.ts';
 import type { Fence, TurnPublisher } from '../turn/ports.ts';
 import {
   applyEntry,
@@ -50,6 +51,8 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PUBLISH', KEYS[3], n)
 return n
 `;
+
+const appendSha = createHash('sha1').update(appendScript).digest('hex');
 
 /**
  * The stream of a turn on Redis: what followers read and resume from. The stored message stays the truth; this
@@ -135,16 +138,27 @@ export class TurnStream implements TurnPublisher {
     ttlMs: number,
     end: string,
   ): Promise<number> {
-    const { redis, prefix, maxLength } = this.#options;
+    const { prefix, maxLength } = this.#options;
     const { stream, meta, channel } = streamKeys(prefix, fence.turnId);
     const rows = entries.map((entry) => JSON.stringify(entry));
     try {
       const args = [fence.epoch, maxLength, ttlMs, end, ...rows];
-      const number = Number(await redis.eval(appendScript, 3, stream, meta, channel, ...args));
+      const number = Number(await this.#script([stream, meta, channel], args));
       if (number < 0) throw new LeaseLostError(fence.turnId, fence.epoch);
       return number;
     } catch (error) {
       throw redisError(error);
+    }
+  }
+
+  /** By its hash: the text goes over only to a Redis that has not seen it yet, or has lost its scripts. */
+  async #script(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    const { redis } = this.#options;
+    try {
+      return await redis.evalsha(appendSha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+      return redis.eval(appendScript, keys.length, ...keys, ...args);
     }
   }
 }

@@ -3,12 +3,13 @@
  * event ids do: one that is higher than all before is new without a look, any other costs one pass.
  */
 export class RecentIds {
-  readonly #ring: string[];
+  readonly #capacity: number;
+  readonly #ring: string[] = [];
   #next = 0;
   #highest = '';
 
   constructor(capacity: number) {
-    this.#ring = new Array<string>(capacity).fill('');
+    this.#capacity = capacity;
   }
 
   has(id: string): boolean {
@@ -20,7 +21,7 @@ export class RecentIds {
     if (id > this.#highest) this.#highest = id;
     else if (this.#ring.includes(id)) return false;
     this.#ring[this.#next] = id;
-    this.#next = (this.#next + 1) % this.#ring.length;
+    this.#next = (this.#next + 1) % this.#capacity;
     return true;
   }
 }

@@ -38,7 +38,7 @@ export interface ReplyResult {
 }
 
 /** How many event ids are remembered at least; a repetition farther away than that is not recognized. */
-const rememberedEvents = 1_024;
+const rememberedEvents = 256;
 
 type Handlers = {
   [T in KnownEventType]?: (properties: Extract<KnownEvent, { type: T }>['properties']) => void;

@@ -3,6 +3,7 @@ import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
+import { TimeLimit } from '../timing/time-limit.ts';
 import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -55,7 +56,8 @@ function patiently<T>(run: TurnRun, signal: AbortSignal, ask: () => Promise<T>):
 export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void> {
   const { client } = run.upstream(ids.server);
   const { cancelTimeoutMs } = run.policy.limits;
-  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(cancelTimeoutMs)]);
+  const limit = new TimeLimit(cancelTimeoutMs, run.signal, run.deps.clock);
+  const { signal } = limit;
   try {
     if ((await client.statuses(ids.directory, signal))[ids.sessionId] === undefined) return;
     await run.assertOwned();
@@ -66,6 +68,8 @@ export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void>
     // Upstream being away is met again, and waited for, by the POST that follows.
     if (run.signal.aborted || isAmbiguous(error)) return;
     throw new StaleSessionError(ids.sessionId, cancelTimeoutMs);
+  } finally {
+    limit.end();
   }
 }
 

@@ -13,27 +13,30 @@ const pollMs = 5_000;
 export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promise<void>): void {
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
-  const ended = new AbortController();
-  run.defer(() => ended.abort());
+  let ended = false;
+  run.defer(() => {
+    ended = true;
+    wakeup.wake();
+  });
   run.defer(deps.nudges.listen(turn.id, () => wakeup.wake()));
 
   const read = async () => {
     const stored = await deps.store.wishes(turn.id);
-    if (stored === null || ended.signal.aborted) return;
+    if (stored === null || ended) return;
     if (stored.run.epoch !== run.fence.epoch) throw new LeaseLostError(turn.id, run.fence.epoch);
     if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
     await onAnswers(stored);
   };
 
   const loop = async () => {
-    while (!ended.signal.aborted && !run.signal.aborted) {
+    while (!ended && !run.signal.aborted) {
       try {
         await read();
       } catch (error) {
         if (error instanceof LeaseLostError) run.stop('lease-lost', undefined, error);
         else deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
       }
-      await wakeup.wait(pollMs, AbortSignal.any([ended.signal, run.signal])).catch(() => undefined);
+      await wakeup.wait(pollMs, run.signal).catch(() => undefined);
     }
   };
   void loop();

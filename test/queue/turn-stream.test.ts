@@ -63,6 +63,13 @@ describe('entries', () => {
     expect(await stream().lastNumber(turnId)).toBe(3);
   });
 
+  it('go on in a Redis that has lost its scripts', async () => {
+    await stream().append(by(1), [phase]);
+    await redis.script('FLUSH');
+    expect(await stream().append(by(1), [part('a')])).toBe(2);
+    expect(await bodies()).toEqual([phase, part('a')]);
+  });
+
   it('of writers that race get every number once, and stay together as they were appended', async () => {
     const pairs = Array.from({ length: 40 }, (_, n) => [delta(n, `${n} first`), delta(n, `${n} second`)]);
     await Promise.all(pairs.map((pair) => stream().append(by(1), pair)));
