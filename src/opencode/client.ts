@@ -51,11 +51,8 @@ export function openCodeClient({
   tracer = noopTracer,
   timeoutMs = 10_000,
 }: OpenCodeClientOptions): OpenCode {
-  const sdk = createOpencodeClient({
-    baseUrl: address.server,
-    headers: { ...address.headers },
-    fetch: boundedFetch(),
-  });
+  const fetch = boundedFetch();
+  const sdk = createOpencodeClient({ baseUrl: address.server, headers: { ...address.headers }, fetch });
   // Reading a long list, and starting a directory's first session, take longer than the rest.
   const longMs = Math.max(timeoutMs, 30_000);
   const run = <T>(call: Omit<Call<T>, 'timeoutMs'> & { timeoutMs?: number }, signal?: AbortSignal) =>
@@ -243,6 +240,6 @@ export function openCodeClient({
       );
     },
     readFile: (query, signal) =>
-      readFile(address, query, (call) => run({ ...call, timeoutMs: longMs }, signal)),
+      readFile({ address, fetch }, query, (call) => run({ ...call, timeoutMs: longMs }, signal)),
   };
 }

@@ -13,6 +13,12 @@ export interface FileQuery {
   readonly maxBytes: number;
 }
 
+/** Where it is, and the sockets to reach it by. */
+export interface FileServer {
+  readonly address: ServerAddress;
+  readonly fetch: typeof fetch;
+}
+
 /**
  * The bytes of one file by `/api/fs/read`, which the generated client cannot call (its route ends in a star). The
  * older `/file/content` is of no use: it trims texts, and answers an empty text for a file that is not there
@@ -20,13 +26,13 @@ export interface FileQuery {
  * or a link that leads outside. Throws FileTooLargeError, having read no more than the cap, and upstream's errors.
  */
 export async function readFile(
-  address: ServerAddress,
+  { address, fetch }: FileServer,
   query: FileQuery,
   run: (call: Omit<Call<Answer>, 'timeoutMs'>) => Promise<Answer>,
 ): Promise<Buffer | null> {
   // A client resolves these by itself, and would ask for another route.
   if (query.path.split('/').some((part) => ['', '.', '..'].includes(part))) return null;
-  const send = (signal: AbortSignal) => fetchFile(address, query, signal);
+  const send = (signal: AbortSignal) => fetchFile({ address, fetch }, query, signal);
   try {
     const answer = await run({ method: 'GET', path: '/api/fs/read/*', schema: bytesOrTooLarge, send });
     if (answer === 'too large') throw new FileTooLargeError(lastPart(query.path), query.maxBytes);
@@ -38,7 +44,7 @@ export async function readFile(
 }
 
 async function fetchFile(
-  { server, headers }: ServerAddress,
+  { address: { server, headers }, fetch }: FileServer,
   { directory, path, maxBytes }: FileQuery,
   signal: AbortSignal,
 ): Promise<{ data?: Answer; error?: unknown; response?: Response }> {
