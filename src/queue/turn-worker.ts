@@ -137,6 +137,9 @@ export class TurnWorker {
     signal: AbortSignal,
   ): Promise<TurnJobResult> {
     const { turnId, recordId, policy } = job.data;
+    // Fetched while we were told to take no more: BullMQ hands it over, and nobody would abort it.
+    if (this.#state !== 'running')
+      return this.#giveBack(job, token, { status: 'interrupted', turnId, reason: 'shutdown' });
     const outcome = await this.#claimAndRun(job, policy, signal).catch((error: unknown) => {
       if (!isRetryable(error)) throw error;
       return { status: 'interrupted', turnId, reason: 'service-unavailable', cause: error } as const;
