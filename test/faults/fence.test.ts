@@ -138,7 +138,11 @@ it('a worker that froze before its prompt leaves the run of the next owner alone
   await turn.adopted();
   await turn.streamed();
   const before = changes().length;
+  // The answer, "busy", lies in its socket when it wakes up.
+  const answered = deferred();
+  proxy.after(({ path: route }) => (isQuestion(route) ? void answered.resolve() : undefined));
   answer.resolve();
+  await answered.promise;
   await thaw(zombie);
   expect(changes()).toHaveLength(before);
   await turn.end();
