@@ -44,7 +44,7 @@ beforeAll(async () => {
   store = new MongoSessionStore(turns.models.Conversation as unknown as Model<never>);
 }, 90_000);
 afterAll(async () => {
-  redis?.disconnect();
+  await redis?.quit();
   await system.stop();
 });
 

@@ -39,8 +39,8 @@ beforeAll(async () => {
   nudges = new Nudges(subscriber, reporter);
 });
 afterAll(async () => {
-  redis?.disconnect();
-  subscriber?.disconnect();
+  await redis?.quit();
+  await subscriber?.quit();
   await service?.stop();
 });
 beforeEach(() => {

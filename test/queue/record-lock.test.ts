@@ -28,7 +28,7 @@ beforeAll(async () => {
   redis = await openRedis(service.url, 'commands', reporter);
 }, 60_000);
 afterAll(async () => {
-  redis?.disconnect();
+  await redis?.quit();
   await service?.stop();
 });
 beforeEach(() => {

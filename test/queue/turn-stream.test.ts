@@ -34,7 +34,7 @@ beforeAll(async () => {
   redis = await openRedis(service.url, 'commands', reporter);
 });
 afterAll(async () => {
-  redis?.disconnect();
+  await redis?.quit();
   await service?.stop();
 });
 beforeEach(() => {
