@@ -78,6 +78,15 @@ export class Exchange {
     return times.length > 0 ? Math.min(...times) : undefined;
   }
 
+  /**
+   * An answer has begun since the prompt was posted last. Upstream rewrites the prompt's time when it is posted
+   * again, so the answer of a run that was lost before does not count.
+   */
+  get begun(): boolean {
+    const posted = this.userMessage?.info.time.created ?? Number.POSITIVE_INFINITY;
+    return this.#answers.some(({ info }) => info.time.created >= posted);
+  }
+
   get lastAssistant(): WireMessage | undefined {
     return this.assistants.at(-1);
   }

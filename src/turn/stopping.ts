@@ -1,4 +1,5 @@
 import { isAmbiguous, LeaseLostError, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
@@ -10,6 +11,8 @@ import type { TurnRun } from './turn-run.ts';
 
 const looks = { firstMs: 30, maxMs: 1_000 };
 const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
+/** How long a prompt that was cut on its way is looked for. */
+const absentMs = 2_000;
 /** How long the question whose turn it is waits for a database that is away. */
 const ownedMs = 30_000;
 
@@ -20,9 +23,9 @@ export async function familyOf(client: OpenCode, sessionId: string, signal: Abor
 }
 
 /**
- * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. Answers the
- * messages as they are then, or null when upstream could not be asked: the partial reply is kept either way.
- * Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then the run
+ * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. An abort that
+ * comes before a posted prompt's run begins is lost, so that run is waited for. Answers the messages as they are
+ * then, or null when upstream could not be asked: the partial reply is kept either way. Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then the run
  * upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
@@ -30,16 +33,54 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
   const { client } = run.upstream(ids.server);
   const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   try {
-    await patiently(run, signal, () => client.abortSession(ids.sessionId, signal));
-    const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
-    for (const child of family.slice(1)) {
-      await patiently(run, signal, () => client.abortSession(child, signal));
-    }
-    await becomeIdle(run, client, ids, family, signal);
+    await abortFamily(run, client, ids, signal);
+    const messages = await settledMessages(run, client, ids, signal);
+    if (!(await beginsAfterAll(run, client, ids, messages))) return messages;
+    await abortFamily(run, client, ids, signal);
     return await settledMessages(run, client, ids, signal);
   } catch (error) {
     run.deps.reporter.report(error, { action: 'turn.stop', severity: 'warning', turnId: run.turn.id });
     return null;
+  }
+}
+
+async function abortFamily(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  signal: AbortSignal,
+): Promise<void> {
+  await patiently(run, signal, () => client.abortSession(ids.sessionId, signal));
+  const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
+  for (const child of family.slice(1)) await patiently(run, signal, () => client.abortSession(child, signal));
+  await becomeIdle(run, client, ids, family, signal);
+}
+
+/** Whether the run of a prompt that had none yet begins within the time that a start may take. */
+async function beginsAfterAll(
+  run: TurnRun,
+  client: OpenCode,
+  ids: PromptIds,
+  messages: readonly WireMessage[],
+): Promise<boolean> {
+  const exchange = Exchange.from(messages, ids.promptMessageId);
+  if (exchange.begun) return false;
+  const { clock } = run.deps;
+  const { cancelTimeoutMs } = run.policy.limits;
+  // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped.
+  const waitMs = Math.min(exchange.userMessage ? cancelTimeoutMs / 2 : absentMs, cancelTimeoutMs / 2);
+  const limit = new TimeLimit(waitMs, undefined, clock);
+  try {
+    for (let attempt = 0; ; attempt += 1) {
+      const statuses = await client.statuses(ids.directory, limit.signal);
+      if (statuses[ids.sessionId] && statuses[ids.sessionId]?.type !== 'idle') return true;
+      await delay(backoffMs(attempt, looks), clock, limit.signal);
+    }
+  } catch (error) {
+    if (limit.passed) return false;
+    throw error;
+  } finally {
+    limit.end();
   }
 }
 

@@ -26,7 +26,7 @@ const streamDownPollMs = 2_000;
 /** How long a prompt waits for its stream; then looks alone have to do until it comes. */
 const streamWaitMs = 10_000;
 /** After the 204 of a prompt the session is not busy at once; the first turn of a directory loads plugins first. */
-const startGraceMs = 10_000;
+const startGraceMs = 20_000;
 
 /**
  * Follows one prompt to its end. Stream and poll are one truth: events fill the reply and say when to look,
@@ -154,9 +154,7 @@ export class TurnWatch {
 
   #graceMs(exchange: Exchange): number {
     const { lostAfterMs } = this.#run.policy.limits;
-    return exchange.lastAssistant === undefined && !this.#progress.started
-      ? Math.max(lostAfterMs, startGraceMs)
-      : lostAfterMs;
+    return exchange.begun ? lostAfterMs : Math.max(lostAfterMs, startGraceMs);
   }
 
   /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */

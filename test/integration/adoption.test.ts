@@ -103,6 +103,7 @@ describe('a turn whose server dies', () => {
     await system.opencode.restart();
     await turn.followed;
     const stored = await turn.stored();
+    expect(stored.error).toBeUndefined();
     expect(stored).toMatchObject({ status: 'completed', run: { reruns: 1, resends: 0 } });
     expect(stored.content).toBe('one two again');
     expect(turn.requests()).toBe(2);
