@@ -12,6 +12,7 @@ const sockets = new Set<Socket>();
 let waiting: ServerResponse[];
 let most: number;
 let url: string;
+let hub: EventHub;
 const server = createServer((_request, response) => waiting.push(response));
 server.on('connection', (socket) => {
   sockets.add(socket);
@@ -34,8 +35,10 @@ beforeEach(async () => {
   reports.length = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  hub = new EventHub({ address: serverAddress(url), reporter, times: quick });
 });
 afterEach(async () => {
+  await hub.close();
   for (const socket of sockets) socket.destroy();
   await new Promise((resolve) => server.close(resolve));
 });
@@ -47,7 +50,6 @@ const next = () => {
 };
 
 it('streams that are refused, ended or closed leave no socket behind', async () => {
-  const hub = new EventHub({ address: serverAddress(url), reporter, times: quick });
   const told: string[] = [];
   const subscription = hub.subscribe('/a', ['ses_1'], sinkOf(told));
   await eventually(() => expect(waiting).toHaveLength(1));
