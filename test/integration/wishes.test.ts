@@ -64,6 +64,20 @@ describe('cancel', () => {
     expect(system.model.turnRequests.some(({ userText }) => userText === 'second')).toBe(false);
   });
 
+  it('of an accepted prompt whose run has not begun yet stops that run when it begins', async () => {
+    system.respond(held);
+    const before = system.model.turnRequests.length;
+    // The directory is new: upstream accepts the prompt at once, and loads its plugins before it runs it.
+    const turn = await start();
+    await eventually(async () => expect((await turn.stored()).run.phase).toBe('prompted'));
+    expect(await turns.cancel(turn.id)).toBe('requested');
+    expect((await turn.finished).status).toBe('cancelled');
+    expect(await busySessions()).toEqual([]);
+    // Whatever was asked after all has been hung up on.
+    const asked = () => system.model.turnRequests.slice(before);
+    await eventually(() => expect(asked().filter(({ outcome }) => outcome === undefined)).toEqual([]));
+  });
+
   it('of a running turn keeps what was streamed, stops the model, and leaves the session idle', async () => {
     system.respond(held);
     const turn = await start();

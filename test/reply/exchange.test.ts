@@ -68,6 +68,18 @@ describe('files of sub-agents', () => {
   });
 });
 
+describe('a run', () => {
+  const posted = (created: number) => wireMessage({ ...userInfo(prompt), time: { created } }, ...asked.parts);
+  const begunAt = (created: number) => wireMessage(assistantInfo('msg_a', { time: { created } }));
+
+  it('has begun once an answer is as young as its prompt, which is younger each time that it is posted', () => {
+    expect(Exchange.from([posted(5)], prompt).begun).toBe(false);
+    expect(Exchange.from([posted(5), begunAt(5)], prompt).begun).toBe(true);
+    expect(Exchange.from([posted(9), begunAt(6)], prompt).begun).toBe(false);
+    expect(Exchange.from([begunAt(6)], prompt).begun).toBe(false);
+  });
+});
+
 describe('the messages of one turn', () => {
   it('go up to the next message that a person wrote', () => {
     const list = [
