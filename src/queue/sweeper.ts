@@ -2,6 +2,7 @@ import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
+import { closeWorker } from './closing.ts';
 
 /** Work that is done over and over, by one process at a time. Answers how many things it mended. */
 export interface Chore {
@@ -63,7 +64,7 @@ export class Sweeper {
     this.#closed = true;
     this.#cancelNext();
     await this.#arranging;
-    await Promise.all([this.#worker.close(), this.#queue.close()]);
+    await Promise.all([closeWorker(this.#worker, this.#clock), this.#queue.close()]);
   }
 
   async #arrange(): Promise<void> {

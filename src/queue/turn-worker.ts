@@ -7,6 +7,7 @@ import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
 import type { CompiledPolicy } from '../turn/turn-policy.ts';
+import { closeWorker } from './closing.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
 import { parkMs, type TurnJobs } from './turn-jobs.ts';
 
@@ -100,7 +101,9 @@ export class TurnWorker {
     while (this.#held.size > 0 && clock.monotonicMs() < end) await delay(Math.min(50, graceMs), clock);
     const handedBack = [...this.#held.values()].map(({ turnId }) => turnId);
     for (const { controller } of this.#held.values()) controller.abort(new TurnAbortError('shutdown'));
-    await this.#worker.close();
+    // Each gives back or ends within bounds of its own.
+    while (this.#held.size > 0) await delay(10, clock);
+    await closeWorker(this.#worker, clock);
     return { handedBack };
   }
 

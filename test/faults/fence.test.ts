@@ -7,6 +7,7 @@ import type { RunningWorker, StoredTurn, TurnEntry, TurnPolicy, Turns } from '..
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
+import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
 import { concatenated, newConversation, runTurn } from '../support/turns.ts';
 import { startUpstreamProxy, type UpstreamProxy } from '../support/upstream-proxy.ts';
 import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
@@ -18,6 +19,8 @@ const policy: TurnPolicy = { model: 'scripted/scripted' };
 let system: TestSystem;
 let proxy: UpstreamProxy;
 let turns: Turns;
+let redis: TcpProxy;
+let mongo: TcpProxy;
 let folder: string;
 let warm: string;
 const processes: WorkerProcess[] = [];
@@ -25,6 +28,8 @@ const processes: WorkerProcess[] = [];
 beforeAll(async () => {
   system = await startSystem();
   proxy = await startUpstreamProxy(system.opencode.url);
+  redis = await startTcpProxy(system.options.redis);
+  mongo = await startTcpProxy(system.options.mongo);
   folder = mkdtempSync(path.join(tmpdir(), 'opencode-turns-policies-'));
   const { password = '' } = system.opencode;
   turns = await system.connect({ opencode: { url: proxy.url, password } });
@@ -38,20 +43,21 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const each of processes) each.kill('SIGKILL');
   await system.stop();
-  await proxy.stop();
+  await Promise.all([proxy.stop(), redis.stop(), mongo.stop()]);
   rmSync(folder, { recursive: true, force: true });
 });
 
 const work = (own: TurnPolicy = policy, ownLockMs = lockMs): Promise<RunningWorker> =>
   turns.work({ policies: { default: own }, lockMs: ownLockMs, stalledCheckMs: 500 });
 
-async function workerProcess(own: TurnPolicy = policy): Promise<WorkerProcess> {
+async function workerProcess(own: TurnPolicy = policy, env: NodeJS.ProcessEnv = {}): Promise<WorkerProcess> {
   const file = path.join(folder, `policies-${processes.length}.mjs`);
   writeFileSync(file, `export default ${JSON.stringify({ default: own })};`);
   const worker = await startWorkerProcess(system, {
     OPENCODE_URL: proxy.url,
     TURNS_POLICIES: file,
     TURNS_LOCK_MS: String(lockMs),
+    ...env,
   });
   processes.push(worker);
   return worker;
@@ -129,7 +135,10 @@ it('a worker that froze before its prompt leaves the run of the next owner alone
     asked.resolve();
     return answer.promise;
   });
-  const zombie = await workerProcess();
+  const zombie = await workerProcess(policy, {
+    REDIS_URL: through(redis, system.options.redis),
+    MONGODB_URL: through(mongo, system.options.mongo),
+  });
   const turn = await heldTurn();
   await asked.promise;
   await eventually(async () => expect((await turn.stored()).run.phase).toBe('prompting'));
@@ -143,7 +152,13 @@ it('a worker that froze before its prompt leaves the run of the next owner alone
   proxy.after(({ path: route }) => (isQuestion(route) ? void answered.resolve() : undefined));
   answer.resolve();
   await answered.promise;
-  await thaw(zombie);
+  // Neither of those who would tell it at once is there.
+  mongo.freeze();
+  redis.cut();
+  redis.restore();
+  zombie.kill('SIGCONT');
+  await eventually(() => expect(zombie.lines.join()).toContain('could not renew lock'));
+  zombie.kill('SIGKILL');
   expect(changes()).toHaveLength(before);
   await turn.end();
   await heir.stop();
@@ -157,9 +172,9 @@ it('of two workers that carry the same job at once only the newer one is heard',
   const turn = await heldTurn();
   await turn.streamed();
   older.quiet();
-  const redis = new Redis(system.options.redis);
-  expect(await redis.del(`${system.options.prefix}:turns:turn-${(await turn.stored()).id}:lock`)).toBe(1);
-  await redis.quit();
+  const commands = new Redis(system.options.redis);
+  expect(await commands.del(`${system.options.prefix}:turns:turn-${(await turn.stored()).id}:lock`)).toBe(1);
+  await commands.quit();
   const newer = await work(named('newer'), 60_000);
   await turn.adopted();
   expect([older.active, newer.active]).toEqual([1, 1]);
