@@ -103,14 +103,14 @@ export function openCodeClient({
         },
         signal,
       ),
-    abortSession: (sessionID, signal) =>
+    abortSession: (sessionID, directory, signal) =>
       run(
         {
           method: 'POST',
           path: '/session/{id}/abort',
           ofSession,
           schema: done,
-          send: (s) => sdk.session.abort({ sessionID }, { signal: s }),
+          send: (s) => sdk.session.abort({ sessionID, directory }, { signal: s }),
         },
         signal,
       ),

@@ -59,7 +59,8 @@ export interface OpenCode {
   getSession(sessionId: string, signal?: AbortSignal): Promise<WireSession>;
   /** True when it existed. Abort a busy session first: deleting does not stop its run. */
   deleteSession(sessionId: string, signal?: AbortSignal): Promise<boolean>;
-  abortSession(sessionId: string, signal?: AbortSignal): Promise<void>;
+  /** Also stops what runs in a session that was deleted: only the directory finds that one. */
+  abortSession(sessionId: string, directory: string, signal?: AbortSignal): Promise<void>;
   sessions(directory: string, signal?: AbortSignal): Promise<readonly WireSession[]>;
   /** Sessions of every directory changed since then (Unix ms), children left out; the latest first, at most `limit`. */
   recentSessions(since: number, limit: number, signal?: AbortSignal): Promise<readonly WireSession[]>;

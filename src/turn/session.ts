@@ -74,10 +74,11 @@ export class Session {
 
   /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
   async abort(signal?: AbortSignal): Promise<void> {
-    const { reporter, recordId } = this.#options;
+    const { reporter, recordId, directory, upstream } = this.#options;
     try {
       const stored = await this.#stored();
-      if (stored) await this.#options.upstream(stored.server).client.abortSession(stored.sessionId, signal);
+      if (!stored) return;
+      await upstream(stored.server).client.abortSession(stored.sessionId, directory, signal);
     } catch (error) {
       reporter.report(error, { action: 'session.abort', severity: 'warning', recordId });
     }

@@ -39,6 +39,8 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
     await abortFamily(run, client, ids, signal);
     return await settledMessages(run, client, ids, signal);
   } catch (error) {
+    // Deleted while its run went on: the abort is all that can be done.
+    if (error instanceof SessionNotFoundError) return null;
     run.deps.reporter.report(error, { action: 'turn.stop', severity: 'warning', turnId: run.turn.id });
     return null;
   }
@@ -50,9 +52,10 @@ async function abortFamily(
   ids: PromptIds,
   signal: AbortSignal,
 ): Promise<void> {
-  await patiently(run, signal, () => client.abortSession(ids.sessionId, signal));
+  await patiently(run, signal, () => client.abortSession(ids.sessionId, ids.directory, signal));
   const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
-  for (const child of family.slice(1)) await patiently(run, signal, () => client.abortSession(child, signal));
+  for (const child of family.slice(1))
+    await patiently(run, signal, () => client.abortSession(child, ids.directory, signal));
   await becomeIdle(run, client, ids, family, signal);
 }
 
@@ -102,7 +105,7 @@ export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void>
   try {
     if ((await client.statuses(ids.directory, signal))[ids.sessionId] === undefined) return;
     await run.assertOwned();
-    await client.abortSession(ids.sessionId, signal);
+    await client.abortSession(ids.sessionId, ids.directory, signal);
     await becomeIdle(run, client, ids, [ids.sessionId], signal);
   } catch (error) {
     if (error instanceof SessionNotFoundError || error instanceof LeaseLostError) throw error;

@@ -229,10 +229,10 @@ export class TurnWatch {
   }
 }
 
-/** Upstream says idle in two events; either may get lost. */
+/** Upstream says idle in two events; either may get lost. A deleted session's run goes on and says nothing of it. */
 function mayBeTheEnd(event: OpenCodeEvent): boolean {
   if (event.type === 'session.status') return event.properties.status.type === 'idle';
-  return event.type === 'session.idle' || event.type === 'session.error';
+  return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
 }
 
 function errorOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): TurnFailure | undefined {

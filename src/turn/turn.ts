@@ -62,7 +62,8 @@ async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> 
     ) {
       await rerun(run, ids);
     } else if ((end.kind === 'gone' || end.kind === 'stale') && run.resends === 0) {
-      if (end.kind === 'stale') await stopUpstream(run, ids);
+      // The run in the old session has no owner any more; that its session was deleted does not stop it.
+      await stopUpstream(run, ids);
       run.ids = await resend(run, watch);
     } else {
       return end;
