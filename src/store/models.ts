@@ -33,7 +33,7 @@ export interface MessageDoc {
   reasoning: string;
   parts: string;
   usage?: Usage;
-  run?: RunState & { active?: boolean };
+  run?: Omit<RunState, 'claimedAt'> & { active?: boolean; claimedAt?: Date };
   prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;

@@ -211,7 +211,11 @@ export class MongoTurnStore implements TurnStore {
   }
 
   async #raiseEpoch(_id: ObjectId, owner: string): Promise<MessageDoc | null | 'active'> {
-    const change = { $inc: { 'run.epoch': 1 }, $set: { 'run.active': true, 'run.owner': owner } };
+    const change = {
+      $inc: { 'run.epoch': 1 },
+      $set: { 'run.active': true, 'run.owner': owner },
+      $currentDate: { 'run.claimedAt': true as const },
+    };
     try {
       return await this.#messages
         .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })

@@ -47,8 +47,12 @@ export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>):
 }
 
 function runOf(run: MessageDoc['run']): RunState {
-  const { active: _active, ...state } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
-  return state;
+  const {
+    active: _active,
+    claimedAt,
+    ...state
+  } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
+  return claimedAt ? { ...state, claimedAt: claimedAt.getTime() } : state;
 }
 
 export function waitingOf(message: MessageDoc): WaitingTurn {

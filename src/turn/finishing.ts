@@ -84,7 +84,7 @@ const noTokens = { input: 0, output: 0, reasoning: 0, cacheRead: 0, cacheWrite: 
 const noUsage: Usage = { ...noTokens, cost: 0, steps: 0, children: { cost: 0, tokens: noTokens } };
 
 function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
-  const now = run.deps.clock.now();
+  const now = run.now();
   const patch = run.snapshot.patch();
   const content = patch.content || (ending.status === 'error' ? run.policy.fallbackText : '');
   const { firstTokenAt } = run;

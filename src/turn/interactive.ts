@@ -37,7 +37,7 @@ export class Interactive {
     request: Readonly<Record<string, unknown>> & { id: string; sessionID: string },
   ): void {
     if (this.#open.has(request.id)) return;
-    const now = this.#run.deps.clock.now();
+    const now = this.#run.now();
     const callId = callIdOf(request);
     const prompt: StoredPrompt = {
       requestId: request.id,
@@ -84,7 +84,7 @@ export class Interactive {
     this.#open.set(prompt.requestId, prompt);
     if (prompt.deadlineAt === undefined) return;
     const expire = () => void this.#send(prompt.requestId, { kind: 'reject' });
-    this.#timers.set(prompt.requestId, clock.setTimer(prompt.deadlineAt - clock.now(), expire));
+    this.#timers.set(prompt.requestId, clock.setTimer(prompt.deadlineAt - this.#run.now(), expire));
   }
 
   #untrack(requestId: string): void {

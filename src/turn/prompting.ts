@@ -102,7 +102,7 @@ async function post(run: TurnRun, ids: PromptIds): Promise<void> {
 
 async function notePrompted(run: TurnRun): Promise<void> {
   run.followers.add({ type: 'phase', phase: 'prompted' });
-  await run.write({ run: { phase: 'prompted', promptedAt: run.deps.clock.now() } });
+  await run.write({ run: { phase: 'prompted', promptedAt: run.now() } });
 }
 
 /** Throws SessionNotFoundError when the session itself is gone. */

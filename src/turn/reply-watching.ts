@@ -9,7 +9,7 @@ import type { TurnRun } from './turn-run.ts';
  */
 export function observeReply(run: TurnRun, reply: Reply, interactive: Interactive): void {
   const changed = (part: Part, rewritten = false) => {
-    run.firstTokenAt ??= isOutput(part) ? run.deps.clock.now() : undefined;
+    run.firstTokenAt ??= isOutput(part) ? run.now() : undefined;
     run.followers.change(part, rewritten);
     run.snapshot.touch();
   };
@@ -57,6 +57,5 @@ function checkBudget(run: TurnRun, reply: Reply): void {
 function checkRetries(run: TurnRun, attempt: number, nextAt: number): void {
   const { maxUpstreamRetries, maxUpstreamRetryDelayMs } = run.policy.limits;
   if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries');
-  else if (nextAt - run.deps.clock.now() > maxUpstreamRetryDelayMs)
-    run.stop('budget', 'maxUpstreamRetryDelayMs');
+  else if (nextAt - run.now() > maxUpstreamRetryDelayMs) run.stop('budget', 'maxUpstreamRetryDelayMs');
 }

@@ -20,10 +20,12 @@ export interface RunState {
   readonly directory?: string;
   readonly promptMessageId?: string;
   readonly promptPartId?: string;
-  /** Unix ms. */
+  /** When its owner claimed it. This and the next three: Unix ms by the database's clock, which all owners share. */
+  readonly claimedAt?: number;
   readonly startedAt?: number;
   readonly promptedAt?: number;
   readonly firstTokenAt?: number;
+  /** Unix ms by the clock of whoever asked. */
   readonly cancelRequestedAt?: number;
   /** How often the server lost the run and the same message was prompted again. */
   readonly reruns: number;

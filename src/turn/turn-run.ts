@@ -51,6 +51,9 @@ export class TurnRun {
   /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
   readonly owned: AbortSignal;
   readonly #cleanups: (() => void)[] = [];
+  readonly #claimedAt: number;
+  /** When the claim was answered, on the monotonic clock. */
+  readonly #heardAt: number;
   /** Nobody knows how long the answer to the claim was under way. */
   #freshAt = Number.NEGATIVE_INFINITY;
 
@@ -66,7 +69,9 @@ export class TurnRun {
     this.turn = turn;
     this.record = record;
     this.fence = { turnId: turn.id, epoch: turn.run.epoch };
-    this.startedAt = turn.run.startedAt ?? deps.clock.now();
+    this.#claimedAt = turn.run.claimedAt ?? deps.clock.now();
+    this.#heardAt = deps.clock.monotonicMs();
+    this.startedAt = turn.run.startedAt ?? this.#claimedAt;
     this.firstTokenAt = turn.run.firstTokenAt;
     this.reruns = turn.run.reruns;
     this.resends = turn.run.resends;
@@ -87,6 +92,11 @@ export class TurnRun {
 
   get parts(): readonly Part[] {
     return this.reply?.result().parts ?? this.turn.parts;
+  }
+
+  /** Now by the database's clock, Unix ms: times of a turn make sense to its next owner, however wrong our clock is. */
+  now(): number {
+    return Math.round(this.#claimedAt + this.deps.clock.monotonicMs() - this.#heardAt);
   }
 
   get directory(): string {
@@ -181,8 +191,7 @@ export class TurnRun {
 
   #limitTime(): void {
     const { clock } = this.deps;
-    const elapsed = Math.max(0, clock.now() - this.startedAt);
-    const left = this.policy.limits.turnTimeoutMs - elapsed;
+    const left = this.policy.limits.turnTimeoutMs - Math.max(0, this.now() - this.startedAt);
     this.defer(clock.setTimer(left, () => this.stop('deadline', 'turnTimeoutMs')));
   }
 }
