@@ -402,6 +402,17 @@ describe('updates', () => {
     expect(await collection.findOne({ name: 'x' })).toMatchObject({ n: 1 });
   });
 
+  it('set the time of the server, also where there was nothing', async () => {
+    const before = Date.now();
+    const doc = await update({ $currentDate: { 'run.at': true }, $inc: { n: 1 } });
+    const at = (doc.run as { at: Date }).at;
+    expect(at).toBeInstanceOf(Date);
+    // A server of its own may have a clock of its own; the same one does not go back.
+    expect(Math.abs(at.getTime() - before)).toBeLessThan(24 * 3_600_000);
+    const later = (await update({ $currentDate: { 'run.at': { $type: 'date' } } })).run as { at: Date };
+    expect(later.at.getTime()).toBeGreaterThanOrEqual(at.getTime());
+  });
+
   it('upsert from the filter and setOnInsert', async () => {
     const change = { $setOnInsert: { first: true }, $inc: { n: 1 } };
     const result = await collection.updateOne({ key: 'k', 'a.b': 2 }, change, { upsert: true });

@@ -14,9 +14,9 @@ export interface Sizes {
 
 const table = {
   sample: {
-    killPoints: 6,
+    killPoints: 4,
     lanes: 2,
-    storm: { turns: 60, records: 6, workers: 2 },
+    storm: { turns: 20, records: 5, workers: 2 },
     awayMs: [1_500],
     lateMs: [1_000],
   },
