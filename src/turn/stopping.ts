@@ -11,6 +11,11 @@ import type { TurnRun } from './turn-run.ts';
 
 const looks = { firstMs: 30, maxMs: 1_000 };
 const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
+/**
+ * How long a posted prompt may take to become a run: after the 204 the session is not busy at once, and the first
+ * turn of a directory loads its plugins first.
+ */
+export const startGraceMs = 20_000;
 /** How long a prompt that was cut on its way is looked for. */
 const absentMs = 2_000;
 /** How long the question whose turn it is waits for a database that is away. */
@@ -24,20 +29,17 @@ export async function familyOf(client: OpenCode, sessionId: string, signal: Abor
 
 /**
  * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. An abort that
- * comes before a posted prompt's run begins is lost, so that run is waited for. Answers the messages as they are
+ * comes before a posted prompt's run begins is lost, so that run is waited for, at most `startGraceMs`. Answers the messages as they are
  * then, or null when upstream could not be asked: the partial reply is kept either way. Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then the run
  * upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
   await run.assertOwned(AbortSignal.timeout(ownedMs));
   const { client } = run.upstream(ids.server);
-  const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   try {
-    await abortFamily(run, client, ids, signal);
-    const messages = await settledMessages(run, client, ids, signal);
+    const messages = await abortAndRead(run, client, ids);
     if (!(await beginsAfterAll(run, client, ids, messages))) return messages;
-    await abortFamily(run, client, ids, signal);
-    return await settledMessages(run, client, ids, signal);
+    return await abortAndRead(run, client, ids);
   } catch (error) {
     // Deleted while its run went on: the abort is all that can be done.
     if (error instanceof SessionNotFoundError) return null;
@@ -46,17 +48,14 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
   }
 }
 
-async function abortFamily(
-  run: TurnRun,
-  client: OpenCode,
-  ids: PromptIds,
-  signal: AbortSignal,
-): Promise<void> {
+async function abortAndRead(run: TurnRun, client: OpenCode, ids: PromptIds): Promise<readonly WireMessage[]> {
+  const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   await patiently(run, signal, () => client.abortSession(ids.sessionId, ids.directory, signal));
   const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
   for (const child of family.slice(1))
     await patiently(run, signal, () => client.abortSession(child, ids.directory, signal));
   await becomeIdle(run, client, ids, family, signal);
+  return settledMessages(run, client, ids, signal);
 }
 
 /** Whether the run of a prompt that had none yet begins within the time that a start may take. */
@@ -69,13 +68,11 @@ async function beginsAfterAll(
   const exchange = Exchange.from(messages, ids.promptMessageId);
   if (exchange.begun) return false;
   const { clock } = run.deps;
-  const { cancelTimeoutMs } = run.policy.limits;
   // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped.
-  const waitMs = Math.min(exchange.userMessage ? cancelTimeoutMs / 2 : absentMs, cancelTimeoutMs / 2);
-  const limit = new TimeLimit(waitMs, undefined, clock);
+  const limit = new TimeLimit(exchange.userMessage ? startGraceMs : absentMs, undefined, clock);
   try {
     for (let attempt = 0; ; attempt += 1) {
-      const statuses = await client.statuses(ids.directory, limit.signal);
+      const statuses = await patiently(run, limit.signal, () => client.statuses(ids.directory, limit.signal));
       if (statuses[ids.sessionId] && statuses[ids.sessionId]?.type !== 'idle') return true;
       await delay(backoffMs(attempt, looks), clock, limit.signal);
     }

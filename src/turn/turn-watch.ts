@@ -8,6 +8,7 @@ import { type LookResult, lookUpstream } from './look.ts';
 import type { FeedSubscription } from './ports.ts';
 import { Progress } from './progress.ts';
 import { observeReply } from './reply-watching.ts';
+import { startGraceMs } from './stopping.ts';
 import type { TurnFailure } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -25,8 +26,6 @@ const silentPollMs = 15_000;
 const streamDownPollMs = 2_000;
 /** How long a prompt waits for its stream; then looks alone have to do until it comes. */
 const streamWaitMs = 10_000;
-/** After the 204 of a prompt the session is not busy at once; the first turn of a directory loads plugins first. */
-const startGraceMs = 20_000;
 
 /**
  * Follows one prompt to its end. Stream and poll are one truth: events fill the reply and say when to look,
