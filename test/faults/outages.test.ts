@@ -103,6 +103,39 @@ it('OpenCode away when a turn starts only delays it', async () => {
   );
 });
 
+describe.each(['redis', 'mongo'] as const)('%s away when a turn is enqueued', (service) => {
+  it('is told by its name, and nothing is half done: no message, no job; afterwards all is well', async () => {
+    const { options } = system;
+    const { redis, mongo } = proxies as Record<string, TcpProxy>;
+    const app = await system.connect({
+      redis: through(redis as TcpProxy, options.redis),
+      mongo: through(mongo as TcpProxy, options.mongo),
+      connectTimeoutMs: 1_000,
+    });
+    const [conversation, other] = [await newConversation(web), await newConversation(web)];
+    system.respond(() => ({ text: ['back'] }));
+    proxies[service]?.cut();
+    const turn = { conversation, text: 'x' };
+    const error = { code: 'service_unavailable', service: service === 'redis' ? 'redis' : 'mongodb' };
+    // In the moment before the cut is noticed a turn is still taken: it is stored, and the sweeper gives it a job.
+    await eventually(async () => {
+      const taken = await app.enqueue({ ...turn, conversation: other }).catch(() => undefined);
+      if (taken) await web.cancel(taken.id);
+      expect(taken).toBeUndefined();
+    });
+    await expect(app.enqueue(turn)).rejects.toMatchObject(error);
+    expect(await web.models.Message.countDocuments({ conversation })).toBe(0);
+    proxies[service]?.restore();
+    const { id } = await eventually(() => app.enqueue(turn));
+    await eventually(
+      async () => expect(await web.get(id)).toMatchObject({ status: 'completed', content: 'back' }),
+      30_000,
+    );
+    expect(await web.models.Message.countDocuments({ conversation })).toBe(2);
+    await app.close();
+  });
+});
+
 it('leaves no turn behind', async () => {
   await eventually(() => expect(worker.active).toBe(0));
 });
