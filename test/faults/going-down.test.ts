@@ -26,7 +26,7 @@ afterAll(async () => {
 
 /** With a lock so long that only a job that was given back can be adopted within a test. */
 async function start(env: NodeJS.ProcessEnv = {}): Promise<WorkerProcess> {
-  const worker = await startWorkerProcess(system, { TURNS_LOCK_MS: '120000', ...env });
+  const worker = await startWorkerProcess(system, { TURNS_LOCK_MS: '120000', ...system.env, ...env });
   workers.push(worker);
   return worker;
 }

@@ -35,7 +35,7 @@ beforeAll(async () => {
     },
   });
   worker = await turns.work({
-    policies: { default: { model: 'scripted/scripted' } },
+    policies: { default: system.policy },
     lockMs: 3_000,
     stalledCheckMs: 1_000,
   });

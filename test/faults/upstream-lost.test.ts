@@ -1,7 +1,6 @@
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Step } from '../../src/dev/scripted-model/script.ts';
-import type { RunningWorker, StoredTurn, TurnEntry, TurnPolicy, Turns } from '../../src/index.ts';
+import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { OpenCode } from '../../src/turn/ports.ts';
@@ -11,7 +10,6 @@ import { startSystem, type TestSystem } from '../support/system.ts';
 import { concatenated, newConversation, runTurn } from '../support/turns.ts';
 import { expectWholeStory } from './promises.ts';
 
-const policy: TurnPolicy = { model: 'scripted/scripted' };
 const asking = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
 let system: TestSystem;
 let turns: Turns;
@@ -25,10 +23,10 @@ beforeAll(async () => {
   turns = await system.connect();
   worker = await turns.work({
     policies: {
-      default: policy,
-      failing: { ...policy, onUpstreamLost: 'fail' },
-      asking: { ...policy, permissions: asking },
-      'no such agent': { ...policy, agent: 'nobody' },
+      default: system.policy,
+      failing: { ...system.policy, onUpstreamLost: 'fail' },
+      asking: { ...system.policy, permissions: asking },
+      'no such agent': { ...system.policy, agent: 'nobody' },
     },
   });
 }, 90_000);
@@ -55,7 +53,7 @@ async function start(name: string) {
     conversation,
     entries,
     ended,
-    directory: path.join(system.sandboxRoot, conversation),
+    directory: system.policy.directory(),
     stored: async () => (await turns.get(id)) as StoredTurn,
     streamed: () => eventually(() => expect(concatenated(entries)).toBe('one two '), 30_000),
     requests: () => system.model.turnRequests.length - before,

@@ -33,12 +33,12 @@ async function heldTurn() {
 
 describe('a turn whose worker dies', () => {
   it('by SIGKILL in the middle of its text is adopted: one model run, no lost or repeated text', async () => {
-    const first = await startWorkerProcess(system);
+    const first = await startWorkerProcess(system, system.env);
     const turn = await heldTurn();
     await turn.streamed();
     first.kill('SIGKILL');
     await first.exited;
-    const second = await startWorkerProcess(system);
+    const second = await startWorkerProcess(system, system.env);
     await eventually(async () => expect((await turn.stored()).run.epoch).toBe(2));
     turn.gate.resolve();
     await turn.followed;

@@ -8,10 +8,13 @@ import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
 
 let system: TestSystem;
-const model = 'scripted/scripted';
 
 beforeAll(async () => {
   system = await startSystem();
+  // The directory is loaded once and for all: what follows is about our limits and not about upstream's start.
+  system.respond(() => ({ text: ['warm'] }));
+  const { run } = await under({});
+  await run();
 }, 90_000);
 afterAll(() => system.stop());
 
@@ -25,7 +28,7 @@ async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}) {
     mongo: system.database(String(deployments)),
   };
   const turns = await system.connect(own);
-  await turns.work({ policies: { default: { model, limits, ...more } } });
+  await turns.work({ policies: { default: { ...system.policy, limits, ...more } } });
   const conversation = await newConversation(turns);
   return { turns, conversation, run: async () => (await runTurn(turns, conversation, 'go')).stored };
 }

@@ -10,18 +10,19 @@ import { concatenated, newConversation } from '../support/turns.ts';
 let system: TestSystem;
 let turns: Turns;
 let worker: RunningWorker;
-const model = 'scripted/scripted';
 const ask = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
-const policies: Record<string, TurnPolicy> = {
-  default: { model },
-  asking: { model, permissions: ask },
-  impatient: { model, permissions: ask, limits: { promptTimeoutMs: 300 } },
-};
+/** `cold`: a directory for each record, whose first turn upstream begins late. */
+const policies = ({ policy }: TestSystem): Record<string, TurnPolicy> => ({
+  default: policy,
+  asking: { ...policy, permissions: ask },
+  impatient: { ...policy, permissions: ask, limits: { promptTimeoutMs: 300 } },
+  cold: { model: 'scripted/scripted' },
+});
 
 beforeAll(async () => {
   system = await startSystem();
   turns = await system.connect();
-  worker = await turns.work({ policies });
+  worker = await turns.work({ policies: policies(system) });
 }, 90_000);
 afterAll(() => system.stop());
 
@@ -68,7 +69,7 @@ describe('cancel', () => {
     system.respond(held);
     const before = system.model.turnRequests.length;
     // The directory is new: upstream accepts the prompt at once, and loads its plugins before it runs it.
-    const turn = await start();
+    const turn = await start('cold');
     await eventually(async () => expect((await turn.stored()).run.phase).toBe('prompted'));
     expect(await turns.cancel(turn.id)).toBe('requested');
     expect((await turn.finished).status).toBe('cancelled');

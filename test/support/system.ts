@@ -7,7 +7,13 @@ import { startMongo } from '../../src/dev/services/mongo.ts';
 import { type OpenCodeService, startOpenCode } from '../../src/dev/services/opencode.ts';
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
-import { connect, type ReportContext, type Turns, type TurnsOptions } from '../../src/index.ts';
+import {
+  connect,
+  type ReportContext,
+  type TurnPolicy,
+  type Turns,
+  type TurnsOptions,
+} from '../../src/index.ts';
 import { withDatabase } from './database.ts';
 
 export type Respond = (request: ModelRequest) => Step | undefined;
@@ -18,6 +24,10 @@ export interface TestSystem {
   readonly opencode: OpenCodeService;
   readonly model: ScriptedModel;
   readonly sandboxRoot: string;
+  /** A policy whose records share one directory: upstream starts each directory anew, which takes seconds. */
+  readonly policy: TurnPolicy & { readonly directory: () => string };
+  /** The same for a worker process. */
+  readonly env: NodeJS.ProcessEnv;
   readonly options: TurnsOptions;
   /** What was reported instead of thrown. */
   readonly reports: { error: unknown; context: ReportContext }[];
@@ -40,6 +50,7 @@ export async function startSystem(): Promise<TestSystem> {
     startOpenCode({ modelUrl: model.url, progress: quiet }),
   ]);
   const sandboxRoot = mkdtempSync(path.join(tmpdir(), 'opencode-turns-sandbox-'));
+  const directory = path.join(sandboxRoot, 'shared');
   const reports: TestSystem['reports'] = [];
   const connected: Turns[] = [];
   const suffix = path.basename(sandboxRoot).slice(-6);
@@ -57,6 +68,8 @@ export async function startSystem(): Promise<TestSystem> {
     opencode,
     model,
     sandboxRoot,
+    policy: { model: 'scripted/scripted', directory: () => directory },
+    env: { TURNS_POLICIES: 'test/support/one-directory.mjs', TEST_DIRECTORY: directory },
     options,
     reports,
     respond: (respond) => {
