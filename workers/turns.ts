@@ -50,8 +50,9 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
   const { handedBack } = await (await starting).stop(shutdownMs);
   console.log(JSON.stringify({ stopped: true, signal, handedBack }));
   await turns.close();
-  // Now the event loop is empty and the process ends, unless a vendor left something running.
-  setTimeout(() => process.exit(0), 1_000).unref();
+  // The event loop is empty now, and the process ends once telemetry is sent (3 s at most), unless a vendor left
+  // something running.
+  setTimeout(() => process.exit(0), 4_000).unref();
 }
 // Before the first job is taken: a signal that comes while the worker starts must not cost a turn its owner.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave(signal));

@@ -8,6 +8,8 @@ export interface Sizes {
   readonly lanes: number;
   readonly storm: { readonly turns: number; readonly records: number; readonly workers: number };
   readonly awayMs: readonly number[];
+  /** Whether workers with wrong clocks are tried. */
+  readonly clocks: boolean;
   /** How late the events of a delayed stream come. */
   readonly lateMs: readonly number[];
 }
@@ -19,6 +21,7 @@ const table = {
     storm: { turns: 20, records: 5, workers: 2 },
     awayMs: [1_500],
     lateMs: [1_000],
+    clocks: false,
   },
   more: {
     killPoints: 40,
@@ -26,6 +29,7 @@ const table = {
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
+    clocks: true,
   },
   all: {
     killPoints: Number.POSITIVE_INFINITY,
@@ -33,6 +37,7 @@ const table = {
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
+    clocks: true,
   },
 } satisfies Record<string, Sizes>;
 
