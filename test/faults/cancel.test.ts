@@ -177,13 +177,14 @@ describe('a cancel from another process', () => {
 
   it('ends a turn with its session being minted, and leaves no session when that is done at last', async () => {
     // The mint is waited for some seconds, in which the next turns may start.
-    dead = await startAll('owner dead', minted.dead.promise);
+    const starting = startAll('owner dead', minted.dead.promise);
     await expectCancelled(minting, alive.get(minting) as Started);
     minted.alive.resolve();
     const directory = path.join(system.sandboxRoot, conversationOf(alive, minting));
     const deletes = () => proxy.requests.filter(({ method }) => method === 'DELETE');
     await eventually(() => expect(deletes()).toHaveLength(1));
     await eventually(async () => expect(await client.sessions(directory)).toEqual([]));
+    dead = await starting;
   });
 
   it('is stored when the owner is dead, and done by the next one', async () => {
