@@ -1,15 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import type { StoredTurn, Turns } from '../../src/index.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
-import { eventually } from '../support/eventually.ts';
-import { startSystem, type TestSystem } from '../support/system.ts';
-import { newConversation } from '../support/turns.ts';
-import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
-import { expectIdleRedis, expectNoOrphan } from './promises.ts';
-import { seed, seeded, sizes } from './sizes.ts';
+import type { StoredTurn, Turns } from '../../../src/index.ts';
+import { serverAddress } from '../../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../../src/opencode/client.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startSystem, type TestSystem } from '../../support/system.ts';
+import { newConversation } from '../../support/turns.ts';
+import { startWorkerProcess, type WorkerProcess } from '../../support/worker-process.ts';
+import { expectIdleRedis, expectNoOrphan } from '../promises.ts';
+import { seed, seeded, sizes } from '../sizes.ts';
 
 const { storm } = sizes;
 const killEveryMs = 2_000;
