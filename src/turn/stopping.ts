@@ -16,8 +16,10 @@ const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
  * turn of a directory loads its plugins first.
  */
 export const startGraceMs = 20_000;
-/** How long a prompt that was cut on its way is looked for. */
-const absentMs = 2_000;
+/** How long a session that is idle is watched when its messages do not say that all is over. */
+const unclearMs = 2_000;
+/** How often one run is aborted that does not heed it. */
+const maxAborts = 20;
 /** How long the question whose turn it is waits for a database that is away. */
 const ownedMs = 30_000;
 
@@ -37,9 +39,10 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
   await run.assertOwned(AbortSignal.timeout(ownedMs));
   const { client } = run.upstream(ids.server);
   try {
-    const messages = await abortAndRead(run, client, ids);
-    if (!(await beginsAfterAll(run, client, ids, messages))) return messages;
-    return await abortAndRead(run, client, ids);
+    for (let aborts = 1; ; aborts += 1) {
+      const messages = await abortAndRead(run, client, ids);
+      if (aborts === maxAborts || !(await goesOn(run, client, ids, messages))) return messages;
+    }
   } catch (error) {
     // Deleted while its run went on: the abort is all that can be done.
     if (error instanceof SessionNotFoundError) return null;
@@ -58,18 +61,22 @@ async function abortAndRead(run: TurnRun, client: OpenCode, ids: PromptIds): Pro
   return settledMessages(run, client, ids, signal);
 }
 
-/** Whether the run of a prompt that had none yet begins within the time that a start may take. */
-async function beginsAfterAll(
+/**
+ * Whether the session becomes busy after all, although it was idle after an abort: the run had not begun, or only
+ * just, and upstream has not heard of the abort (1.18.33 forgets one that comes while a run is being set up).
+ */
+async function goesOn(
   run: TurnRun,
   client: OpenCode,
   ids: PromptIds,
   messages: readonly WireMessage[],
 ): Promise<boolean> {
-  const exchange = Exchange.from(messages, ids.promptMessageId);
-  if (exchange.begun) return false;
+  const { begun, inProgress, userMessage } = Exchange.from(messages, ids.promptMessageId);
+  if (begun && !inProgress) return false;
   const { clock } = run.deps;
-  // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped.
-  const limit = new TimeLimit(exchange.userMessage ? startGraceMs : absentMs, undefined, clock);
+  // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped. An answer
+  // that is not complete is one of a dead server, as a rule.
+  const limit = new TimeLimit(userMessage && !begun ? startGraceMs : unclearMs, undefined, clock);
   try {
     for (let attempt = 0; ; attempt += 1) {
       const statuses = await patiently(run, limit.signal, () => client.statuses(ids.directory, limit.signal));
