@@ -43,8 +43,11 @@ export interface ReplyObserver {
   childAdded?(sessionId: string): void;
   /** A sub-agent's part is new or has changed. It is no part of this reply. */
   childPartChanged?(child: ChildSession, part: Part): void;
-  /** A step ended, of the turn itself or of a sub-agent; `usage` is the turn's total. */
-  stepFinished?(usage: Usage): void;
+  /**
+   * A step ended, of the turn itself or of a sub-agent; `usage` is the turn's total. `isLast`: it called no tool, so
+   * the model has said its last word, unless upstream compacts and goes on.
+   */
+  stepFinished?(usage: Usage, isLast: boolean): void;
   /** Upstream waits before it asks its model provider again; once per attempt. */
   sessionRetried?(retry: SessionRetry): void;
   /** `text` is fit for a log, not for people. `raw` may hold what the provider said. */

@@ -212,7 +212,8 @@ export class Reply {
   }
 
   #step(part: WirePart, child = false): void {
-    if (this.#usage.add(part, child)) this.#observers.tell('stepFinished', this.usage());
+    const isLast = !child && part.reason !== 'tool-calls';
+    if (this.#usage.add(part, child)) this.#observers.tell('stepFinished', this.usage(), isLast);
   }
 
   #todosSeen(todos: readonly Todo[]): void {

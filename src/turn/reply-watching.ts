@@ -22,10 +22,11 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
       run.followers.reset(parts);
       run.snapshot.touch();
     },
-    stepFinished: () => {
+    stepFinished: (_usage, isLast) => {
       run.followers.add({ type: 'usage', usage: reply.usage() });
       run.snapshot.touch();
-      checkBudget(run, reply);
+      // An answer that is complete is paid for already; ending it as an error would help nobody.
+      if (!isLast) checkBudget(run, reply);
     },
     sessionRetried: ({ attempt, message, nextAt }) => {
       run.followers.add({ type: 'retry', attempt, message, nextAt });

@@ -31,9 +31,10 @@ export async function familyOf(client: OpenCode, sessionId: string, signal: Abor
 
 /**
  * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. An abort that
- * comes before a posted prompt's run begins is lost, so that run is waited for, at most `startGraceMs`. Answers the messages as they are
- * then, or null when upstream could not be asked: the partial reply is kept either way. Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then the run
- * upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
+ * comes before a posted prompt's run begins is lost, so that run is waited for, at most `startGraceMs`, and aborted
+ * again. Answers the messages as they are then, or null when upstream could not be asked: the partial reply is kept
+ * either way. Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then
+ * the run upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
   await run.assertOwned(AbortSignal.timeout(ownedMs));

@@ -110,6 +110,12 @@ describe('budgets', () => {
   });
 });
 
+it('a limit that the last step crosses leaves the answer as it is', async () => {
+  system.respond(() => ({ text: ['dear'], usage: { input: 50_000, output: 1_000 } }));
+  const { run } = await under({ maxCost: 0.01, maxTokens: 10, maxSteps: 0 });
+  expect(await run()).toMatchObject({ status: 'completed', content: 'dear' });
+});
+
 describe('a provider that keeps failing', () => {
   it.each([
     ['maxUpstreamRetries', { maxUpstreamRetries: 1 }, 'budget_max_upstream_retries'],
