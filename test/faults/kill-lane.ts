@@ -122,6 +122,7 @@ export class KillLane {
   #victim() {
     const { redis, mongo, opencode } = this.#proxy.urls;
     return startWorkerProcess(this.#system, {
+      ...this.#system.env,
       REDIS_URL: redis,
       MONGODB_URL: mongo,
       OPENCODE_URL: opencode,
@@ -134,7 +135,7 @@ export class KillLane {
   #rescuer(): Promise<RunningWorker> {
     if (this.#proxy.sprung) this.#proxy.disarm();
     return this.#turns.work({
-      policies: { default: { model: 'scripted/scripted' } },
+      policies: { default: this.#system.policy },
       lockMs,
       stalledCheckMs,
       // A killed mint may have left a session, which the record's lock tells from one that is being minted.
@@ -143,7 +144,7 @@ export class KillLane {
   }
 
   async #check(id: string, marker: string, entries: readonly TurnEntry[]): Promise<void> {
-    const { opencode, sandboxRoot, options } = this.#system;
+    const { opencode, options } = this.#system;
     const stored = (await this.#turns.get(id)) as StoredTurn;
     const [first, last] = [texts.first.join(''), texts.last.join('')];
     expect(stored.error).toBeUndefined();
@@ -158,7 +159,7 @@ export class KillLane {
     expectSteps(this.#system, marker, 2);
     expectWholeStory(entries, stored);
     const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
-    await expectNoOrphan(client, sandboxRoot, stored);
+    await expectNoOrphan(client, stored);
     await expectIdleRedis(this.#redis, options.prefix ?? '');
   }
 }

@@ -32,8 +32,10 @@ it('a worker killed at any message of a turn loses nothing, asks nothing twice a
   const outcomes: Outcome[] = [];
   await Promise.all(
     lanes.map(async (lane) => {
-      for (let next = chosen.pop(); next; next = chosen.pop())
+      for (let next = chosen.pop(); next; next = chosen.pop()) {
         outcomes.push(await lane.run(next.number, next.moment));
+        progress(outcomes, chosen.length);
+      }
     }),
   );
   report(outcomes);
@@ -41,6 +43,16 @@ it('a worker killed at any message of a turn loses nothing, asks nothing twice a
   expect(failures).toEqual([]);
   expect(outcomes.some(({ killed }) => killed)).toBe(true);
 }, 3_600_000);
+
+/** Every point takes many minutes: whoever watches wants to know how far it is, and hear of a broken promise at once. */
+function progress(outcomes: readonly Outcome[], left: number): void {
+  const { failure, point, moment } = outcomes.at(-1) ?? {};
+  if (failure !== undefined)
+    print(`broken: ${moment} ${point?.number} ${point?.service} ${point?.way} ${point?.what}: ${failure}`);
+  if (outcomes.length % 25 === 0) print(`kill matrix: ${outcomes.length} tried, about ${left} left`);
+}
+
+const print = (text: string) => writeFileSync(process.stderr.fd, `${text}\n`);
 
 /** The table that `--all` is run for; printed past jest, which would add a stack to every line. */
 function report(outcomes: readonly Outcome[]): void {
@@ -61,5 +73,5 @@ function report(outcomes: readonly Outcome[]): void {
         `  ${key.padEnd(66)} before ${String(before).padStart(3)}  after ${String(after).padStart(3)}  broken ${failed}`,
     ),
   ];
-  writeFileSync(process.stderr.fd, `${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }

@@ -1,8 +1,8 @@
-import path from 'node:path';
 import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { StoredTurn, TurnEntry } from '../../src/index.ts';
 import type { OpenCode } from '../../src/turn/ports.ts';
+import { markIn } from '../../src/turn/session-mark.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TestSystem } from '../support/system.ts';
 import { concatenated } from '../support/turns.ts';
@@ -23,14 +23,11 @@ export function expectSteps(system: TestSystem, marker: string, count: number): 
 }
 
 /** One session upstream for the record, the one that it points to; what a killed mint left is swept away. */
-export async function expectNoOrphan(
-  client: OpenCode,
-  sandboxRoot: string,
-  stored: StoredTurn,
-): Promise<void> {
+export async function expectNoOrphan(client: OpenCode, stored: StoredTurn): Promise<void> {
   await eventually(async () => {
-    const sessions = await client.sessions(path.join(sandboxRoot, stored.recordId));
-    expect(sessions.map(({ id }) => id)).toEqual([stored.run.sessionId]);
+    const sessions = await client.recentSessions(stored.createdAt - 3_600_000, 10_000);
+    const ofRecord = sessions.filter(({ metadata }) => markIn(metadata)?.recordId === stored.recordId);
+    expect(ofRecord.map(({ id }) => id)).toEqual([stored.run.sessionId]);
   });
 }
 

@@ -57,6 +57,7 @@ class Killing {
 
 const worker = () =>
   startWorkerProcess(system, {
+    ...system.env,
     TURNS_LOCK_MS: '3000',
     TURNS_STALLED_CHECK_MS: '1000',
     TURNS_CONCURRENCY: '8',
@@ -142,7 +143,7 @@ async function expectNothingLeft(
   const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
   for (const conversation of conversations) {
     const last = stored.findLast(({ recordId }) => recordId === conversation);
-    if (last) await expectNoOrphan(client, system.sandboxRoot, last);
+    if (last) await expectNoOrphan(client, last);
   }
   await sweeping.stop();
 }
