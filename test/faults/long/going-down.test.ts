@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
-import { deferred } from '../support/deferred.ts';
-import { eventually } from '../support/eventually.ts';
-import { startSystem, type TestSystem } from '../support/system.ts';
-import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
-import { concatenated, newConversation } from '../support/turns.ts';
-import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
-import { expectWholeStory } from './promises.ts';
+import type { StoredTurn, TurnEntry, Turns } from '../../../src/index.ts';
+import { deferred } from '../../support/deferred.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startSystem, type TestSystem } from '../../support/system.ts';
+import { startTcpProxy, type TcpProxy, through } from '../../support/tcp-proxy.ts';
+import { concatenated, newConversation } from '../../support/turns.ts';
+import { startWorkerProcess, type WorkerProcess } from '../../support/worker-process.ts';
+import { expectWholeStory } from '../promises.ts';
 
 let system: TestSystem;
 let turns: Turns;

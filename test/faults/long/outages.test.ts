@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
-import { deferred } from '../support/deferred.ts';
-import { eventually } from '../support/eventually.ts';
-import { startSystem, type TestSystem } from '../support/system.ts';
-import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
-import { concatenated, newConversation } from '../support/turns.ts';
-import { sizes } from './sizes.ts';
+import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../../src/index.ts';
+import { deferred } from '../../support/deferred.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startSystem, type TestSystem } from '../../support/system.ts';
+import { startTcpProxy, type TcpProxy, through } from '../../support/tcp-proxy.ts';
+import { concatenated, newConversation } from '../../support/turns.ts';
+import { sizes } from '../sizes.ts';
 
 let system: TestSystem;
 /** The web app's own connections stay whole: only the worker loses its services. */
