@@ -3,7 +3,7 @@ import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
 import type { OpenCode } from './ports.ts';
-import { familyOf } from './stopping.ts';
+import { familyOf, isBusy } from './stopping.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -35,10 +35,8 @@ export async function lookUpstream(
   // Before the family is asked for: a task that began while nobody listened tells of its sub-agent here.
   if (rebuild) run.reply?.syncRecoveredParts(exchange);
   const children = await childrenOf(run, client, ids, exchange);
-  const busy = [ids.sessionId, ...children].some(
-    (id) => statuses[id] !== undefined && statuses[id].type !== 'idle',
-  );
   const family = [ids.sessionId, ...children];
+  const busy = isBusy(statuses, family);
   const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, family, waiting) : [];
   return { exchange, busy, children, closedPrompts };
 }

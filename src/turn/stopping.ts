@@ -1,6 +1,6 @@
 import { isAmbiguous, LeaseLostError, SessionNotFoundError, StaleSessionError } from '../errors.ts';
 import { Exchange } from '../reply/exchange.ts';
-import type { WireMessage } from '../reply/wire.ts';
+import type { WireMessage, WireSessionStatus } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -22,6 +22,14 @@ const unclearMs = 2_000;
 const maxAborts = 20;
 /** How long the question whose turn it is waits for a database that is away. */
 const ownedMs = 30_000;
+
+/** Whether one of the sessions runs, or waits to ask its provider again. Idle ones are absent, as a rule. */
+export function isBusy(
+  statuses: Readonly<Record<string, WireSessionStatus>>,
+  sessionIds: readonly string[],
+): boolean {
+  return sessionIds.some((id) => statuses[id] !== undefined && statuses[id].type !== 'idle');
+}
 
 /** Ids of the session and of every child that its parent started, as upstream lists them. */
 export async function familyOf(client: OpenCode, sessionId: string, signal: AbortSignal): Promise<string[]> {
@@ -81,7 +89,7 @@ async function goesOn(
   try {
     for (let attempt = 0; ; attempt += 1) {
       const statuses = await patiently(run, limit.signal, () => client.statuses(ids.directory, limit.signal));
-      if (statuses[ids.sessionId] && statuses[ids.sessionId]?.type !== 'idle') return true;
+      if (isBusy(statuses, [ids.sessionId])) return true;
       await delay(backoffMs(attempt, looks), clock, limit.signal);
     }
   } catch (error) {
@@ -131,7 +139,7 @@ async function becomeIdle(
 ): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     const statuses = await patiently(run, signal, () => client.statuses(ids.directory, signal));
-    if (!family.some((id) => statuses[id] && statuses[id].type !== 'idle')) return;
+    if (!isBusy(statuses, family)) return;
     await delay(backoffMs(attempt, looks), run.deps.clock, signal);
   }
 }
