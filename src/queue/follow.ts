@@ -42,33 +42,31 @@ export async function* follow(
   signal?.addEventListener('abort', stop);
   try {
     await existing(deps.store, turnId);
-    while (!signal?.aborted) {
+    for (let nudged = false; !signal?.aborted; ) {
       const entries = await deps.stream.read(turnId, cursor, batch);
       const first = entries[0]?.number;
       const last = first === undefined ? await deps.stream.lastNumber(turnId) : undefined;
-      if ((first ?? cursor + 1) > cursor + 1 || (last ?? cursor) < cursor) {
+      const missed = (first ?? cursor + 1) > cursor + 1 || (last ?? cursor) < cursor;
+      // The stored turn is read when something is missing or nothing is heard, never while entries flow.
+      if (missed || (entries.length === 0 && !nudged)) {
         const turn = await existing(deps.store, turnId);
-        if (last !== undefined && turn.status !== 'pending') {
-          yield* ending(deps, turn, Math.max(cursor, last));
+        if (entries.length === 0 && turn.status !== 'pending') {
+          yield* ending(deps, turn, Math.max(cursor, last ?? 0));
           return;
         }
-        // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
-        cursor = last ?? Math.max(turn.run.cursor ?? 0, (first ?? 1) - 1);
-        yield { type: 'snapshot', id: String(cursor), view: viewOf(turn) };
-        continue;
+        if (missed) {
+          // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
+          cursor = last ?? Math.max(turn.run.cursor ?? 0, (first ?? 1) - 1);
+          yield { type: 'snapshot', id: String(cursor), view: viewOf(turn) };
+          continue;
+        }
       }
       for (const { number, body } of entries) {
         cursor = number;
         yield { ...body, id: String(number) };
         if (body.type === 'finished' || signal?.aborted) return;
       }
-      if (entries.length > 0) continue;
-      const turn = await existing(deps.store, turnId);
-      if (turn.status !== 'pending') {
-        yield* ending(deps, turn, cursor);
-        return;
-      }
-      await wakeup.wait(pollMs);
+      if (entries.length < batch) nudged = await wakeup.wait(pollMs);
     }
   } finally {
     unlisten();

@@ -29,7 +29,11 @@ export class Nudges {
     const listeners = this.#listeners.get(channel) ?? new Set();
     if (listeners.size === 0) {
       this.#listeners.set(channel, listeners);
-      this.#send(this.#subscriber.subscribe(channel), channel);
+      // What was said before Redis took the subscription was said to nobody: whoever looked meanwhile looks again.
+      this.#send(
+        this.#subscriber.subscribe(channel).then(() => this.#tell(channel)),
+        channel,
+      );
     }
     listeners.add(listener);
     return () => {

@@ -18,12 +18,14 @@ export class Wakeup {
     this.#resume?.();
   }
 
-  /** Resolves at the next wake or after `ms`; rejects with the signal's reason. One waiter at a time. */
-  async wait(ms: number, signal?: AbortSignal): Promise<void> {
+  /** True at the next wake, false after `ms` without one; rejects with the signal's reason. One waiter at a time. */
+  async wait(ms: number, signal?: AbortSignal): Promise<boolean> {
     signal?.throwIfAborted();
     if (!this.#pending) await this.#sleep(ms, signal);
+    const woken = this.#pending;
     this.#pending = false;
     signal?.throwIfAborted();
+    return woken;
   }
 
   #sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -31,6 +31,7 @@ let nudges: Nudges;
 let count = 0;
 let turn: StoredTurn;
 let reads: number;
+let looks: number;
 
 beforeAll(async () => {
   service = await startRedis(() => undefined);
@@ -47,6 +48,7 @@ beforeEach(() => {
   count += 1;
   stream = new TurnStream({ redis, prefix });
   reads = 0;
+  looks = 0;
   turn = {
     id: `turn${count}`,
     recordId: 'record',
@@ -67,7 +69,12 @@ beforeEach(() => {
 
 const deps = (): FollowDeps => ({
   // Following asks a store for nothing but the stored turn.
-  store: { get: async (id) => (id === turn.id ? turn : null) } as Pick<TurnStore, 'get'> as TurnStore,
+  store: {
+    get: async (id: string) => {
+      looks += 1;
+      return id === turn.id ? turn : null;
+    },
+  } as Pick<TurnStore, 'get'> as TurnStore,
   stream: {
     read: (...args: Parameters<TurnStream['read']>) => {
       reads += 1;
@@ -129,6 +136,25 @@ describe('a follower', () => {
     await finish();
     await done;
     expect(concatenated(entries)).toBe(end.text);
+  });
+
+  it('asks Redis once per nudge, and the database for nothing while entries flow', async () => {
+    const entries: TurnEntry[] = [];
+    const done = (async () => {
+      for await (const entry of opened()) entries.push(entry);
+    })();
+    await eventually(async () => expect(await listening()).toBe(1));
+    await tell({ type: 'phase', phase: 'started' });
+    await eventually(() => expect(entries).toHaveLength(1));
+    const [readBefore, lookedBefore] = [reads, looks];
+    for (const [at, entry] of whole.entries()) {
+      await tell(entry);
+      await eventually(() => expect(entries).toHaveLength(at + 2));
+    }
+    await finish();
+    await done;
+    expect(looks - lookedBefore).toBe(0);
+    expect(reads - readBefore).toBe(whole.length + 1);
   });
 
   it('gets it without any nudge too, only later', async () => {

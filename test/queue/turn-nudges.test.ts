@@ -39,12 +39,15 @@ beforeEach(() => {
 const subscribers = async () => (await redis.pubsub('NUMSUB', channel))[1];
 const publish = () => redis.publish(channel, 'changed');
 
+/** `looks`: how often it was told that messages may have been missed. */
 function listener() {
   let calls = 0;
-  const off = nudges.listen(channel, () => {
-    calls += 1;
+  let looks = 0;
+  const off = nudges.listen(channel, (message) => {
+    if (message === undefined) looks += 1;
+    else calls += 1;
   });
-  return { off, calls: () => calls };
+  return { off, calls: () => calls, looks: () => looks };
 }
 
 it('any number of listeners share one subscription, and the last one to go ends it', async () => {
@@ -73,14 +76,27 @@ it('a listener that comes the moment the last one goes is heard', async () => {
   second.off();
 });
 
-it('after a reconnect every listener looks once, and hears again', async () => {
-  const { off, calls } = listener();
-  await eventually(async () => expect(await subscribers()).toBe(1));
+it('once Redis has taken the subscription every listener looks: until then nudges went to nobody', async () => {
+  const early = listener();
+  expect(early.looks()).toBe(0);
+  await eventually(() => expect(early.looks()).toBe(1));
+  expect(await subscribers()).toBe(1);
+  const late = listener();
+  await publish();
+  await eventually(() => expect(late.calls()).toBe(1));
+  expect(late.looks()).toBe(0);
+  early.off();
+  late.off();
+});
+
+it('after a reconnect every listener looks, and hears again', async () => {
+  const { off, calls, looks } = listener();
+  await eventually(() => expect(looks()).toBe(1));
   await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-  await eventually(() => expect(calls()).toBe(1));
+  await eventually(() => expect(looks()).toBe(2));
   await eventually(async () => expect(await subscribers()).toBe(1));
   await publish();
-  await eventually(() => expect(calls()).toBe(2));
+  await eventually(() => expect(calls()).toBe(1));
   off();
 });
 
@@ -89,7 +105,8 @@ it('wishes of one turn wake its owner only, and a reconnect wakes all, over one 
   const woken: string[] = [];
   const offs = ['a', 'b', 'b'].map((turn) => wishes.listen(turn, () => woken.push(turn)));
   channel = wishChannel('prefix');
-  await eventually(async () => expect(await subscribers()).toBe(1));
+  await eventually(() => expect(woken).toEqual(['a', 'b', 'b']));
+  woken.length = 0;
   await redis.publish(channel, 'b');
   await eventually(() => expect(woken).toEqual(['b', 'b']));
   offs[2]?.();
