@@ -1,6 +1,7 @@
 import { LeaseLostError, messageOf, ServiceUnavailableError, TransformError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { within } from '../timing/time-limit.ts';
 import type { AgentFile, FileSources } from './agent-file.ts';
 import { Artifact } from './artifact.ts';
 import type { Attachments, FileRef } from './attachment.ts';
@@ -60,7 +61,13 @@ export class MessageArtifacts {
     input: AttachInput,
     signal: AbortSignal,
   ): Promise<{ attached: readonly FileRef[]; dropped: readonly DroppedFiles[] }> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeLimitMs ?? 120_000)]);
+    const { timeLimitMs = 120_000 } = this.#options;
+    await within(timeLimitMs, (limit) => this.#attachAll(input, limit, signal), signal);
+    return { attached: this.#attached, dropped: this.#dropped.all };
+  }
+
+  /** `limit` costs the files that are left, `signal` ends it all. */
+  async #attachAll(input: AttachInput, limit: AbortSignal, signal: AbortSignal): Promise<void> {
     const files = await this.#collect(input, limit);
     signal.throwIfAborted();
     const names = attachmentNames(files.map(({ path }) => path));
@@ -69,7 +76,6 @@ export class MessageArtifacts {
       else await this.#attach(file, names.get(file.path) ?? file.filename, limit);
       signal.throwIfAborted();
     }
-    return { attached: this.#attached, dropped: this.#dropped.all };
   }
 
   async #collect(input: AttachInput, signal: AbortSignal): Promise<readonly AgentFile[]> {

@@ -21,6 +21,7 @@ import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
 import { duplicateKeys, mongoCall } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
+import { sessionIn } from './opencode-session-plugin.ts';
 import { TurnCreation } from './turn-creation.ts';
 import { type QuestionDoc, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
 
@@ -63,7 +64,13 @@ export class MongoTurnStore implements TurnStore {
         .lean<Record<string, unknown>>();
       if (!document) return null;
       const { title } = document;
-      return { id: recordId, title: typeof title === 'string' ? title : '', document };
+      const session = sessionIn(document);
+      return {
+        id: recordId,
+        title: typeof title === 'string' ? title : '',
+        ...(session ? { session } : {}),
+        document,
+      };
     });
   }
 

@@ -1,4 +1,5 @@
 import type { Model, Schema, Types } from 'mongoose';
+import type { SessionRef } from '../turn/stored-turn.ts';
 
 /** The fields that a record gains. Both are set together, by compare-and-set. */
 export interface OpenCodeSessionFields {
@@ -56,4 +57,10 @@ export function opencodeSession(schema: Schema): void {
     this: Model<OpenCodeSessionFields>,
     ...args: Parameters<OpenCodeSessionStatics['swapOpencodeSession']>
   ) => Promise<boolean>);
+}
+
+/** The session of a stored document, or undefined when it has none. */
+export function sessionIn(document: OpenCodeSessionFields): SessionRef | undefined {
+  const { opencodeSessionId: sessionId, opencodeServer: server } = document;
+  return sessionId && server ? { sessionId, server } : undefined;
 }

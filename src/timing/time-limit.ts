@@ -40,3 +40,21 @@ export class TimeLimit {
     this.#controller.abort(this.#from?.reason);
   };
 }
+
+/**
+ * Runs `fn` under a limit of its own, which nothing is left of when it has ended. To be made anew for each call that
+ * must be tried: under one that is shared, the last call may find the time over and fail without having been made.
+ */
+export async function within<T>(
+  ms: number,
+  fn: (signal: AbortSignal) => Promise<T>,
+  from?: AbortSignal,
+  clock: Clock = systemClock,
+): Promise<T> {
+  const limit = new TimeLimit(ms, from, clock);
+  try {
+    return await fn(limit.signal);
+  } finally {
+    limit.end();
+  }
+}

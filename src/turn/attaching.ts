@@ -3,6 +3,7 @@ import type { DroppedFiles } from '../artifacts/dropped-files.ts';
 import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { within } from '../timing/time-limit.ts';
 import type { FileRef } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -11,19 +12,21 @@ import type { TurnRun } from './turn-run.ts';
 const storeMs = 30_000;
 
 /**
- * Attaches the files that came out of a completed turn and answers what the message holds. Idempotent by name, so
- * a second owner may run it again. What cannot be attached is told as dropped; only a database that stays away,
+ * Attaches the files that came out of a completed turn and answers what the message holds. `begin` resolves before
+ * anything is changed, and is not called when there is nothing to attach. Idempotent by name, so a second owner
+ * may run it again. What cannot be attached is told as dropped; only a database that stays away,
  * and a worker that must let go, end it: ServiceUnavailableError, LeaseLostError, the reason of `run.owned`.
  */
 export async function attachArtifacts(
   run: TurnRun,
   ids: PromptIds,
   exchange: Exchange,
+  begin: () => Promise<void>,
 ): Promise<readonly FileRef[]> {
   const { deps, policy, followers } = run;
   await deps.tracer.span('turn.artifacts', {}, async () => {
     const artifacts = new MessageArtifacts({
-      message: attachmentsOf(run),
+      message: attachmentsOf(run, begin),
       transforms: policy.transforms,
       defaultAttach: policy.defaultAttach,
       reporter: deps.reporter,
@@ -50,21 +53,30 @@ export async function attachArtifacts(
 
 /** What the message holds, whoever attached it. */
 export function attachedFiles(run: TurnRun): Promise<readonly FileRef[]> {
-  return run.persist(() => run.deps.files.list(run.turn.id), AbortSignal.timeout(storeMs));
+  return within(storeMs, (signal) => run.persist(() => run.deps.files.list(run.turn.id), signal));
 }
 
-function attachmentsOf(run: TurnRun): Attachments {
+function attachmentsOf(run: TurnRun, begin: () => Promise<void>): Attachments {
   const { files } = run.deps;
   const { id } = run.turn;
-  const bound = (signal: AbortSignal | undefined) =>
-    AbortSignal.any([AbortSignal.timeout(storeMs), ...(signal ? [signal] : [])]);
+  const persist = <T>(fn: () => Promise<T>, from: AbortSignal | undefined) =>
+    within(storeMs, (signal) => run.persist(fn, signal), from);
+  let begun: Promise<void> | undefined;
+  const change = () => {
+    begun ??= begin();
+    return begun;
+  };
   return {
     attach: async (file, signal) => {
-      await run.assertOwned(bound(signal));
-      return run.persist(() => files.attach(id, file, signal), bound(signal));
+      await change();
+      await within(storeMs, (limit) => run.assertOwned(limit), signal);
+      return persist(() => files.attach(id, file, signal), signal);
     },
-    list: (signal) => run.persist(() => files.list(id), bound(signal)),
-    remove: (fileId, signal) => run.persist(() => files.remove(fileId), bound(signal)),
+    list: (signal) => persist(() => files.list(id), signal),
+    remove: async (fileId, signal) => {
+      await change();
+      return persist(() => files.remove(fileId), signal);
+    },
   };
 }
 

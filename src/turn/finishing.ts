@@ -1,6 +1,7 @@
 import { messageOf } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Usage } from '../reply/part.ts';
+import { within } from '../timing/time-limit.ts';
 import { attachArtifacts, attachedFiles } from './attaching.ts';
 import type { Interactive } from './interactive.ts';
 import type { FileRef } from './ports.ts';
@@ -10,7 +11,7 @@ import type { TurnOutcome } from './turn-outcome.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
-/** How long the terminal write waits for a database that is away, once the turn itself may wait no longer. */
+/** How long each of the last writes waits for a database that is away, once the turn itself may wait no longer. */
 const terminalWriteMs = 60_000;
 
 export type Ending =
@@ -25,28 +26,27 @@ export interface Finish {
 }
 
 /**
- * Writes the end of a turn: text and parts first, then its files, then the terminal state by compare-and-set,
- * then the followers' last entry, then the host's hooks. A crash between any two is made good by the next
+ * Writes the end of a turn: its files if there are any, the reply before them, then the terminal state by
+ * compare-and-set, then the followers' last entry, then the host's hooks. A crash between any two is made good by the next
  * owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
  */
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
   const { deps, turn, fence } = run;
-  const signal = AbortSignal.timeout(terminalWriteMs);
   if (finish.exchange) recover(run, finish.exchange);
   await finish.interactive?.closeAll();
 
   let artifacts: readonly FileRef[];
   if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
-    run.followers.add({ type: 'phase', phase: 'finalizing' });
-    await run.write({ ...run.snapshot.patch(), run: { phase: 'finalizing' } }, signal);
-    artifacts = await attachArtifacts(run, finish.ids, finish.exchange);
+    artifacts = await attachArtifacts(run, finish.ids, finish.exchange, () => noteFinalizing(run));
   } else {
     // An owner before us may have attached some and died.
     artifacts = turn.run.phase === 'finalizing' ? await attachedFiles(run) : turn.artifacts;
   }
   await run.followers.flush();
   const terminal = terminalPatch(run, finish.ending, artifacts);
-  const won = await run.persist(() => deps.store.finish(fence, terminal), signal);
+  const won = await within(terminalWriteMs, (signal) =>
+    run.persist(() => deps.store.finish(fence, terminal), signal),
+  );
   if (!won) return interruptedOutcome(run, 'lease-lost');
 
   await run.followers.flush();
@@ -62,6 +62,13 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   });
   await hook(run, 'onTurnFinished', async () => run.policy.onTurnFinished?.(outcome));
   return outcome;
+}
+
+/** The reply is safe before its files are: a turn without any goes to its end in one write. */
+async function noteFinalizing(run: TurnRun): Promise<void> {
+  run.followers.add({ type: 'phase', phase: 'finalizing' });
+  const patch = { ...run.snapshot.patch(), run: { phase: 'finalizing' as const } };
+  await within(terminalWriteMs, (signal) => run.write(patch, signal));
 }
 
 /** The polled exchange is the truth; what the stream failed to tell is told now. */

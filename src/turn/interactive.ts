@@ -1,5 +1,6 @@
 import { isAmbiguous } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
 import type { PromptAnswer } from './ports.ts';
 import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -132,8 +133,7 @@ export class Interactive {
     const { answer: _answer, ...told } = prompt;
     this.#run.followers.add({ type: 'prompt', prompt: told });
     // Not under the run's signal: a prompt that closes because the run was stopped must be stored, too.
-    const writing = this.#run
-      .write({ prompt }, AbortSignal.timeout(storeMs))
+    const writing = within(storeMs, (signal) => this.#run.write({ prompt }, signal))
       .catch((error) =>
         this.#run.deps.reporter.report(error, {
           action: 'turn.prompt',

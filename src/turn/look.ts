@@ -2,6 +2,7 @@ import { isAmbiguous } from '../errors.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
 import type { OpenCode } from './ports.ts';
 import { familyOf, isBusy } from './stopping.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -71,10 +72,10 @@ export async function fullExchange(
   const children = new Map<string, readonly WireMessage[]>();
   const { client } = run.upstream(ids.server);
   for (const child of run.reply?.childSessions().keys() ?? []) {
-    const limit = AbortSignal.any([run.owned, AbortSignal.timeout(childMs)]);
+    const options = { ...childRetry, clock: run.deps.clock };
+    const read = (signal: AbortSignal) => persevere(() => client.messages(child, signal), options, signal);
     try {
-      const options = { ...childRetry, clock: run.deps.clock };
-      children.set(child, await persevere(() => client.messages(child, limit), options, limit));
+      children.set(child, await within(childMs, read, run.owned));
     } catch (error) {
       run.deps.reporter.report(error, { action: 'turn.children', severity: 'warning', turnId: run.turn.id });
     }

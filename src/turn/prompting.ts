@@ -141,6 +141,7 @@ function sessionOf(run: TurnRun): Session {
   const { permissions } = policy;
   return new Session({
     recordId: record.id,
+    known: record.session,
     prefix: deps.prefix,
     store: deps.sessions,
     lock: deps.lock,

@@ -6,6 +6,7 @@ import { delay } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
 import { markIn, metadataOf } from './session-mark.ts';
+import type { SessionRef } from './stored-turn.ts';
 import type { Upstream } from './turn-deps.ts';
 
 /** How long the clean-up of a session that nobody owns may take. */
@@ -16,6 +17,8 @@ export const sessionLock = (recordId: string): string => `session:${recordId}`;
 
 export interface SessionOptions {
   readonly recordId: string;
+  /** What the record held a moment ago, if the caller has just read it: saves the first look of `ensure`. */
+  readonly known?: SessionRef | undefined;
   /** Key prefix of the deployment, by which its sessions are told from another's. */
   readonly prefix: string;
   readonly store: SessionStore;
@@ -29,11 +32,6 @@ export interface SessionOptions {
   readonly reporter: ErrorReporter;
 }
 
-export interface SessionRef {
-  readonly sessionId: string;
-  readonly server: string;
-}
-
 /**
  * The upstream session of one record. At most one is ever stored, and upstream keeps none that no record points
  * to: whatever goes wrong between creating and storing, the new one is deleted before the error goes on.
@@ -43,10 +41,12 @@ export interface SessionRef {
  */
 export class Session {
   readonly #options: SessionOptions;
+  #known: SessionRef | undefined;
   #justCreated = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#known = options.known;
   }
 
   /** True when the last `ensure` or `recreate` of this object really minted the session that it answered. */
@@ -61,7 +61,10 @@ export class Session {
    */
   async ensure(signal?: AbortSignal): Promise<SessionRef> {
     this.#justCreated = false;
-    const stored = await this.#stored();
+    const known = this.#known;
+    // Good for one answer: whoever asks again has found out that it was not.
+    this.#known = undefined;
+    const stored = known ?? (await this.#stored());
     return stored ?? this.#locked((lease) => this.#mintUnless(() => true, lease), signal);
   }
 

@@ -4,7 +4,7 @@ import type { WireMessage, WireSessionStatus } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
-import { TimeLimit } from '../timing/time-limit.ts';
+import { TimeLimit, within } from '../timing/time-limit.ts';
 import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -45,7 +45,7 @@ export async function familyOf(client: OpenCode, sessionId: string, signal: Abor
  * the run upstream is somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
-  await run.assertOwned(AbortSignal.timeout(ownedMs));
+  await within(ownedMs, (signal) => run.assertOwned(signal));
   const { client } = run.upstream(ids.server);
   try {
     for (let aborts = 1; ; aborts += 1) {

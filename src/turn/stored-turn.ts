@@ -89,9 +89,17 @@ export type WaitingTurn = Pick<StoredTurn, 'id' | 'recordId' | 'policy' | 'carri
 /** What people may wish of a running turn (cancel, answers), and who owns it. */
 export type TurnWishes = Pick<StoredTurn, 'run' | 'prompts'>;
 
+/** Where a session lives. */
+export interface SessionRef {
+  readonly sessionId: string;
+  readonly server: string;
+}
+
 export interface TurnRecord {
   readonly id: string;
   readonly title: string;
+  /** The session that the record had when it was read. */
+  readonly session?: SessionRef;
   /** The host's own document (lean), for policies to look at. */
   readonly document: Readonly<Record<string, unknown>>;
 }

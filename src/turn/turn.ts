@@ -1,5 +1,6 @@
 import { messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { within } from '../timing/time-limit.ts';
 import { type Ending, finishTurn, interruptedOutcome } from './finishing.ts';
 import { fullExchange } from './look.ts';
 import { reachPrompt, rerun, resend } from './prompting.ts';
@@ -12,6 +13,9 @@ import type { CompiledPolicy } from './turn-policy.ts';
 import { isServiceAway, mustLetGo, TurnRun } from './turn-run.ts';
 import { TurnWatch, type WatchEnd } from './turn-watch.ts';
 import { watchWishes } from './wishes.ts';
+
+/** How long a worker that leaves waits for a database that is away. */
+const letGoMs = 2_000;
 
 /**
  * Carries one claimed turn to its end, from whatever phase it is in. Never throws for anything that upstream,
@@ -166,8 +170,7 @@ async function stopAndRead(run: TurnRun, watch: TurnWatch): Promise<Exchange | u
 async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
   if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'lease-lost', cause);
   await run.followers.flush();
-  const signal = AbortSignal.timeout(2_000);
-  await run.write(run.snapshot.patch(), signal).catch((error) => {
+  await within(letGoMs, (signal) => run.write(run.snapshot.patch(), signal)).catch((error) => {
     run.deps.reporter.report(error, { action: 'turn.letGo', severity: 'warning', turnId: run.turn.id });
   });
   return interruptedOutcome(run, 'shutdown');

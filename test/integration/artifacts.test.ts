@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { FileTooLargeError, Transform, type TurnPolicy, type Turns } from '../../src/index.ts';
+import {
+  FileTooLargeError,
+  Transform,
+  type TurnEntry,
+  type TurnPolicy,
+  type Turns,
+} from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -45,7 +51,7 @@ async function turnThatCalls(steps: readonly { name: string; input: object }[][]
     return tools ? { tools } : { text: ['done'] };
   });
   const conversation = await newConversation(turns);
-  const { stored, view } = await runTurn(turns, conversation, 'go', policy);
+  const { stored, view, entries } = await runTurn(turns, conversation, 'go', policy);
   expect(stored.status).toBe('completed');
   expect(view.artifacts.map(({ fileId }) => fileId).sort()).toEqual(
     stored.artifacts.map(({ fileId }) => fileId).sort(),
@@ -56,7 +62,7 @@ async function turnThatCalls(steps: readonly { name: string; input: object }[][]
     for await (const chunk of turns.files.read(fileId)) chunks.push(chunk);
     bytes.set(filename, Buffer.concat(chunks));
   }
-  return { stored, bytes, box: path.join(system.sandboxRoot, conversation) };
+  return { stored, entries, bytes, box: path.join(system.sandboxRoot, conversation) };
 }
 
 describe('a completed turn', () => {
@@ -103,6 +109,20 @@ describe('a completed turn', () => {
       ['paper.md', 'final\n'],
     ]);
     expect(readFileSync(path.join(box, 'docs/added.md'), 'utf8')).toBe('new\n');
+  });
+
+  it('stores its reply before its files; without any it goes to its end in one write', async () => {
+    const steps = ({ entries }: { entries: readonly TurnEntry[] }) =>
+      entries.flatMap((entry) => (entry.type === 'phase' ? entry.phase : entry.type));
+    const plain = steps(await turnThatCalls([[bash('true')]]));
+    expect(plain).not.toContain('finalizing');
+    const withFiles = steps(await turnThatCalls([[write('one.txt', '1'), bash('echo 2 > two.txt')]]));
+    expect(withFiles.filter((step) => ['finalizing', 'artifact', 'finished'].includes(step))).toEqual([
+      'finalizing',
+      'artifact',
+      'artifact',
+      'finished',
+    ]);
   });
 
   it('has nothing of an earlier turn of the record', async () => {

@@ -20,6 +20,7 @@ import { openRedis } from '../../src/queue/redis.ts';
 import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
 import type { Lock, OpenCode, SessionStore } from '../../src/turn/ports.ts';
 import { Session } from '../../src/turn/session.ts';
+import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';
 
@@ -51,7 +52,7 @@ afterAll(async () => {
 interface Made {
   readonly recordId: string;
   readonly directory: string;
-  session(parts?: { store?: SessionStore; lock?: Lock; client?: OpenCode }): Session;
+  session(parts?: { store?: SessionStore; lock?: Lock; client?: OpenCode; known?: SessionRef }): Session;
   upstream(): Promise<string[]>;
 }
 
@@ -65,6 +66,7 @@ async function newRecord(): Promise<Made> {
     session: (parts = {}) =>
       new Session({
         recordId,
+        known: parts.known,
         prefix: 'test',
         store: parts.store ?? store,
         lock: parts.lock ?? lock,
@@ -129,6 +131,15 @@ describe('ensure', () => {
     const again = session({ lock: refusing });
     expect(await again.ensure()).toMatchObject({ sessionId });
     expect(again.justCreated).toBe(false);
+  });
+
+  it('takes what its caller has just read for the first answer, and looks by itself for the next', async () => {
+    const { session } = await newRecord();
+    const { sessionId } = await session().ensure();
+    const known = { sessionId: 'ses_of_a_moment_ago', server: 'http://elsewhere.invalid' };
+    const informed = session({ known });
+    expect(await informed.ensure()).toEqual(known);
+    expect(await informed.ensure()).toMatchObject({ sessionId });
   });
 
   it('lets one of two minters win when the lock failed; the loser deletes its own and answers the winner', async () => {

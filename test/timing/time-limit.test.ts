@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import type { Clock } from '../../src/timing/clock.ts';
-import { TimeLimit } from '../../src/timing/time-limit.ts';
+import { TimeLimit, within } from '../../src/timing/time-limit.ts';
+import { unlessAborted } from '../../src/timing/unless-aborted.ts';
 
 function fakeClock() {
   const timers = new Set<() => void>();
@@ -44,4 +45,23 @@ it('once it has ended holds no timer and hears nothing any more', () => {
   expect(timers.size).toBe(0);
   from.abort();
   expect(limit.signal.aborted).toBe(false);
+});
+
+it('a call under a limit of its own gets its signal, and leaves nothing behind', async () => {
+  const { clock, timers, pass } = fakeClock();
+  const from = new AbortController();
+  expect(await within(5, async (signal) => signal.aborted, from.signal, clock)).toBe(false);
+  expect(timers.size).toBe(0);
+  const late = within(5, (signal) => unlessAborted(new Promise(() => undefined), signal), undefined, clock);
+  pass();
+  await expect(late).rejects.toMatchObject({ name: 'TimeoutError' });
+  const stopped = within(
+    5,
+    (signal) => unlessAborted(new Promise(() => undefined), signal),
+    from.signal,
+    clock,
+  );
+  from.abort('why');
+  await expect(stopped).rejects.toBe('why');
+  expect(timers.size).toBe(0);
 });
