@@ -12,12 +12,12 @@ export interface Pass {
   readonly cpuMsPerTurn: number;
 }
 
-/** 5 to 35 ms, the same in every run. */
-export function sleeps(count: number): number[] {
+/** 5 to 35 ms, the same in every run; `times` as long for turns that are more like those of a model. */
+export function sleeps(count: number, times = 1): number[] {
   let seed = 42;
   return Array.from({ length: count }, () => {
     seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
-    return 5 + (seed % 31);
+    return times * (5 + (seed % 31));
   });
 }
 
