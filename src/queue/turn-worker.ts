@@ -1,4 +1,4 @@
-import { DelayedError, type Job, WaitingError, Worker } from 'bullmq';
+import { DelayedError, type Job, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { IllegalStateError, isRetryable, messageOf, TurnAbortError } from '../errors.ts';
 import { backoffMs } from '../timing/backoff.ts';
@@ -8,6 +8,7 @@ import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
 import type { CompiledPolicy } from '../turn/turn-policy.ts';
 import { closeWorker } from './closing.ts';
+import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
 import { parkMs, type TurnJobs } from './turn-jobs.ts';
 
@@ -43,7 +44,7 @@ const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
 export class TurnWorker {
   readonly #deps: TurnDeps;
   readonly #options: TurnWorkerOptions;
-  readonly #worker: Worker<TurnJobData, TurnJobResult, string>;
+  readonly #worker: PollingWorker<TurnJobData, TurnJobResult, string>;
   readonly #held = new Map<string, Held>();
   #state: WorkerState = 'running';
 
@@ -52,7 +53,7 @@ export class TurnWorker {
     this.#options = options;
     const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 5_000 } = options;
     // BullMQ passes its signal only to a function with three declared parameters.
-    this.#worker = new Worker(queueName, (job, token, signal) => this.#process(job, token, signal), {
+    this.#worker = new PollingWorker(queueName, (job, token, signal) => this.#process(job, token, signal), {
       connection,
       prefix,
       concurrency,

@@ -81,7 +81,6 @@ async function heldTurn() {
     gate,
     stored,
     streamed: () => eventually(() => expect(concatenated(entries)).toBe('one two '), 20_000),
-    // A frozen worker may swallow Redis' call that there is a job: the next one looks after 5 s by itself.
     adopted: () => eventually(async () => expect((await stored()).run.epoch).toBe(2), 30_000),
     end: async () => {
       gate.resolve();
