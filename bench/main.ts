@@ -9,7 +9,7 @@ import { type BenchOptions, type BenchResult, machine, versions } from './suppor
 const here = fileURLToPath(new URL('./', import.meta.url));
 const args = process.argv.slice(2);
 const name = args.find((arg) => !arg.startsWith('--'));
-const helpers = new Set(['main.ts', 'support.ts']);
+const helpers = new Set(['main.ts', 'support.ts', 'held-turn.ts']);
 const names = readdirSync(here)
   .filter((file) => file.endsWith('.ts') && !helpers.has(file))
   .map((file) => file.slice(0, -3));
