@@ -30,7 +30,7 @@ const settings: readonly Setting[] = [
   {
     name: 'shipped',
     targetMs: 20_000,
-    stalledCheckMs: 5_000,
+    stalledCheckMs: 4_000,
     env: { TURNS_LOCK_MS: undefined, TURNS_STALLED_CHECK_MS: undefined },
   },
 ];

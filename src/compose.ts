@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { Connection, Model } from 'mongoose';
 import { Closers } from './closers.ts';
 import type { TurnsOptions } from './config.ts';
-import { InvalidConfigError, UnknownPolicyError } from './errors.ts';
+import { InvalidConfigError } from './errors.ts';
 import { consoleReporter, type ErrorReporter, safeReporter } from './instrumentation/error-reporter.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import { serverAddress } from './opencode/basic-auth.ts';
@@ -13,6 +13,7 @@ import { openCodeClient } from './opencode/client.ts';
 import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
 import { giveJobs } from './queue/jobless-turns.ts';
+import { PolicyTable } from './queue/policy-table.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
 import { StrayStreams } from './queue/stray-streams.ts';
@@ -33,7 +34,6 @@ import { systemClock } from './timing/clock.ts';
 import { discardOrphans } from './turn/orphan-sessions.ts';
 import { discardStrayUploads } from './turn/stray-uploads.ts';
 import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
-import { compilePolicy, type TurnPolicy } from './turn/turn-policy.ts';
 import { Turns, type WorkOptions } from './turns.ts';
 
 /**
@@ -117,9 +117,11 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
     // A job's lock is renewed at half time: nobody else can have taken it within the first third.
     const { lockMs = defaultLockMs } = workOptions;
+    const policies = new PolicyTable(workOptions.policies, workOptions);
+    const policy = (name: string, turnId: string) => policies.of(name, turnId);
     const worker = new TurnWorker(
       { ...deps, fenceFreshMs: lockMs / 3 },
-      { connection, prefix, jobs, policy: policyTable(workOptions.policies), ...workOptions, lockMs },
+      { connection, prefix, jobs, policy, ...workOptions, lockMs },
     );
     await Promise.all([sweeper.start(), worker.ready()]);
     const workerClosers = new Closers();
@@ -163,18 +165,6 @@ function serverNamed(servers: readonly Upstream[], name: string | undefined): Up
 function sandboxRoot({ sandboxRoot: root = path.resolve('sandboxes') }: TurnsOptions): string {
   if (path.isAbsolute(root)) return root;
   throw new InvalidConfigError('sandboxRoot', `must be an absolute path, not "${root}"`);
-}
-
-function policyTable(policies: Readonly<Record<string, TurnPolicy>>) {
-  const names = Object.keys(policies);
-  if (names.length === 0)
-    throw new InvalidConfigError('policies', 'must hold at least one policy, for example { default: {} }');
-  const table = new Map(names.map((name) => [name, compilePolicy(name, policies[name] ?? {})]));
-  return (name: string) => {
-    const policy = table.get(name);
-    if (!policy) throw new UnknownPolicyError(name, names);
-    return policy;
-  };
 }
 
 async function quit(redis: { status: string; quit(): Promise<unknown>; disconnect(): void }): Promise<void> {

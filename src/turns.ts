@@ -14,6 +14,11 @@ import type { TurnPolicy } from './turn/turn-policy.ts';
 export interface WorkOptions extends Pick<TurnWorkerOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'> {
   /** The products' rules by name; jobs name one of them. */
   readonly policies: Readonly<Record<string, TurnPolicy>>;
+  /**
+   * How long a turn whose policy is not among them is left to other workers before this one ends it as an error. By
+   * default 600,000 ms.
+   */
+  readonly unknownPolicyMs?: number;
   /** How often what fell between two systems is looked for (default 15,000), and from what age on (default 10,000). */
   readonly sweeper?: { readonly everyMs?: number; readonly minAgeMs?: number };
 }

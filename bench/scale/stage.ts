@@ -27,8 +27,8 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
-/** Without a bound V8 collects the less the more memory the machine has, and its size says nothing. */
-export const workerFlags = ['--max-old-space-size=256'];
+/** As in the Procfile. Without a bound V8 collects the less the more memory the machine has, and its size says nothing. */
+export const workerFlags = ['--max-old-space-size=512'];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { NotFoundError, ServiceUnavailableError } from '../errors.ts';
+import { LeaseLostError, NotFoundError, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
 import type { CancelResult, CreatedTurn, FileStore, PromptAnswer, TurnStore } from '../turn/ports.ts';
@@ -42,7 +42,7 @@ export class TurnQueue {
    */
   async enqueue(input: EnqueueInput): Promise<StoredTurn> {
     const checked = checkEnqueueInput(input);
-    const { stream, tracer } = this.#deps;
+    const { tracer } = this.#deps;
     const attributes = { 'turn.policy': checked.policy };
     return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
       // Asked before anything is written: a turn without a queue would look accepted and not move.
@@ -52,11 +52,7 @@ export class TurnQueue {
       span.set({ 'turn.id': turn.id, 'turn.created': created });
       if (turn.status !== 'pending') return turn;
       try {
-        const queued = { type: 'phase', phase: 'queued' } as const;
-        await Promise.all([
-          created ? stream.append({ turnId: turn.id, epoch: 0 }, [queued]) : undefined,
-          this.#addJob(turn, first),
-        ]);
+        await Promise.all([created ? this.#tellQueued(turn.id) : undefined, this.#addJob(turn, first)]);
       } catch (error) {
         this.#deps.reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
       }
@@ -124,6 +120,15 @@ export class TurnQueue {
       // The answer to our write may have been lost: then the message is there, or will be, with these files.
       if (!(error instanceof ServiceUnavailableError)) await discard();
       throw error;
+    }
+  }
+
+  async #tellQueued(turnId: string): Promise<void> {
+    try {
+      await this.#deps.stream.append({ turnId, epoch: 0 }, [{ type: 'phase', phase: 'queued' }]);
+    } catch (error) {
+      // A worker has begun the turn already: what it tells is newer.
+      if (!(error instanceof LeaseLostError)) throw error;
     }
   }
 

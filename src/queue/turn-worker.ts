@@ -19,8 +19,8 @@ export interface TurnWorkerOptions {
   readonly connection: Redis;
   readonly prefix: string;
   readonly jobs: TurnJobs;
-  /** The policy of that name. Throws UnknownPolicyError. */
-  readonly policy: (name: string) => CompiledPolicy;
+  /** The policy of that name, for that turn. Throws UnknownPolicyError while another worker may know it. */
+  readonly policy: (name: string, turnId: string) => CompiledPolicy;
   /** Turns that run at once. Default 50: a turn waits for a model most of the time. */
   readonly concurrency?: number;
   /** BullMQ's lock on a job, renewed at half time. A dead worker's turn is adopted after at most lock + check. */
@@ -51,7 +51,7 @@ export class TurnWorker {
   constructor(deps: TurnDeps, options: TurnWorkerOptions) {
     this.#deps = deps;
     this.#options = options;
-    const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 5_000 } = options;
+    const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 4_000 } = options;
     // BullMQ passes its signal only to a function with three declared parameters.
     this.#worker = new PollingWorker(queueName, (job, token, signal) => this.#process(job, token, signal), {
       connection,
@@ -62,6 +62,7 @@ export class TurnWorker {
       maxStalledCount: 10,
     });
     this.#worker.on('error', (error) => this.#report(error, 'worker'));
+    this.#worker.on('failed', (job, error) => this.#report(error, 'turn.job', job?.data.turnId));
     // The signal does not fire by itself when renewal fails: without this, two workers would carry one turn.
     this.#worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#worker.cancelJob(id, 'lock-lost');
@@ -160,8 +161,8 @@ export class TurnWorker {
     signal: AbortSignal,
   ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
     // An unknown policy must not claim: another worker may know it.
-    const policy = this.#options.policy(policyName);
     const { turnId: id, recordId } = job.data;
+    const policy = this.#options.policy(policyName, id);
     const claim = await this.#deps.store.claim({ id, recordId }, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
     if (claim.kind !== 'claimed') return { status: claim.kind };
@@ -205,10 +206,15 @@ export class TurnWorker {
     }
   }
 
-  #report(error: unknown, action: string): void {
+  #report(error: unknown, action: string, turnId?: string): void {
     // Told by BullMQ for a job that another worker has taken over: expected after a lost lock.
     if (/Missing lock for job/.test(messageOf(error))) return;
-    this.#deps.reporter.report(error, { action, severity: 'warning', owner: this.#deps.owner });
+    this.#deps.reporter.report(error, {
+      action,
+      severity: 'warning',
+      owner: this.#deps.owner,
+      ...(turnId === undefined ? {} : { turnId }),
+    });
   }
 }
 

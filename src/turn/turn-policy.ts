@@ -90,6 +90,8 @@ export interface CompiledPolicy
   readonly onUpstreamLost: 'rerun' | 'fail';
   readonly transforms: readonly Transform[];
   readonly defaultAttach: 'all' | 'none';
+  /** The name of the limit that ends each of its turns before it does anything; none as a rule. */
+  readonly ends?: string;
 }
 
 /** Checks a policy at registration. Throws InvalidConfigError that names the field. */

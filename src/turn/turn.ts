@@ -43,6 +43,7 @@ export async function runTurn(
 async function carry(run: TurnRun, watch: TurnWatch): Promise<TurnOutcome> {
   const { turn, deps } = run;
   if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
+  if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
   await run.openFollowers();
   watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
   run.signal.throwIfAborted();

@@ -14,6 +14,7 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promi
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
   let ended = false;
+  let away = false;
   run.defer(() => {
     ended = true;
     wakeup.wake();
@@ -32,9 +33,13 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promi
     while (!ended && !run.signal.aborted) {
       try {
         await read();
+        away = false;
       } catch (error) {
         if (error instanceof LeaseLostError) run.stop('lease-lost', undefined, error);
-        else deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+        // Once until it is back: a thousand turns would say it every five seconds.
+        else if (!away)
+          deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+        away = true;
       }
       await wakeup.wait(pollMs, run.signal).catch(() => undefined);
     }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { StoredTurn, TurnLimits, TurnPolicy, Turns } from '../../src/index.ts';
+import type { StoredTurn, TurnLimits, TurnPolicy, Turns, WorkOptions } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
@@ -21,14 +21,14 @@ afterAll(() => system.stop());
 let deployments = 0;
 
 /** One turn under these limits, in a deployment of its own: sweepers look after every turn of their database. */
-async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}) {
+async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}, options: Partial<WorkOptions> = {}) {
   deployments += 1;
   const own = {
     prefix: `${system.options.prefix}-${deployments}`,
     mongo: system.database(String(deployments)),
   };
   const turns = await system.connect(own);
-  await turns.work({ policies: { default: { ...system.policy, limits, ...more } } });
+  await turns.work({ policies: { default: { ...system.policy, limits, ...more } }, ...options });
   const conversation = await newConversation(turns);
   return { turns, conversation, run: async () => (await runTurn(turns, conversation, 'go')).stored };
 }
@@ -114,6 +114,39 @@ it('a limit that the last step crosses leaves the answer as it is', async () => 
   system.respond(() => ({ text: ['dear'], usage: { input: 50_000, output: 1_000 } }));
   const { run } = await under({ maxCost: 0.01, maxTokens: 10, maxSteps: 0 });
   expect(await run()).toMatchObject({ status: 'completed', content: 'dear' });
+});
+
+describe('a policy that a worker does not know', () => {
+  it('leaves the turn to a worker that does', async () => {
+    system.respond(() => ({ text: ['known'] }));
+    const { turns, conversation } = await under({});
+    const { id } = await turns.enqueue({ conversation, text: 'x', policy: 'new' });
+    const known = () => system.reports.find(({ context }) => context.turnId === id);
+    await eventually(() =>
+      expect(known()).toMatchObject({ error: { code: 'unknown_policy', policy: 'new' } }),
+    );
+    expect(await turns.get(id)).toMatchObject({ status: 'pending', run: { epoch: 0 } });
+    await turns.work({ policies: { new: system.policy } });
+    await eventually(
+      async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', content: 'known' }),
+      20_000,
+    );
+  });
+
+  it('ends the turn when nobody comes, without a prompt, and the next one runs', async () => {
+    const before = system.model.turnRequests.length;
+    system.respond(() => ({ text: ['next'] }));
+    const { turns, conversation } = await under({}, {}, { unknownPolicyMs: 1_000 });
+    const typo = await turns.enqueue({ conversation, text: 'x', policy: 'defualt' });
+    const { stored } = await runTurn(turns, conversation, 'y');
+    expect(stored).toMatchObject({ status: 'completed', content: 'next' });
+    expect(await turns.get(typo.id)).toMatchObject({
+      status: 'error',
+      error: { reason: 'deadline_unknown_policy_ms' },
+      run: { epoch: 1 },
+    });
+    expect(system.model.turnRequests.length - before).toBe(1);
+  });
 });
 
 describe('a provider that keeps failing', () => {
