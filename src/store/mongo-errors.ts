@@ -24,7 +24,18 @@ const awayNames = new Set(['MongoPoolClosedError', 'MongoWaitQueueTimeoutError']
 /** Codes of a server that is going down or has lost its primary: MongoDB's "retryable" and "not primary" errors. */
 const awayCodes = new Set<unknown>([91, 189, 10107, 11600, 11602, 13435, 13436]);
 
+/** Of a socket: driver 7.8 lets a write that fails on a connection just reset through as it is. */
+const socketCodes = new Set<unknown>([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
 function isAway(error: unknown): boolean {
+  if (socketCodes.has((error as { code?: unknown } | undefined)?.code)) return true;
   if (error instanceof mongoose.Error.MongooseServerSelectionError) return true;
   if (error instanceof mongoose.MongooseError)
     return /before initial connection is complete|disconnected/.test(error.message);

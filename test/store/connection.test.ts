@@ -10,6 +10,7 @@ import {
 } from '../../src/errors.ts';
 import { connectMongo } from '../../src/store/connection.ts';
 import { ensureIndexes, turnModels } from '../../src/store/models.ts';
+import { mongoCall } from '../../src/store/mongo-errors.ts';
 import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
 import { opencodeSession } from '../../src/store/opencode-session-plugin.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
@@ -43,6 +44,14 @@ describe('connectMongo', () => {
     expect(error.message).toContain('127.0.0.1:1');
     expect(error.message).not.toContain('secret');
     expect(performance.now() - since).toBeLessThan(3_000);
+  });
+
+  it('says so too when a write fails on a connection that was just reset, which the driver does not', async () => {
+    const reset = Object.assign(new Error('write ECONNRESET'), { code: 'ECONNRESET', syscall: 'write' });
+    await expect(mongoCall(() => Promise.reject(reset))).rejects.toMatchObject({
+      code: 'service_unavailable',
+      service: 'mongodb',
+    });
   });
 
   it('says within its time that a server takes calls and never answers', async () => {

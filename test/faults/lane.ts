@@ -1,0 +1,115 @@
+import { expect } from '@jest/globals';
+import { Redis } from 'ioredis';
+import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../src/opencode/client.ts';
+import type { TestSystem } from '../support/system.ts';
+import { newConversation } from '../support/turns.ts';
+import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
+import { NumberingProxy, type Trap } from './numbering-proxy.ts';
+import { expectIdleRedis, expectNoOrphan, expectSteps, expectWholeStory } from './promises.ts';
+
+export const lockMs = 1_500;
+export const stalledCheckMs = 500;
+const file = 'a,b\n1,2\n';
+const texts = { first: ['I ', 'write.'], last: ['Here ', 'it ', 'is.'] };
+
+/** The script of every turn of a lane: some text and a file, then the rest of the text. */
+export const script = ({ step }: { step: number }) =>
+  step === 0
+    ? { text: texts.first, tools: [{ name: 'write', input: { filePath: 'table.csv', content: file } }] }
+    : { text: texts.last };
+
+/** One turn of a lane, followed by somebody whom nothing disturbs. */
+export interface LaneTurn {
+  readonly id: string;
+  readonly marker: string;
+  readonly entries: readonly TurnEntry[];
+  readonly followed: Promise<void>;
+}
+
+/**
+ * A key prefix, a database and a proxy of its own, for turns whose worker has something done to it at one of its
+ * messages. Lanes run side by side on one system.
+ */
+export class Lane {
+  readonly system: TestSystem;
+  readonly proxy: NumberingProxy;
+  /** The web app's side, past the proxy. */
+  readonly turns: Turns;
+  readonly #redis: Redis;
+
+  static async open(system: TestSystem, name: string): Promise<Lane> {
+    const { options, opencode } = system;
+    const prefix = `${options.prefix}-${name}`;
+    const mongo = system.database(name);
+    const proxy = await NumberingProxy.start({ redis: options.redis, mongo, opencode: opencode.url });
+    // A session stays where it was minted, so whoever adopts must know the server by the same address.
+    const server = { url: proxy.urls.opencode, password: opencode.password ?? '' };
+    const turns = await system.connect({ prefix, mongo, opencode: server, lockLeaseMs: 1_000 });
+    return new Lane({ ...system, options: { ...options, prefix, mongo } }, proxy, turns);
+  }
+
+  private constructor(system: TestSystem, proxy: NumberingProxy, turns: Turns) {
+    this.system = system;
+    this.proxy = proxy;
+    this.turns = turns;
+    this.#redis = new Redis(system.options.redis);
+  }
+
+  /** A worker process behind the proxy. */
+  worker(): Promise<WorkerProcess> {
+    const { redis, mongo, opencode } = this.proxy.urls;
+    return startWorkerProcess(this.system, {
+      ...this.system.env,
+      REDIS_URL: redis,
+      MONGODB_URL: mongo,
+      OPENCODE_URL: opencode,
+      TURNS_LOCK_MS: String(lockMs),
+      TURNS_STALLED_CHECK_MS: String(stalledCheckMs),
+      OPENCODE_TURNS_LOCK_LEASE_MS: '1000',
+    });
+  }
+
+  /** Arms the trap and enqueues a turn on a record of its own. */
+  async turn(trap: Trap): Promise<LaneTurn> {
+    const conversation = await newConversation(this.turns);
+    const marker = `point ${trap.number} ${trap.moment} ${conversation}`;
+    this.proxy.arm(trap);
+    const { id } = await this.turns.enqueue({ conversation, text: marker });
+    const entries: TurnEntry[] = [];
+    return { id, marker, entries, followed: this.#follow(id, entries) };
+  }
+
+  async #follow(id: string, entries: TurnEntry[]): Promise<void> {
+    const signal = AbortSignal.timeout(45_000);
+    for await (const entry of this.turns.follow(id, { signal })) entries.push(entry);
+  }
+
+  /** Throws unless every promise was kept. */
+  async check({ id, marker, entries }: LaneTurn): Promise<void> {
+    const { opencode, options } = this.system;
+    const stored = (await this.turns.get(id)) as StoredTurn;
+    const [first, last] = [texts.first.join(''), texts.last.join('')];
+    expect(stored.error).toBeUndefined();
+    expect(stored).toMatchObject({
+      status: 'completed',
+      content: `${first}\n\n${last}`,
+      run: { phase: 'finished', reruns: 0, resends: 0 },
+      artifacts: [{ filename: 'table.csv', bytes: file.length }],
+    });
+    expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
+    expect(await this.turns.files.list(id)).toEqual(stored.artifacts);
+    expectSteps(this.system, marker, 2);
+    expectWholeStory(entries, stored);
+    const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
+    await expectNoOrphan(client, stored);
+    await expectIdleRedis(this.#redis, options.prefix ?? '');
+  }
+
+  async close(): Promise<void> {
+    await this.turns.close();
+    await this.#redis.quit();
+    await this.proxy.stop();
+  }
+}
