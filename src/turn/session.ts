@@ -3,14 +3,17 @@ import { ConflictError, isAmbiguous, LockLostError, SessionNotFoundError } from 
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import { delay } from '../timing/clock.ts';
+import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
 import { markIn, metadataOf } from './session-mark.ts';
 import type { SessionRef } from './stored-turn.ts';
 import type { Upstream } from './turn-deps.ts';
 
-/** How long the clean-up of a session that nobody owns may take. */
+/** How long each step of the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
+const cleanupRetry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
 const secondLookMs = 1_000;
 /** Name of the lock around a record's mint. */
 export const sessionLock = (recordId: string): string => `session:${recordId}`;
@@ -164,7 +167,7 @@ export class Session {
         ({ id }) => this.#discard(client, id),
         (failure) => (isAmbiguous(failure) ? this.#discardMint(client, mint) : undefined),
       );
-      await unlessAborted(undone, AbortSignal.timeout(cleanupMs)).catch(() => undefined);
+      await within(cleanupMs, (limit) => unlessAborted(undone, limit)).catch(() => undefined);
       throw error;
     }
   }
@@ -185,7 +188,7 @@ export class Session {
   /** Best effort, with a limit of its own: the signal that brought us here may be aborted already. Never throws. */
   async #discard(client: OpenCode, sessionId: string): Promise<void> {
     try {
-      await client.deleteSession(sessionId, AbortSignal.timeout(cleanupMs));
+      await patiently((limit) => client.deleteSession(sessionId, limit));
     } catch (error) {
       if (!(error instanceof SessionNotFoundError)) this.#reportDiscard(error, sessionId);
     }
@@ -193,11 +196,10 @@ export class Session {
 
   /** Looks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
   async #discardMint(client: OpenCode, mint: string): Promise<void> {
-    const limit = AbortSignal.timeout(cleanupMs);
     try {
       for (let look = 0; look < 2; look += 1) {
-        if (look > 0) await delay(secondLookMs, undefined, limit);
-        const sessions = await client.sessions(this.#options.directory, limit);
+        if (look > 0) await delay(secondLookMs);
+        const sessions = await patiently((limit) => client.sessions(this.#options.directory, limit));
         const ours = sessions.filter(({ metadata }) => markIn(metadata)?.mint === mint);
         for (const { id } of ours) await this.#discard(client, id);
         if (ours.length > 0) return;
@@ -216,4 +218,9 @@ export class Session {
       ...(sessionId === undefined ? {} : { sessionId }),
     });
   }
+}
+
+/** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */
+function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
+  return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
 }

@@ -29,7 +29,6 @@ const killAt: Attempt = async (lane, number, moment) => {
     await victim.exited;
   };
   let rescuer: RunningWorker | undefined;
-  let failure: string | undefined;
   try {
     const turn = await lane.turn({ number, moment, takes: () => services, spring: kill });
     await eventually(
@@ -40,15 +39,11 @@ const killAt: Attempt = async (lane, number, moment) => {
     rescuer = await startRescuer(lane);
     await turn.followed;
     await lane.check(turn);
-  } catch (error) {
-    failure = error instanceof Error ? error.message : String(error);
+  } finally {
+    proxy.disarm();
+    await rescuer?.stop();
+    await kill();
   }
-  const point = proxy.points.find((each) => each.number === number);
-  const outcome = { point, moment, sprung: proxy.sprung, failure };
-  proxy.disarm();
-  await rescuer?.stop();
-  await kill();
-  return outcome;
 };
 
 function startRescuer({ proxy, turns, system }: Lane): Promise<RunningWorker> {

@@ -242,6 +242,29 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
     expect(await upstream()).toEqual([]);
   });
 
+  it('when the server stays away for a moment after the create, and again before the delete', async () => {
+    const { session, upstream } = await newRecord();
+    const nobody = openCodeClient({ address: serverAddress('http://127.0.0.1:1') });
+    let calls = 0;
+    /** Every other call finds nobody. */
+    const flaky = () => {
+      calls += 1;
+      return calls % 2 === 1 ? nobody : client;
+    };
+    const away: OpenCode = {
+      ...client,
+      createSession: async (request) => {
+        await client.createSession(request);
+        return nobody.createSession(request);
+      },
+      sessions: (...args) => flaky().sessions(...args),
+      deleteSession: (...args) => flaky().deleteSession(...args),
+    };
+    await expect(session({ client: away }).ensure()).rejects.toMatchObject({ code: 'upstream_connection' });
+    expect(calls).toBe(4);
+    expect(await upstream()).toEqual([]);
+  });
+
   it('but keeps a session whose storing succeeded without anybody hearing it', async () => {
     const { session, upstream } = await newRecord();
     const deaf = failing(async (...args) => {
