@@ -3,8 +3,8 @@ import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import { isBusy, sessionsBelow } from './family.ts';
 import type { OpenCode } from './ports.ts';
-import { familyOf, isBusy } from './stopping.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -36,6 +36,7 @@ export async function lookUpstream(
   // Before the family is asked for: a task that began while nobody listened tells of its sub-agent here.
   if (rebuild) run.reply?.syncRecoveredParts(exchange);
   const children = await childrenOf(run, client, ids, exchange);
+  if (rebuild) children.push(...(await followBelow(run, client, children)));
   const family = [ids.sessionId, ...children];
   const busy = isBusy(statuses, family);
   const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, family, waiting) : [];
@@ -52,8 +53,22 @@ async function childrenOf(
   const known = [...(run.reply?.childSessions().keys() ?? [])];
   if (known.length === 0 && !exchange.parts.some((part) => part.type === 'tool' && part.tool === 'task'))
     return [];
-  const [, ...children] = await familyOf(client, ids.sessionId, run.signal);
-  return [...new Set([...known, ...children])];
+  const children = await client.children(ids.sessionId, run.signal);
+  return [...new Set([...known, ...children.map(({ id }) => id)])];
+}
+
+/**
+ * Sub-agents of sub-agents that began while nobody listened: the task part that names one is no part of the reply.
+ * Only those of this turn are looked through, which are the ones that the reply knows. Followed before the open
+ * questions are read, so that none is asked unheard in between.
+ */
+async function followBelow(run: TurnRun, client: OpenCode, children: readonly string[]): Promise<string[]> {
+  const { reply } = run;
+  const parents = children.filter((id) => reply?.childSessions().has(id));
+  const below = await sessionsBelow(client, parents, run.signal);
+  for (const info of below)
+    reply?.apply({ type: 'session.created', properties: { sessionID: info.id, info } });
+  return below.map(({ id }) => id).filter((id) => !children.includes(id));
 }
 
 /** How long the end of a turn waits for the messages of one child. */

@@ -1,10 +1,11 @@
 import { isAmbiguous, LeaseLostError, SessionNotFoundError, StaleSessionError } from '../errors.ts';
 import { Exchange } from '../reply/exchange.ts';
-import type { WireMessage, WireSessionStatus } from '../reply/wire.ts';
+import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
+import { isBusy, sessionsBelow } from './family.ts';
 import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -23,22 +24,8 @@ const maxAborts = 20;
 /** How long the question whose turn it is waits for a database that is away. */
 const ownedMs = 30_000;
 
-/** Whether one of the sessions runs, or waits to ask its provider again. Idle ones are absent, as a rule. */
-export function isBusy(
-  statuses: Readonly<Record<string, WireSessionStatus>>,
-  sessionIds: readonly string[],
-): boolean {
-  return sessionIds.some((id) => statuses[id] !== undefined && statuses[id].type !== 'idle');
-}
-
-/** Ids of the session and of every child that its parent started, as upstream lists them. */
-export async function familyOf(client: OpenCode, sessionId: string, signal: AbortSignal): Promise<string[]> {
-  const children = await client.children(sessionId, signal);
-  return [sessionId, ...children.map(({ id }) => id)];
-}
-
 /**
- * Aborts a session and its busy children and waits until none is busy, at most `cancelTimeoutMs`. An abort that
+ * Aborts a session and its busy sub-agents and waits until none is busy, at most `cancelTimeoutMs`. An abort that
  * comes before a posted prompt's run begins is lost, so that run is waited for, at most `startGraceMs`, and aborted
  * again. Answers the messages as they are then, or null when upstream could not be asked: the partial reply is kept
  * either way. Runs under its own time limits, since the run's signal is aborted already. Throws LeaseLostError: then
@@ -63,8 +50,12 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
 async function abortAndRead(run: TurnRun, client: OpenCode, ids: PromptIds): Promise<readonly WireMessage[]> {
   const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   await patiently(run, signal, () => client.abortSession(ids.sessionId, ids.directory, signal));
-  const family = await patiently(run, signal, () => familyOf(client, ids.sessionId, signal));
-  for (const child of family.slice(1))
+  // Upstream aborts sub-agents with their parent, at any depth (1.18.33). What is busy all the same is aborted here.
+  const below = await patiently(run, signal, () => sessionsBelow(client, [ids.sessionId], signal));
+  const told = run.reply?.childSessions().keys() ?? [];
+  const family = [...new Set([ids.sessionId, ...below.map(({ id }) => id), ...told])];
+  const statuses = await patiently(run, signal, () => client.statuses(ids.directory, signal));
+  for (const child of family.slice(1).filter((id) => isBusy(statuses, [id])))
     await patiently(run, signal, () => client.abortSession(child, ids.directory, signal));
   await becomeIdle(run, client, ids, family, signal);
   return settledMessages(run, client, ids, signal);
