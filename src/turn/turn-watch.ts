@@ -8,8 +8,9 @@ import { type LookResult, lookUpstream } from './look.ts';
 import type { FeedSubscription } from './ports.ts';
 import { Progress } from './progress.ts';
 import { observeReply } from './reply-watching.ts';
-import { startGraceMs } from './stopping.ts';
+import { type OpenVerdict, Settling } from './settling.ts';
 import type { TurnFailure } from './stored-turn.ts';
+import { TurnEvents } from './turn-events.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 import { judge } from './verdict.ts';
@@ -20,8 +21,6 @@ export type WatchEnd =
   | { readonly kind: 'failed'; readonly exchange: Exchange; readonly failure: TurnFailure }
   | { readonly kind: 'gone' | 'stale' };
 
-/** Waits between looks while upstream is idle and not final: 25, 50, 100, 200, 400, 500 … ms. */
-const settleMs = (looks: number) => Math.min(25 * 2 ** Math.min(looks, 10), 500);
 const silentPollMs = 15_000;
 const streamDownPollMs = 2_000;
 /** How long a prompt waits for its stream; then looks alone have to do until it comes. */
@@ -42,7 +41,7 @@ export class TurnWatch {
   #lookDue = true;
   #rebuild = false;
   #lastEventAt = 0;
-  #streamError: TurnFailure | undefined;
+  #events: TurnEvents | undefined;
   #progress: Progress;
 
   constructor(run: TurnRun) {
@@ -64,7 +63,6 @@ export class TurnWatch {
     const run = this.#run;
     this.#subscription?.close();
     this.#progress = new Progress(run.policy.limits, run.deps.clock);
-    this.#streamError = undefined;
     this.#lastEventAt = run.deps.clock.monotonicMs();
     const reply = this.prepare(ids);
     const children = reply.childSessions().keys();
@@ -85,6 +83,7 @@ export class TurnWatch {
     const run = this.#run;
     const again = this.#attached !== undefined;
     this.#attached = ids;
+    this.#events = new TurnEvents(ids, again || run.turn.run.phase !== 'queued');
     const reply = run.newReply(ids);
     this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
     observeReply(run, reply, this.#interactive);
@@ -107,6 +106,7 @@ export class TurnWatch {
     } catch (error) {
       if (signal.aborted) throw error;
       this.#rebuild = true;
+      this.#events?.gap();
       reply?.streamBroken();
     }
   }
@@ -114,8 +114,7 @@ export class TurnWatch {
   /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better. */
   async follow(ids: PromptIds): Promise<WatchEnd> {
     const { clock } = this.#run.deps;
-    let unsettledSince: number | undefined;
-    let looks = 0;
+    const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
     this.#progress.renew();
     for (;;) {
       const look = this.#due() ? await this.#look(ids) : undefined;
@@ -123,37 +122,22 @@ export class TurnWatch {
       if (look === 'gone') return { kind: 'gone' };
       if (look === 'away') this.#progress.renew();
       if (look !== undefined && look !== 'away') {
-        const verdict = judge({ ...look, streamError: this.#streamError });
-        if (verdict.kind === 'failed') return { ...verdict, exchange: look.exchange };
-        if (verdict.kind === 'completed' || verdict.kind === 'aborted')
-          return { ...verdict, exchange: look.exchange };
-        if (verdict.kind === 'working') {
-          unsettledSince = undefined;
-          looks = 0;
-        } else {
-          if (unsettledSince === undefined && look.exchange.lastAssistant)
-            this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-          unsettledSince ??= clock.monotonicMs();
-          looks += 1;
-          this.#lookDue = true;
-          const graceMs = this.#graceMs(look.exchange);
-          if (looks >= 2 && clock.monotonicMs() - unsettledSince >= graceMs) {
-            return { kind: verdict.kind === 'empty' ? 'empty' : 'lost', exchange: look.exchange };
-          }
-        }
+        const { exchange } = look;
+        const verdict = judge({ ...look, streamError: this.#events?.errorOf(exchange) });
+        if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'aborted')
+          return { ...verdict, exchange };
+        if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
+          this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
+        if (settling.stays(verdict, exchange)) return endOf(verdict, exchange);
+        this.#lookDue ||= settling.pauseMs !== undefined;
         // Only ever after a look, which may have seen what a mute stream did not tell.
         if (this.#progress.passed) {
           if (!this.#progress.started) return { kind: 'stale' };
           throw new IdleStreamError(ids.sessionId, this.#progress.limitMs);
         }
       }
-      await this.#wait(unsettledSince === undefined ? undefined : settleMs(looks));
+      await this.#wait(settling.pauseMs);
     }
-  }
-
-  #graceMs(exchange: Exchange): number {
-    const { lostAfterMs } = this.#run.policy.limits;
-    return exchange.begun ? lostAfterMs : Math.max(lostAfterMs, startGraceMs);
   }
 
   /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */
@@ -204,6 +188,7 @@ export class TurnWatch {
     if (!this.#live) return;
     this.#live = false;
     this.#rebuild = true;
+    this.#events?.gap();
     this.#run.reply?.streamBroken();
     this.#run.deps.tracer.event('opencode.stream.interrupted');
     this.#wakeup.wake();
@@ -212,10 +197,11 @@ export class TurnWatch {
   #event(event: OpenCodeEvent): void {
     const { reply, deps, signal } = this.#run;
     if (!reply || signal.aborted) return;
-    reply.apply(event);
     this.#lastEventAt = deps.clock.monotonicMs();
-    if (this.#progress.event(event, this.#attached?.promptMessageId)) this.#started();
-    if (event.type === 'session.error') this.#streamError = errorOf(event) ?? this.#streamError;
+    if (this.#events?.take(event)) {
+      reply.apply(event);
+      if (this.#progress.event(event, this.#attached?.promptMessageId)) this.#started();
+    }
     if (!mayBeTheEnd(event)) return;
     this.#lookDue = true;
     this.#wakeup.wake();
@@ -234,14 +220,9 @@ function mayBeTheEnd(event: OpenCodeEvent): boolean {
   return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
 }
 
-function errorOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): TurnFailure | undefined {
-  const { error } = event.properties;
-  if (!error || error.name === 'MessageAbortedError') return undefined;
-  const { message, statusCode } = error.data ?? {};
-  return {
-    reason: 'upstream_error',
-    name: error.name,
-    message: message ?? error.name,
-    ...(statusCode === undefined ? {} : { statusCode }),
-  };
+/** What stays unsettled has failed before it began, ended without a word, or is lost. */
+function endOf(verdict: OpenVerdict, exchange: Exchange): WatchEnd {
+  if (verdict.kind === 'unsettled' && verdict.failure)
+    return { kind: 'failed', failure: verdict.failure, exchange };
+  return { kind: verdict.kind === 'empty' ? 'empty' : 'lost', exchange };
 }

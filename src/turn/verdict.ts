@@ -9,14 +9,17 @@ export interface Look {
   readonly exchange: Exchange;
   /** The session, or one of its children, is busy or waits to retry its provider. */
   readonly busy: boolean;
-  /** The last `session.error` that was seen on the stream, if any. */
+  /** The last `session.error` on the stream that may be this turn's, if any. */
   readonly streamError: TurnFailure | undefined;
 }
 
 export type Verdict =
   | { readonly kind: 'working' }
-  /** Upstream does nothing, yet the exchange is not final: look again; if it stays so, the run is lost. */
-  | { readonly kind: 'unsettled' }
+  /**
+   * Upstream does nothing, yet the exchange is not final: look again; if it stays so, the run is lost, or has failed
+   * with `failure` before it began. A session's error alone is no verdict: it names no prompt.
+   */
+  | { readonly kind: 'unsettled'; readonly failure?: TurnFailure }
   | { readonly kind: 'completed' }
   /** Idle and complete without a word: look once more, then it counts as an empty answer. */
   | { readonly kind: 'empty' }
@@ -29,7 +32,7 @@ export function judge({ exchange, busy, streamError }: Look): Verdict {
   if (busy) return { kind: 'working' };
   const last = exchange.lastAssistant;
   if (last === undefined) {
-    return streamError ? { kind: 'failed', failure: streamError } : { kind: 'unsettled' };
+    return streamError ? { kind: 'unsettled', failure: streamError } : { kind: 'unsettled' };
   }
   if (exchange.error?.name === 'MessageAbortedError') return { kind: 'aborted' };
   if (exchange.error) return { kind: 'failed', failure: failureOf(exchange.error) };

@@ -27,6 +27,8 @@ export type EventFault = (wire: EventWire) => (frame: string) => void;
 export const whole: EventFault = (wire) => (frame) => wire.send(frame);
 
 type Gate = (request: ProxiedRequest) => Promise<unknown> | undefined;
+/** Undefined: the answer goes back as it came. */
+type Rewrite = (request: ProxiedRequest) => ((body: unknown) => unknown) | undefined;
 
 export interface UpstreamProxy {
   readonly url: string;
@@ -38,6 +40,8 @@ export interface UpstreamProxy {
   before(gate: Gate): void;
   /** Awaited before the server's answer goes back. One that rejects cuts the request's connection. */
   after(gate: Gate): void;
+  /** Changes JSON answers on their way back. */
+  rewrite(rewrite: Rewrite): void;
   stop(): Promise<void>;
 }
 
@@ -47,6 +51,7 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
   const faults = new Map<string, { fault: EventFault; streams: number }>();
   let before: Gate = () => undefined;
   let after: Gate = () => undefined;
+  let rewrite: Rewrite = () => undefined;
 
   async function pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(incoming.url ?? '/', target);
@@ -63,6 +68,8 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     await before(facts);
     const answer = await ask(target, incoming, outgoing);
     await after(facts);
+    const change = rewrite(facts);
+    if (change && answer.statusCode === 200) return replace(answer, outgoing, change);
     outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
     if (pathname === '/event') await stream(answer, outgoing, directory ?? '');
     else answer.pipe(outgoing);
@@ -98,6 +105,9 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     after: (gate) => {
       after = gate;
     },
+    rewrite: (next) => {
+      rewrite = next;
+    },
     stop: async () => {
       const closed = once(server, 'close');
       server.close();
@@ -110,13 +120,26 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
 /** The request as it came; it ends when the client hangs up. */
 function ask(target: string, incoming: IncomingMessage, outgoing: ServerResponse): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const { host: _host, ...headers } = incoming.headers;
+    // Without compression: answers are read here.
+    const { host: _host, 'accept-encoding': _encoding, ...headers } = incoming.headers;
     const forwarded = request(new URL(incoming.url ?? '/', target), { method: incoming.method, headers });
     forwarded.once('response', resolve);
     forwarded.once('error', reject);
     outgoing.once('close', () => forwarded.destroy());
     incoming.pipe(forwarded);
   });
+}
+
+async function replace(
+  answer: IncomingMessage,
+  outgoing: ServerResponse,
+  change: (body: unknown) => unknown,
+): Promise<void> {
+  answer.setEncoding('utf8');
+  let text = '';
+  for await (const piece of answer) text += piece;
+  outgoing.writeHead(200, { 'content-type': 'application/json' });
+  outgoing.end(JSON.stringify(change(JSON.parse(text))));
 }
 
 async function* frames(answer: IncomingMessage): AsyncGenerator<string> {

@@ -1,0 +1,52 @@
+import type { Exchange } from '../reply/exchange.ts';
+import type { Clock } from '../timing/clock.ts';
+import { startGraceMs } from './stopping.ts';
+import type { Verdict } from './verdict.ts';
+
+/** Verdicts that only time makes final. */
+export type OpenVerdict = Extract<Verdict, { kind: 'working' | 'unsettled' | 'empty' }>;
+
+/**
+ * How long upstream has been idle without an end. Idle alone proves nothing: a run begins some time after its prompt
+ * was accepted, and its last message is complete some time after the first idle. What stays as it is over two looks
+ * and the time that such things take will not change any more.
+ */
+export class Settling {
+  readonly #lostAfterMs: number;
+  readonly #clock: Clock;
+  #since: number | undefined;
+  #looks = 0;
+  #failing = false;
+
+  constructor(lostAfterMs: number, clock: Clock) {
+    this.#lostAfterMs = lostAfterMs;
+    this.#clock = clock;
+  }
+
+  /** Wait between looks while it may still settle: 25, 50, 100, 200, 400, 500 … ms; undefined while upstream works. */
+  get pauseMs(): number | undefined {
+    return this.#since === undefined ? undefined : Math.min(25 * 2 ** Math.min(this.#looks, 10), 500);
+  }
+
+  /** True when it will stay like that. */
+  stays(verdict: OpenVerdict, exchange: Exchange): boolean {
+    const now = this.#clock.monotonicMs();
+    if (verdict.kind === 'working') {
+      this.#since = undefined;
+      return false;
+    }
+    const failing = verdict.kind === 'unsettled' && verdict.failure !== undefined;
+    if (this.#since === undefined || failing !== this.#failing) {
+      this.#since = now;
+      this.#looks = 0;
+      this.#failing = failing;
+    }
+    this.#looks += 1;
+    return this.#looks >= 2 && now - this.#since >= this.#graceMs(exchange);
+  }
+
+  #graceMs(exchange: Exchange): number {
+    const soon = this.#failing || exchange.begun;
+    return soon ? this.#lostAfterMs : Math.max(this.#lostAfterMs, startGraceMs);
+  }
+}

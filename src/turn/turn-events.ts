@@ -1,0 +1,79 @@
+import type { OpenCodeEvent } from '../reply/events.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import type { TurnFailure } from './stored-turn.ts';
+import type { PromptIds } from './turn-phase.ts';
+
+/**
+ * Which events of the session are this turn's. A stream may be late, and errors, idles and questions name no prompt;
+ * but it keeps the server's order, so what it tells before it first names our prompt was left by an earlier turn. An
+ * owner who comes later, or after a gap, cannot wait for that name: all that a new connection tells is taken.
+ */
+export class TurnEvents {
+  readonly #ids: PromptIds;
+  #ours: boolean;
+  #error: TurnFailure | undefined;
+
+  /** `named`: the prompt may have been told before. */
+  constructor(ids: PromptIds, named: boolean) {
+    this.#ids = ids;
+    this.#ours = named;
+  }
+
+  /** False for what was left by an earlier turn: that is a reason to look at most. */
+  take(event: OpenCodeEvent): boolean {
+    if (!this.#ours && namesPrompt(event, this.#ids.promptMessageId)) {
+      this.#ours = true;
+      this.#error = undefined;
+    }
+    this.#noteError(event);
+    return this.#ours;
+  }
+
+  /** The name may have been lost with the stream. */
+  gap(): void {
+    if (this.#ours) return;
+    this.#ours = true;
+    this.#error = undefined;
+  }
+
+  /**
+   * What upstream may have ended the prompt with. No verdict: the server may tell an error twice, and the second time
+   * when the next prompt is there already. A prompt that upstream has refused is never named (unknown agent:
+   * accepted, an error, and no message): then any error counts.
+   */
+  errorOf(exchange: Exchange): TurnFailure | undefined {
+    return this.#ours || exchange.userMessage === undefined ? this.#error : undefined;
+  }
+
+  #noteError(event: OpenCodeEvent): void {
+    if (event.type !== 'session.error' && event.type !== 'session.status') return;
+    if (event.properties.sessionID !== this.#ids.sessionId) return;
+    if (event.type === 'session.error') this.#error = failureOf(event) ?? this.#error;
+    // It runs, so the error was not its end.
+    else if (event.properties.status.type !== 'idle') this.#error = undefined;
+  }
+}
+
+function namesPrompt(event: OpenCodeEvent, promptMessageId: string): boolean {
+  switch (event.type) {
+    case 'message.updated':
+      return [event.properties.info.id, event.properties.info.parentID].includes(promptMessageId);
+    case 'message.part.updated':
+      return event.properties.part.messageID === promptMessageId;
+    default:
+      return false;
+  }
+}
+
+/** An abort's error says nothing of its own: the message that was aborted has it, too. */
+function failureOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): TurnFailure | undefined {
+  const { error } = event.properties;
+  if (!error || error.name === 'MessageAbortedError') return undefined;
+  const { message, statusCode } = error.data ?? {};
+  return {
+    reason: 'upstream_error',
+    name: error.name,
+    message: message ?? error.name,
+    ...(statusCode === undefined ? {} : { statusCode }),
+  };
+}
