@@ -22,6 +22,13 @@ describe('an idle session means', () => {
     expect(verdict(name)).toBe(kind);
   });
 
+  it('nothing yet when its stream told an error and no answer has begun', () => {
+    const failure = { reason: 'upstream_error', message: 'no such model' };
+    const exchange = Exchange.from([], 'msg_own');
+    expect(judge({ exchange, busy: false, streamError: failure })).toEqual({ kind: 'unsettled', failure });
+    expect(judge({ exchange, busy: true, streamError: failure })).toEqual({ kind: 'working' });
+  });
+
   it('that a run was lost when upstream would have gone on', () => {
     expect(verdict('tool-write', 2)).toBe('unsettled');
     expect(verdict('task-subagent', 2)).toBe('unsettled');
