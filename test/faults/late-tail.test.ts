@@ -63,8 +63,9 @@ interface Tail {
   wire: EventWire | undefined;
   afterEcho: boolean;
   state: 'whole' | 'held' | 'awaits echo' | 'sent';
-  /** How many looks upstream still takes to begin with the next turn. */
+  /** How many looks upstream still takes to begin with the next turn, and what it tells of that when it has. */
   slowLooks: number;
+  readonly beginning: string[];
 }
 
 let system: TestSystem;
@@ -94,11 +95,14 @@ const lateTails: EventFault = (wire) => (frame) => {
       afterEcho,
       state: 'whole',
       slowLooks: 0,
+      beginning: [],
     });
   }
   const tail = tails.get(sessionID);
   if (tail?.state === 'whole' && tail.late(event)) tail.state = 'held';
   if (tail?.state === 'held') return void tail.frames.push(frame);
+  if (tail && tail.slowLooks > 0 && (tail.beginning.length > 0 || event.type === 'session.status'))
+    return void tail.beginning.push(frame);
   wire.send(frame);
   if (!tail || event.type !== 'message.updated' || info?.role !== 'user') return;
   if (tail.state === 'awaits echo' && !tail.prompts.has(info.id ?? '')) send(tail);
@@ -111,6 +115,7 @@ const slowStart = (sessionId: string | undefined) => (body: unknown) => {
     const tail = tails.get(sessionId ?? '');
     if (!tail || tail.slowLooks === 0) return body;
     tail.slowLooks -= 1;
+    if (tail.slowLooks === 0) tail.wire?.send(...tail.beginning.splice(0));
     const messages = body as readonly WireMessage[];
     const prompt = messages.findLastIndex(({ info }) => info.role === 'user');
     return messages.slice(0, prompt + 1);
