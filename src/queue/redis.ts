@@ -10,10 +10,17 @@ import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
  */
 export type RedisRole = 'commands' | 'worker' | 'subscriber';
 
+/**
+ * A connection that owes an answer for so long is dead, although nobody said so: a middlebox has forgotten it, or Redis
+ * stands still. It is replaced, in time for the lock of a job to be renewed. Longer than any wait for jobs
+ * (`polling-worker.ts`). Without it the kernel gives up only after some fifteen minutes.
+ */
+const socketTimeout = 5_000;
+
 const roles = {
-  commands: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 10_000 },
-  worker: { maxRetriesPerRequest: null },
-  subscriber: { maxRetriesPerRequest: null },
+  commands: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 10_000, socketTimeout },
+  worker: { maxRetriesPerRequest: null, socketTimeout },
+  subscriber: { maxRetriesPerRequest: null, socketTimeout },
 } satisfies Record<RedisRole, RedisOptions>;
 
 /** Reconnects for ever: 50, 100, 150 … 2,000 ms. */

@@ -1,8 +1,9 @@
-import { Queue, Worker } from 'bullmq';
+import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import { closeWorker } from './closing.ts';
+import { PollingWorker } from './polling-worker.ts';
 
 /** Work that is done over and over, by one process at a time. Answers how many things it mended. */
 export interface Chore {
@@ -32,7 +33,7 @@ const kept = { removeOnComplete: { count: 10 }, removeOnFail: { count: 100 } };
 export class Sweeper {
   readonly #chores: SweeperOptions['chores'];
   readonly #queue: Queue;
-  readonly #worker: Worker;
+  readonly #worker: PollingWorker<unknown, { mended: number | undefined }, string>;
   readonly #clock: Clock;
   readonly #report: (error: unknown) => void;
   #arranging: Promise<void> = Promise.resolve();
@@ -43,7 +44,7 @@ export class Sweeper {
     this.#chores = chores;
     this.#clock = clock;
     this.#queue = new Queue(queueName, { connection: commands, prefix, skipWaitingForReady: true });
-    this.#worker = new Worker(queueName, async ({ name }) => ({ mended: await chores[name]?.run() }), {
+    this.#worker = new PollingWorker(queueName, async ({ name }) => ({ mended: await chores[name]?.run() }), {
       connection,
       prefix,
       concurrency: 1,

@@ -2,6 +2,9 @@ import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TurnNudges } from '../turn/ports.ts';
 
+/** A subscriber is owed nothing, so nobody would notice that its connection is dead: it asks from time to time. */
+const pingMs = 10_000;
+
 /** Called without a message when messages may have been missed. */
 export type NudgeListener = (message?: string) => void;
 
@@ -18,6 +21,8 @@ export class Nudges {
     this.#subscriber = subscriber;
     this.#reporter = reporter;
     subscriber.on('message', (channel: string, message: string) => this.#tell(channel, message));
+    const pings = setInterval(() => subscriber.ping().catch(() => undefined), pingMs).unref();
+    subscriber.once('end', () => clearInterval(pings));
     // After a reconnect anything may have been missed.
     subscriber.on('ready', () => {
       for (const channel of this.#listeners.keys()) this.#tell(channel);

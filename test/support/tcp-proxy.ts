@@ -9,6 +9,8 @@ export interface TcpProxy {
   cut(): void;
   /** Keeps every connection and lets nothing through, as a network does that swallows packets. */
   freeze(): void;
+  /** The connections that are open let nothing through any more and stay open; new ones work. A middlebox forgot them. */
+  forget(): void;
   restore(): void;
   stop(): Promise<void>;
 }
@@ -52,6 +54,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     freeze() {
       state = 'frozen';
+      each((socket) => socket.pause());
+    },
+    forget() {
       each((socket) => socket.pause());
     },
     restore() {
