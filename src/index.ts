@@ -44,3 +44,4 @@ export { applyEntry, emptyView, type TurnEntry, type TurnView } from './turn/tur
 export type { TurnOutcome } from './turn/turn-outcome.ts';
 export type { TurnLimits, TurnPolicy } from './turn/turn-policy.ts';
 export type { RunningWorker, Turns, WorkOptions } from './turns.ts';
+export { type EventStreamOptions, eventStream } from './web/event-stream.ts';

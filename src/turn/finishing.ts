@@ -27,8 +27,8 @@ export interface Finish {
 
 /**
  * Writes the end of a turn: its files if there are any, the reply before them, then the terminal state by
- * compare-and-set, then the followers' last entry, then the host's hooks. A crash between any two is made good by the next
- * owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
+ * compare-and-set, then the followers' last entry, then the host's hooks. A crash between any two is made good by
+ * the next owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
  */
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
   const { deps, turn, fence } = run;

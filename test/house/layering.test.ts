@@ -12,6 +12,7 @@ const mayImport: Record<string, readonly string[]> = {
   opencode: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
   queue: ['errors.ts', 'timing', 'instrumentation', 'reply', 'artifacts', 'turn'],
   store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts'],
+  web: ['errors.ts', 'turn'],
   telemetry: ['errors.ts', 'instrumentation'],
   board: ['errors.ts', 'queue'],
   'config.ts': ['errors.ts', 'instrumentation'],

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { exampleEnvironment } from '../support/example-environment.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -16,15 +17,7 @@ afterAll(() => system.stop());
 
 /** As a reader would: the package by its name (the build), the services by the environment. */
 async function run(example: string): Promise<string> {
-  const env = {
-    ...process.env,
-    REDIS_URL: system.redis.url,
-    MONGODB_URL: system.options.mongo,
-    OPENCODE_URL: system.opencode.url,
-    OPENCODE_SERVER_PASSWORD: system.opencode.password,
-    OPENCODE_TURNS_SANDBOX_ROOT: system.sandboxRoot,
-    OPENCODE_TURNS_PREFIX: `example-${example}`,
-  };
+  const env = exampleEnvironment(system, example);
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ['--import', 'tsx', `examples/${example}.ts`],

@@ -1,0 +1,89 @@
+/**
+ * A chat in the browser: the page posts what the user says, reads the turn as Server-Sent Events, cancels, and
+ * answers what the agent asks. `PORT` (3000) on loopback, without a login: whoever reaches it may use it.
+ */
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { serve } from '@hono/node-server';
+import { type Context, Hono } from 'hono';
+import { csrf } from 'hono/csrf';
+import { HTTPException } from 'hono/http-exception';
+import { configFromEnv, connect, eventStream, messageOf, TurnsError } from 'opencode-turns';
+
+const turns = await connect(configFromEnv());
+await turns.createIndexes();
+// In production the worker is a process of its own; web apps need not reach the OpenCode server.
+const worker = await turns.work({
+  policies: {
+    default: {
+      model: process.env.OPENCODE_MODEL ?? 'scripted/scripted',
+      permissions: [{ permission: 'bash', pattern: '*', action: 'ask' }],
+    },
+  },
+});
+
+const page = fileURLToPath(new URL('page.html', import.meta.url));
+const view = fileURLToPath(import.meta.resolve('opencode-turns/view'));
+const statuses: Record<string, 400 | 404 | 409 | 503> = {
+  invalid_input: 400,
+  not_found: 404,
+  turn_busy: 409,
+  service_unavailable: 503,
+};
+
+const app = new Hono();
+// A page of somebody else's must not speak for this user.
+app.use(csrf());
+app.onError((error, context) => {
+  if (error instanceof HTTPException) return error.getResponse();
+  const status = error instanceof TurnsError ? (statuses[error.code] ?? 500) : 500;
+  return context.json({ error: status === 500 ? 'internal' : messageOf(error) }, status);
+});
+
+app.get('/', async (context) => context.html(await readFile(page, 'utf8')));
+app.get('/view.js', async (context) =>
+  context.body(await readFile(view, 'utf8'), 200, { 'content-type': 'text/javascript' }),
+);
+app.post('/conversations', async (context) => {
+  const [conversation] = await turns.models.Conversation.create([{ title: 'Web chat' }]);
+  return context.json({ id: String(conversation?._id) }, 201);
+});
+app.post('/conversations/:id/turns', async (context) => {
+  // The page makes the key: a message that is sent twice is one turn.
+  const { text, idempotencyKey } = await bodyOf(context);
+  const conversation = context.req.param('id');
+  const { id } = await turns.enqueue({ conversation, text, idempotencyKey } as never);
+  return context.json({ id }, 202);
+});
+app.get('/turns/:id/events', (context) =>
+  eventStream(turns, context.req.param('id'), {
+    lastEventId: context.req.header('last-event-id'),
+    signal: context.req.raw.signal,
+  }),
+);
+app.post('/turns/:id/cancel', async (context) =>
+  context.json({ result: await turns.cancel(context.req.param('id')) }),
+);
+app.post('/turns/:id/prompts/:request', async (context) => {
+  const { id, request } = context.req.param();
+  return context.json({ open: await turns.answer(id, request, (await bodyOf(context)) as never) });
+});
+
+/** What comes from outside is checked by `enqueue` and `answer`. */
+async function bodyOf(context: Context): Promise<Record<string, unknown>> {
+  const body: unknown = await context.req.json().catch(() => null);
+  return typeof body === 'object' && body !== null ? { ...body } : {};
+}
+
+const server = serve(
+  { fetch: app.fetch, hostname: '127.0.0.1', port: Number(process.env.PORT ?? 3000) },
+  ({ port }) => console.log(`http://127.0.0.1:${port}`),
+);
+
+async function leave(): Promise<void> {
+  server.close();
+  if ('closeAllConnections' in server) server.closeAllConnections();
+  await worker.stop();
+  await turns.close();
+}
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void leave());
