@@ -100,6 +100,17 @@ it('--keep: leaves everything open until Ctrl-C', async () => {
     /board +(http\S+) +user demo, password (\S+)/.exec(text.split('Links').at(-1) ?? '') ?? [];
   const authorization = `Basic ${Buffer.from(`demo:${password}`).toString('base64')}`;
   expect((await fetch(String(board), { headers: { authorization } })).status).toBe(200);
+  // What is printed for a second terminal works there as it is printed.
+  const [, chat = ''] = /another terminal: (.+)/.exec(text) ?? [];
+  const server = spawn('sh', ['-c', `PORT=0 ${chat}`], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  const [address] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
+  expect(await (await fetch(address)).text()).toContain('Web chat');
+  process.kill(-Number(server.pid), 'SIGTERM');
+  await once(server, 'exit');
   expect(shown.process.exitCode).toBeNull();
   interrupt(shown);
   expect(await shown.exited).toEqual([130, null]);

@@ -62,15 +62,16 @@ export async function runDemo(options: DemoOptions, context: DemoContext): Promi
   closers.add('telemetry', stopTelemetry);
 
   const prefix = `opencode-turns-demo-${randomBytes(4).toString('hex')}`;
-  const board = await startProcesses(context, {
+  const settings = {
     REDIS_URL: services.redis.url,
     MONGODB_URL: services.mongo.url,
     OPENCODE_URL: services.opencode.url,
-    OPENCODE_SERVER_PASSWORD: services.opencode.password,
+    ...(services.opencode.password ? { OPENCODE_SERVER_PASSWORD: services.opencode.password } : {}),
     OPENCODE_MODEL: options.model ?? 'scripted/scripted',
     OPENCODE_TURNS_PREFIX: prefix,
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-  });
+    OPENCODE_TURNS_SANDBOX_ROOT: path.join(context.directory, 'sandboxes'),
+  };
+  const board = await startProcesses(context, settings, collector.url);
   const turns = await connect({
     redis: services.redis.url,
     mongo: services.mongo.url,
@@ -86,6 +87,10 @@ export async function runDemo(options: DemoOptions, context: DemoContext): Promi
   screen.fact('board', `${board}  user demo, password ${context.password}`);
   const { url, password } = services.opencode;
   screen.fact('OpenCode', `${url}  ${password ? `user opencode, password ${password}` : 'no password'}`);
+  if (options.keep) {
+    const env = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+    screen.fact('chat', `in another terminal: ${env.join(' ')} npx tsx examples/web-chat/server.ts`);
+  }
   return resultOf(stored, model, traceId);
 }
 
@@ -116,12 +121,13 @@ function withPassword({ url, password }: { url: string; password: string | undef
 
 /** Answers the board's address. */
 async function startProcesses(
-  { screen, closers, directory, password }: DemoContext,
-  settings: NodeJS.ProcessEnv,
+  { screen, closers, password }: DemoContext,
+  settings: Readonly<Record<string, string>>,
+  telemetryUrl: string,
 ): Promise<string> {
   const env = {
     ...settings,
-    OPENCODE_TURNS_SANDBOX_ROOT: path.join(directory, 'sandboxes'),
+    OTEL_EXPORTER_OTLP_ENDPOINT: telemetryUrl,
     BOARD_USER: 'demo',
     BOARD_PASSWORD: password,
     BOARD_PORT: '0',
