@@ -21,7 +21,10 @@ export class Nudges {
     this.#subscriber = subscriber;
     this.#reporter = reporter;
     subscriber.on('message', (channel: string, message: string) => this.#tell(channel, message));
-    const pings = setInterval(() => subscriber.ping().catch(() => undefined), pingMs).unref();
+    const pings = setInterval(() => {
+      // Asked while it is away, it would keep every question for later.
+      if (subscriber.status === 'ready') subscriber.ping().catch(() => undefined);
+    }, pingMs).unref();
     subscriber.once('end', () => clearInterval(pings));
     // After a reconnect anything may have been missed.
     subscriber.on('ready', () => {

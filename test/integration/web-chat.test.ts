@@ -4,8 +4,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { Redis } from 'ioredis';
 import { applyEntry, emptyView, type TurnEntry } from '../../src/index.ts';
+import { streamKeys } from '../../src/queue/turn-stream.ts';
 import { deferred } from '../support/deferred.ts';
+import { eventually } from '../support/eventually.ts';
 import { exampleEnvironment } from '../support/example-environment.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 
@@ -70,13 +73,19 @@ async function events(turnId: string | undefined, lastEventId?: string) {
   return { status: response.status, messages };
 }
 
-/** Reads until the text comes, and leaves. Answers what was read. */
-async function eventsUntil(turnId: string | undefined, what: RegExp): Promise<string> {
+/** Reads until the text comes, does something then, and leaves. Answers what was read. */
+async function eventsUntil(
+  turnId: string | undefined,
+  what: RegExp,
+  then?: () => Promise<void>,
+): Promise<string> {
   const response = await fetch(`${base}/turns/${turnId}/events`);
   let text = '';
   for await (const bytes of response.body ?? []) {
     text += Buffer.from(bytes).toString();
-    if (what.test(text)) return text;
+    if (!what.test(text)) continue;
+    await then?.();
+    return text;
   }
   throw new Error(`the stream ended without ${what}`);
 }
@@ -93,8 +102,13 @@ it('streams a turn to its end; a browser that comes back misses and repeats noth
 });
 
 it('goes on with a turn whose browser has left, until it is cancelled', async () => {
-  const { id } = await say('hold');
-  await eventsUntil(id, /Let me /);
+  const { id = '' } = await say('hold');
+  const commands = new Redis(system.redis.url);
+  const { channel } = streamKeys('example-web-chat', id);
+  const listening = async () => (await commands.pubsub('NUMSUB', channel))[1];
+  await eventsUntil(id, /Let me /, async () => expect(await listening()).toBe(1));
+  await eventually(async () => expect(await listening()).toBe(0));
+  await commands.quit();
   expect(await post(`/turns/${id}/cancel`)).toMatchObject({ result: 'requested' });
   const { messages } = await events(id);
   expect(messages.at(-1)?.entry).toMatchObject({ type: 'finished', status: 'cancelled', text: 'Let me ' });
