@@ -1,3 +1,6 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { InvalidInputError, NotFoundError, ServiceUnavailableError } from '../../src/errors.ts';
@@ -161,4 +164,27 @@ it('a service that goes away ends the response, for the browser to come back', a
     at === 1 ? Promise.reject(new ServiceUnavailableError('redis', 'away')) : Promise.resolve(),
   );
   expect(parsed(await (await failing.open()).text()).entries).toEqual(all.slice(0, 2));
+});
+
+it('goes out over node:http as the document says', async () => {
+  const { open } = source();
+  const server = createServer(async (request, response) => {
+    const leave = new AbortController();
+    response.on('close', () => leave.abort());
+    const events = await open({
+      lastEventId: request.headers['last-event-id'] as string,
+      signal: leave.signal,
+    });
+    response.writeHead(events.status, Object.fromEntries(events.headers));
+    if (events.body) Readable.fromWeb(events.body as never).pipe(response);
+    else response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const whole = await fetch(url);
+  expect(whole.headers.get('content-type')).toContain('text/event-stream');
+  expect(parsed(await whole.text()).entries).toEqual(all);
+  expect((await fetch(url, { headers: { 'last-event-id': '3/end' } })).status).toBe(204);
+  server.close();
+  server.closeAllConnections();
 });
