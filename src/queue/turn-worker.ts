@@ -1,12 +1,12 @@
 import { DelayedError, type Job, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { IllegalStateError, isRetryable, messageOf, TurnAbortError } from '../errors.ts';
+import { IllegalStateError, isRetryable, messageOf, TurnAbortError, UnknownPolicyError } from '../errors.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
-import type { CompiledPolicy } from '../turn/turn-policy.ts';
+import { type CompiledPolicy, compilePolicy } from '../turn/turn-policy.ts';
 import { closeWorker } from './closing.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
@@ -160,13 +160,24 @@ export class TurnWorker {
     policyName: string,
     signal: AbortSignal,
   ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
-    // An unknown policy must not claim: another worker may know it.
     const { turnId: id, recordId } = job.data;
-    const policy = this.#options.policy(policyName, id);
+    const policy = await this.#policyFor(policyName, id);
     const claim = await this.#deps.store.claim({ id, recordId }, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
     if (claim.kind !== 'claimed') return { status: claim.kind };
     return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
+  }
+
+  /** An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none. */
+  async #policyFor(name: string, turnId: string): Promise<CompiledPolicy> {
+    try {
+      return this.#options.policy(name, turnId);
+    } catch (error) {
+      if (!(error instanceof UnknownPolicyError)) throw error;
+      const wishes = await this.#deps.store.wishes(turnId);
+      if (wishes?.run.cancelRequestedAt === undefined) throw error;
+      return compilePolicy(name, {});
+    }
   }
 
   /** Another turn of the record comes first: this one waits without a slot, and is woken when that one ends. */

@@ -133,6 +133,26 @@ describe('a policy that a worker does not know', () => {
     );
   });
 
+  it('does not keep a turn that runs under it from being cancelled', async () => {
+    system.respond(held);
+    const { turns, conversation } = await under({});
+    const old = await turns.work({ policies: { old: system.policy } });
+    const { id } = await turns.enqueue({ conversation, text: 'x', policy: 'old' });
+    for await (const entry of turns.follow(id)) if (entry.type === 'part' || entry.type === 'text') break;
+    await old.stop(0);
+    expect(await turns.cancel(id)).toBe('requested');
+    await eventually(
+      async () =>
+        expect(await turns.get(id)).toMatchObject({ status: 'cancelled', run: { phase: 'finished' } }),
+      40_000,
+    );
+    const { content, run } = (await turns.get(id)) as StoredTurn;
+    expect(content).toMatch(/^some /);
+    const { url, password } = system.opencode;
+    const client = openCodeClient({ address: serverAddress(url, undefined, password) });
+    expect(await client.statuses(run.directory ?? '')).toEqual({});
+  });
+
   it('ends the turn when nobody comes, without a prompt, and the next one runs', async () => {
     const before = system.model.turnRequests.length;
     system.respond(() => ({ text: ['next'] }));
