@@ -1,6 +1,6 @@
 import { isAmbiguous } from '../errors.ts';
 import { Exchange } from '../reply/exchange.ts';
-import type { WireMessage } from '../reply/wire.ts';
+import type { WireMessage, WirePermission } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { isBusy, sessionsBelow } from './family.ts';
@@ -39,7 +39,7 @@ export async function lookUpstream(
   if (rebuild) children.push(...(await followBelow(run, client, children)));
   const family = [ids.sessionId, ...children];
   const busy = isBusy(statuses, family);
-  const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, family, waiting) : [];
+  const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, messages, waiting) : [];
   return { exchange, busy, children, closedPrompts };
 }
 
@@ -98,14 +98,20 @@ export async function fullExchange(
   return Exchange.from(messages, ids.promptMessageId, { children });
 }
 
-/** Requests that opened or closed while nobody listened. Ghosts (their tool does not run any more) stay out. */
+/**
+ * Requests that opened or closed while nobody listened, of the session and of this turn's sub-agents. Upstream keeps
+ * those of runs that were aborted (1.18.33): ghosts, which nobody can answer any more, stay out.
+ */
 async function rereadPrompts(
   run: TurnRun,
   client: OpenCode,
   ids: PromptIds,
-  family: readonly string[],
+  messages: readonly WireMessage[],
   waiting: ReadonlySet<string>,
 ): Promise<readonly string[]> {
+  const children = run.reply?.childSessions();
+  const isOurs = (id: string) => id === ids.sessionId || children?.has(id) === true;
+  const isGhost = ghostsAmong(run, ids, messages);
   const [questions, permissions] = await Promise.all([
     client.questions(ids.directory, run.signal),
     client.permissions(ids.directory, run.signal),
@@ -116,7 +122,7 @@ async function rereadPrompts(
     ['permission.asked', permissions],
   ] as const) {
     for (const request of requests) {
-      if (!family.includes(request.sessionID) || isGhost(run, request)) continue;
+      if (!isOurs(request.sessionID) || isGhost(request)) continue;
       open.add(request.id);
       run.reply?.apply({ type, properties: request } as Parameters<typeof run.reply.apply>[0]);
     }
@@ -124,14 +130,21 @@ async function rereadPrompts(
   return [...waiting].filter((requestId) => !open.has(requestId));
 }
 
-function isGhost(
+type Request = Pick<WirePermission, 'tool'>;
+
+/** A request whose tool has ended, or stands in front of this turn's prompt: an earlier turn asked it. */
+function ghostsAmong(
   run: TurnRun,
-  request: { tool?: { callID: string } | undefined; sessionID: string },
-): boolean {
-  const { tool } = request;
-  if (!tool) return false;
-  const part = run.reply
-    ?.result()
-    .parts.find((known) => known.type === 'tool' && known.callId === tool.callID);
-  return part?.type === 'tool' && (part.status === 'completed' || part.status === 'error');
+  { promptMessageId }: PromptIds,
+  messages: readonly WireMessage[],
+): (request: Request) => boolean {
+  const ids = messages.map(({ info }) => info.id);
+  const earlier = new Set(ids.slice(0, Math.max(0, ids.indexOf(promptMessageId))));
+  const parts = run.reply?.result().parts ?? [];
+  return ({ tool }) => {
+    if (!tool) return false;
+    if (earlier.has(tool.messageID)) return true;
+    const part = parts.find((known) => known.type === 'tool' && known.callId === tool.callID);
+    return part?.type === 'tool' && (part.status === 'completed' || part.status === 'error');
+  };
 }

@@ -3,7 +3,7 @@ import type { RunningWorker } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { services } from './chunk-labels.ts';
-import { Lane, lockMs, script, stalledCheckMs } from './lane.ts';
+import { Lane, script } from './lane.ts';
 import { type Attempt, tryPoints } from './matrix.ts';
 import { sizes } from './sizes.ts';
 
@@ -36,7 +36,7 @@ const killAt: Attempt = async (lane, number, moment) => {
       30_000,
     );
     await proxy.whenSprung();
-    rescuer = await startRescuer(lane);
+    rescuer = await lane.rescuer();
     await turn.followed;
     await lane.check(turn);
   } finally {
@@ -45,17 +45,6 @@ const killAt: Attempt = async (lane, number, moment) => {
     await kill();
   }
 };
-
-function startRescuer({ proxy, turns, system }: Lane): Promise<RunningWorker> {
-  if (proxy.sprung) proxy.disarm();
-  return turns.work({
-    policies: { default: system.policy },
-    lockMs,
-    stalledCheckMs,
-    // A killed mint may have left a session, which the record's lock tells from one that is being minted.
-    sweeper: { everyMs: 300, minAgeMs: 0 },
-  });
-}
 
 it('a worker killed at any message of a turn loses nothing, asks nothing twice and leaves nothing behind', async () => {
   await tryPoints('kill matrix', lanes, killAt, sizes.killPoints);

@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import { Redis } from 'ioredis';
-import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { TestSystem } from '../support/system.ts';
@@ -86,9 +86,8 @@ export class Lane {
     for await (const entry of this.turns.follow(id, { signal })) entries.push(entry);
   }
 
-  /** Throws unless every promise was kept. */
+  /** Throws unless every promise was kept to a turn of the script. */
   async check({ id, marker, entries }: LaneTurn): Promise<void> {
-    const { opencode, options } = this.system;
     const stored = (await this.turns.get(id)) as StoredTurn;
     const [first, last] = [texts.first.join(''), texts.last.join('')];
     expect(stored.error).toBeUndefined();
@@ -102,9 +101,30 @@ export class Lane {
     expect(await this.turns.files.list(id)).toEqual(stored.artifacts);
     expectSteps(this.system, marker, 2);
     expectWholeStory(entries, stored);
+    await this.expectNothingLeft(stored);
+  }
+
+  /** No session but the record's, which is idle; no job and no lock. */
+  async expectNothingLeft(stored: StoredTurn): Promise<void> {
+    const { opencode, options } = this.system;
     const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
     await expectNoOrphan(client, stored);
+    expect(await client.statuses(stored.run.directory ?? '')).not.toHaveProperty([
+      stored.run.sessionId ?? '',
+    ]);
     await expectIdleRedis(this.#redis, options.prefix ?? '');
+  }
+
+  /** A worker of this process, past the proxy except to OpenCode, that brings home what a killed one has left. */
+  rescuer(): Promise<RunningWorker> {
+    if (this.proxy.sprung) this.proxy.disarm();
+    return this.turns.work({
+      policies: { default: this.system.policy },
+      lockMs,
+      stalledCheckMs,
+      // A killed mint may have left a session, which the record's lock tells from one that is being minted.
+      sweeper: { everyMs: 300, minAgeMs: 0 },
+    });
   }
 
   async close(): Promise<void> {

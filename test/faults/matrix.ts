@@ -32,7 +32,7 @@ export async function tryPoints(
   if (!lane) throw new Error('no lane');
   await attempt(lane, 0, 'before');
   const { length } = lane.proxy.points;
-  expect(length).toBeGreaterThan(50);
+  expect(length).toBeGreaterThan(10);
   // A turn's chunks are not the same in number from run to run: some more are tried than were seen.
   const numbers = Array.from({ length: length + 5 }, (_, at) => at + 1);
   const tries = numbers.flatMap((number) => moments.map((moment) => ({ number, moment })));

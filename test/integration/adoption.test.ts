@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
+import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -16,11 +18,12 @@ beforeAll(async () => {
 afterAll(() => system.stop());
 
 /** A turn whose model stops in the middle of its text until the gate opens; followed from its beginning. */
-async function heldTurn() {
+async function heldTurn(conversation?: string) {
   const gate = deferred();
   const before = system.model.turnRequests.length;
   system.respond(() => ({ text: ['one ', 'two ', 'three ', 'four'], gate: gate.promise, gateAt: 2 }));
-  const { id } = await turns.enqueue({ conversation: await newConversation(turns), text: 'count' });
+  const record = conversation ?? (await newConversation(turns));
+  const { id } = await turns.enqueue({ conversation: record, text: 'count' });
   const entries: TurnEntry[] = [];
   const followed = (async () => {
     for await (const entry of turns.follow(id)) entries.push(entry);
@@ -53,4 +56,35 @@ describe('a turn whose worker dies', () => {
     second.kill('SIGTERM');
     expect(await second.exited).toEqual([0, null]);
   });
+});
+
+it('what the turn before has left open upstream is not asked by a turn that is adopted', async () => {
+  const permissions = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
+  const policies = { default: { ...system.policy, permissions } };
+  const first = await turns.work({ policies });
+  const conversation = await newConversation(turns);
+  const bash = { name: 'bash', input: { command: 'echo x', description: 'test' } };
+  system.respond(() => ({ tools: [bash] }));
+  const before = await turns.enqueue({ conversation, text: 'ask' });
+  for await (const entry of turns.follow(before.id)) {
+    if (entry.type === 'prompt' && entry.prompt.state === 'open') await turns.cancel(before.id);
+  }
+  expect(await turns.get(before.id)).toMatchObject({ status: 'cancelled', prompts: [{ state: 'closed' }] });
+  const { url, password } = system.opencode;
+  const client = openCodeClient({ address: serverAddress(url, undefined, password) });
+  const left = async () =>
+    (await client.permissions(system.policy.directory())).map(({ sessionID }) => sessionID);
+  const turn = await heldTurn(conversation);
+  await turn.streamed();
+  expect(await left()).toEqual([(await turn.stored()).run.sessionId]);
+  await first.stop(0);
+  const second = await turns.work({ policies });
+  await eventually(() =>
+    expect(turn.entries.some((entry) => entry.type === 'phase' && entry.phase === 'adopted')).toBe(true),
+  );
+  turn.gate.resolve();
+  await turn.followed;
+  expect(await turn.stored()).toMatchObject({ status: 'completed', prompts: [], run: { epoch: 2 } });
+  expect(turn.entries.filter(({ type }) => type === 'prompt')).toEqual([]);
+  await second.stop();
 });
