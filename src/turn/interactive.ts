@@ -21,7 +21,8 @@ export class Interactive {
   readonly #open = new Map<string, StoredPrompt>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
-  readonly #writes = new Set<Promise<void>>();
+  /** One write after the other: a prompt that closes at once must not be opened again by its first write. */
+  #writing = Promise.resolve();
 
   constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[]) {
     this.#run = run;
@@ -62,6 +63,15 @@ export class Interactive {
     this.#store({ ...prompt, state });
   }
 
+  /**
+   * Upstream has the request no more, and nobody has said why. With an answer that an owner before us may have sent,
+   * that is why.
+   */
+  gone(requestId: string): void {
+    const answer = this.#open.get(requestId)?.answer;
+    this.settled(requestId, answer ? stateAfter(answer) : 'closed');
+  }
+
   /** Ids of the requests that wait for a person. */
   get waiting(): ReadonlySet<string> {
     return new Set(this.#open.keys());
@@ -77,7 +87,7 @@ export class Interactive {
   /** Nobody can answer any more: closes what is open, and resolves once every change is stored. */
   async closeAll(): Promise<void> {
     for (const requestId of [...this.#open.keys()]) this.settled(requestId, 'closed');
-    await Promise.all(this.#writes);
+    await this.#writing;
   }
 
   #track(prompt: StoredPrompt): void {
@@ -102,8 +112,8 @@ export class Interactive {
       await this.#run.assertOwned();
       const options = { ...upstreamRetry, clock: this.#run.deps.clock };
       const accepted = await persevere(() => this.#reply(prompt, answer), options, this.#run.signal);
-      if (!accepted) this.settled(requestId, 'closed');
-      else this.settled(requestId, answer.kind === 'reject' || isRejection(answer) ? 'rejected' : 'answered');
+      if (accepted) this.settled(requestId, stateAfter(answer));
+      else this.gone(requestId);
     } catch (error) {
       // The answer stays stored: the next read of the wishes, or the next owner, sends it again.
       this.#run.deps.reporter.report(error, {
@@ -130,23 +140,24 @@ export class Interactive {
   }
 
   #store(prompt: StoredPrompt): void {
+    const { turn, deps, followers } = this.#run;
     const { answer: _answer, ...told } = prompt;
-    this.#run.followers.add({ type: 'prompt', prompt: told });
     // Not under the run's signal: a prompt that closes because the run was stopped must be stored, too.
-    const writing = within(storeMs, (signal) => this.#run.write({ prompt }, signal))
+    const write = () => within(storeMs, (signal) => this.#run.write({ prompt }, signal));
+    this.#writing = this.#writing
+      .then(write)
       .catch((error) =>
-        this.#run.deps.reporter.report(error, {
-          action: 'turn.prompt',
-          severity: 'warning',
-          turnId: this.#run.turn.id,
-        }),
+        deps.reporter.report(error, { action: 'turn.prompt', severity: 'warning', turnId: turn.id }),
       )
-      .finally(() => this.#writes.delete(writing));
-    this.#writes.add(writing);
+      // Told once it is stored: whoever answers at once must find it.
+      .then(() => followers.add({ type: 'prompt', prompt: told }));
   }
 }
 
-const isRejection = (answer: PromptAnswer) => answer.kind === 'permission' && answer.reply === 'reject';
+function stateAfter(answer: PromptAnswer): 'answered' | 'rejected' {
+  const rejects = answer.kind === 'reject' || (answer.kind === 'permission' && answer.reply === 'reject');
+  return rejects ? 'rejected' : 'answered';
+}
 
 function callIdOf(request: Readonly<Record<string, unknown>>): string | undefined {
   const { tool } = request;

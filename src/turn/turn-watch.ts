@@ -165,7 +165,7 @@ export class TurnWatch {
       const look = await lookUpstream(this.#run, ids, rebuild, this.#interactive?.waiting);
       if (rebuild) this.#rebuild = false;
       for (const child of look.children) this.#subscription?.add(child);
-      for (const requestId of look.closedPrompts) this.#interactive?.settled(requestId, 'closed');
+      for (const requestId of look.closedPrompts) this.#interactive?.gone(requestId);
       this.#lastEventAt = this.#run.deps.clock.monotonicMs();
       if (this.#progress.look(look.exchange, look.busy)) this.#started();
       return look;

@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import type { ModelRequest, Step } from '../../../src/dev/scripted-model/script.ts';
+import type { RunningWorker, StoredTurn, Turns } from '../../../src/index.ts';
+import { deferred } from '../../support/deferred.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startSystem, type TestSystem } from '../../support/system.ts';
+import { concatenated } from '../../support/turns.ts';
+import { services } from '../chunk-labels.ts';
+import { Lane, type LaneTurn } from '../lane.ts';
+import { type Attempt, tryPoints } from '../matrix.ts';
+import { expectSteps, expectWholeStory } from '../promises.ts';
+import { sizes } from '../sizes.ts';
+
+interface Wish {
+  readonly script: (request: ModelRequest) => Step;
+  /** Throws until the turn has come so far that it can be wished. */
+  readonly ready: (turn: LaneTurn) => void;
+  readonly make: (turns: Turns, turn: LaneTurn) => Promise<unknown>;
+  /** What the turn is in the end. */
+  readonly end: object;
+  readonly modelSteps: number;
+}
+
+const question = {
+  question: 'Which color?',
+  header: 'Color',
+  options: [{ label: 'Blue', description: 'as the sky' }],
+};
+const openPrompt = ({ entries }: LaneTurn) => {
+  const entry = entries.find(({ type }) => type === 'prompt');
+  if (entry?.type !== 'prompt') throw new Error('nothing is asked yet');
+  return entry.prompt.requestId;
+};
+
+const wishes: Record<string, Wish> = {
+  cancel: {
+    script: () => ({ text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 }),
+    ready: ({ entries }) => expect(concatenated(entries)).toBe('some text '),
+    make: (turns, { id }) => turns.cancel(id),
+    end: { status: 'cancelled', content: 'some text ' },
+    modelSteps: 1,
+  },
+  answer: {
+    script: ({ step, messages }) =>
+      step === 0
+        ? { tools: [{ name: 'question', input: { questions: [question] } }] }
+        : { text: [/Blue/.test(JSON.stringify(messages.at(-1))) ? 'It is blue.' : 'It is not told.'] },
+    ready: openPrompt,
+    make: (turns, turn) => turns.answer(turn.id, openPrompt(turn), { kind: 'question', answers: [['Blue']] }),
+    end: { status: 'completed', content: 'It is blue.', prompts: [{ state: 'answered' }] },
+    modelSteps: 2,
+  },
+};
+
+let system: TestSystem;
+let lanes: Lane[];
+
+beforeAll(async () => {
+  system = await startSystem();
+  lanes = await Promise.all(Array.from({ length: sizes.lanes }, (_, at) => Lane.open(system, `wish${at}`)));
+}, 90_000);
+afterAll(async () => {
+  await Promise.all(lanes.map((lane) => lane.close()));
+  await system.stop();
+});
+
+/** Wished by the web app while the turn runs; its worker is killed at a message that comes after. */
+const killAfter =
+  ({ ready, make, end, modelSteps }: Wish): Attempt =>
+  async (lane, number, moment) => {
+    const { proxy, turns } = lane;
+    const victim = await lane.worker();
+    const kill = async () => {
+      victim.kill('SIGKILL');
+      await victim.exited;
+    };
+    const trap = { number, moment, takes: () => services, spring: kill };
+    let rescuer: RunningWorker | undefined;
+    try {
+      const turn = await lane.turn({ ...trap, number: Number.POSITIVE_INFINITY });
+      await eventually(() => ready(turn), 30_000);
+      proxy.arm(trap);
+      await make(turns, turn);
+      await eventually(
+        () => expect(proxy.sprung || turn.entries.at(-1)?.type === 'finished').toBe(true),
+        30_000,
+      );
+      await proxy.whenSprung();
+      rescuer = await lane.rescuer();
+      await turn.followed;
+      const stored = (await turns.get(turn.id)) as StoredTurn;
+      expect(stored).toMatchObject({ ...end, run: { reruns: 0, resends: 0 } });
+      expectWholeStory(turn.entries, stored);
+      expectSteps(system, turn.marker, modelSteps);
+      await lane.expectNothingLeft(stored);
+    } finally {
+      proxy.disarm();
+      await rescuer?.stop();
+      await kill();
+    }
+  };
+
+it.each(Object.entries(wishes))(
+  'a worker killed at any message after a wish (%s): it comes true, once, and nothing runs on',
+  async (name, wish) => {
+    system.respond(wish.script);
+    await tryPoints(`${name} matrix`, lanes, killAfter(wish), sizes.killPoints);
+  },
+  3_600_000,
+);
