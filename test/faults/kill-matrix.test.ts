@@ -1,10 +1,8 @@
-import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import type { RunningWorker } from '../../src/index.ts';
-import { eventually } from '../support/eventually.ts';
+import { afterAll, beforeAll, it } from '@jest/globals';
 import { startSystem, type TestSystem } from '../support/system.ts';
-import { services } from './chunk-labels.ts';
+import { killing } from './killing.ts';
 import { Lane, script } from './lane.ts';
-import { type Attempt, tryPoints } from './matrix.ts';
+import { tryPoints } from './matrix.ts';
 import { sizes } from './sizes.ts';
 
 let system: TestSystem;
@@ -20,32 +18,11 @@ afterAll(async () => {
   await system.stop();
 });
 
-/** One worker process, killed at its point; then one of this process, which nobody disturbs, brings the turn home. */
-const killAt: Attempt = async (lane, number, moment) => {
-  const { proxy } = lane;
-  const victim = await lane.worker();
-  const kill = async () => {
-    victim.kill('SIGKILL');
-    await victim.exited;
-  };
-  let rescuer: RunningWorker | undefined;
-  try {
-    const turn = await lane.turn({ number, moment, takes: () => services, spring: kill });
-    await eventually(
-      () => expect(proxy.sprung || turn.entries.at(-1)?.type === 'finished').toBe(true),
-      30_000,
-    );
-    await proxy.whenSprung();
-    rescuer = await lane.rescuer();
-    await turn.followed;
-    await lane.check(turn);
-  } finally {
-    proxy.disarm();
-    await rescuer?.stop();
-    await kill();
-  }
-};
+const killAt = killing(
+  (lane, trap) => lane.turn(trap),
+  (lane, turn) => lane.check(turn),
+);
 
 it('a worker killed at any message of a turn loses nothing, asks nothing twice and leaves nothing behind', async () => {
-  await tryPoints('kill matrix', lanes, killAt, sizes.killPoints);
+  await tryPoints('kill matrix', lanes, killAt, { atLeast: 50, tries: sizes.killPoints });
 }, 3_600_000);

@@ -48,7 +48,7 @@ const cutAt: Attempt = async (lane, number, moment) => {
 };
 
 it('a service taken away at any message of a turn costs time and no promise', async () => {
-  await tryPoints('cut matrix', lanes, cutAt, sizes.killPoints);
+  await tryPoints('cut matrix', lanes, cutAt, { atLeast: 50, tries: sizes.killPoints });
   // One worker per lane has lived through all of it.
   await eventually(() =>
     expect([...workers.values()].map(({ process: { exitCode } }) => exitCode)).toEqual(lanes.map(() => null)),

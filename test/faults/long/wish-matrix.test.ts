@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { ModelRequest, Step } from '../../../src/dev/scripted-model/script.ts';
-import type { RunningWorker, StoredTurn, Turns } from '../../../src/index.ts';
+import type { StoredTurn, Turns } from '../../../src/index.ts';
 import { deferred } from '../../support/deferred.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startSystem, type TestSystem } from '../../support/system.ts';
 import { concatenated } from '../../support/turns.ts';
-import { services } from '../chunk-labels.ts';
+import { killing } from '../killing.ts';
 import { Lane, type LaneTurn } from '../lane.ts';
 import { type Attempt, tryPoints } from '../matrix.ts';
 import { expectSteps, expectWholeStory } from '../promises.ts';
@@ -65,46 +65,29 @@ afterAll(async () => {
 });
 
 /** Wished by the web app while the turn runs; its worker is killed at a message that comes after. */
-const killAfter =
-  ({ ready, make, end, modelSteps }: Wish): Attempt =>
-  async (lane, number, moment) => {
-    const { proxy, turns } = lane;
-    const victim = await lane.worker();
-    const kill = async () => {
-      victim.kill('SIGKILL');
-      await victim.exited;
-    };
-    const trap = { number, moment, takes: () => services, spring: kill };
-    let rescuer: RunningWorker | undefined;
-    try {
+const killAfter = ({ ready, make, end, modelSteps }: Wish): Attempt =>
+  killing(
+    async (lane, trap) => {
       const turn = await lane.turn({ ...trap, number: Number.POSITIVE_INFINITY });
       await eventually(() => ready(turn), 30_000);
-      proxy.arm(trap);
-      await make(turns, turn);
-      await eventually(
-        () => expect(proxy.sprung || turn.entries.at(-1)?.type === 'finished').toBe(true),
-        30_000,
-      );
-      await proxy.whenSprung();
-      rescuer = await lane.rescuer();
-      await turn.followed;
-      const stored = (await turns.get(turn.id)) as StoredTurn;
+      lane.proxy.arm(trap);
+      await make(lane.turns, turn);
+      return turn;
+    },
+    async (lane, turn) => {
+      const stored = (await lane.turns.get(turn.id)) as StoredTurn;
       expect(stored).toMatchObject({ ...end, run: { reruns: 0, resends: 0 } });
       expectWholeStory(turn.entries, stored);
       expectSteps(system, turn.marker, modelSteps);
       await lane.expectNothingLeft(stored);
-    } finally {
-      proxy.disarm();
-      await rescuer?.stop();
-      await kill();
-    }
-  };
+    },
+  );
 
 it.each(Object.entries(wishes))(
   'a worker killed at any message after a wish (%s): it comes true, once, and nothing runs on',
   async (name, wish) => {
     system.respond(wish.script);
-    await tryPoints(`${name} matrix`, lanes, killAfter(wish), sizes.killPoints);
+    await tryPoints(`${name} matrix`, lanes, killAfter(wish), { atLeast: 10, tries: sizes.killPoints });
   },
   3_600_000,
 );
