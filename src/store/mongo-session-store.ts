@@ -1,6 +1,7 @@
 import mongoose, { type Model, type Types } from 'mongoose';
 import { InvalidConfigError, NotFoundError } from '../errors.ts';
 import type { RecordSession, SessionStore } from '../turn/ports.ts';
+import type { SessionRef } from '../turn/stored-turn.ts';
 import { mongoCall } from './mongo-errors.ts';
 import { objectId } from './object-id.ts';
 import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
@@ -43,11 +44,7 @@ export class MongoSessionStore implements SessionStore {
     });
   }
 
-  swap(
-    recordId: string,
-    expected: string | null,
-    next: { sessionId: string; server: string },
-  ): Promise<boolean> {
+  swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean> {
     return mongoCall(async () => {
       const _id = objectId(recordId, 'conversation');
       if (await this.#records.swapOpencodeSession(_id, expected, next)) return true;

@@ -15,11 +15,7 @@ export interface OpenCodeSessionStatics {
    * False when it holds another one, or does not exist. Throws what Mongoose throws: E11000 when another
    * document has this session.
    */
-  swapOpencodeSession(
-    id: Types.ObjectId,
-    expected: string | null,
-    next: { sessionId: string; server: string },
-  ): Promise<boolean>;
+  swapOpencodeSession(id: Types.ObjectId, expected: string | null, next: SessionRef): Promise<boolean>;
 }
 
 /**

@@ -14,6 +14,7 @@ import type {
 } from '../reply/wire.ts';
 import type {
   PromptAnswer,
+  SessionRef,
   StoredTurn,
   TerminalPatch,
   TurnPatch,
@@ -202,11 +203,7 @@ export interface SessionStore {
    * Compare-and-set: stores `next` if the record still holds `expected` (null = none). False when it does not.
    * Throws NotFoundError when the record is gone, ConflictError when the session id belongs to another record.
    */
-  swap(
-    recordId: string,
-    expected: string | null,
-    next: { sessionId: string; server: string },
-  ): Promise<boolean>;
+  swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean>;
   /** Those of the ids that some record holds. */
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>>;
 }
