@@ -34,10 +34,9 @@ const ownedMs = 30_000;
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readonly WireMessage[] | null> {
   await within(ownedMs, (signal) => run.assertOwned(signal));
   const { client } = run.upstream(ids.server);
-  const { cancelTimeoutMs } = run.policy.limits;
   try {
     for (let aborts = 1; ; aborts += 1) {
-      const messages = await within(cancelTimeoutMs, (signal) => abortAndRead(run, client, ids, signal));
+      const messages = await abortAndRead(run, client, ids);
       if (aborts === maxAborts || !(await goesOn(run, client, ids, messages))) return messages;
     }
   } catch (error) {
@@ -48,12 +47,8 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<readon
   }
 }
 
-async function abortAndRead(
-  run: TurnRun,
-  client: OpenCode,
-  ids: PromptIds,
-  signal: AbortSignal,
-): Promise<readonly WireMessage[]> {
+async function abortAndRead(run: TurnRun, client: OpenCode, ids: PromptIds): Promise<readonly WireMessage[]> {
+  const signal = AbortSignal.timeout(run.policy.limits.cancelTimeoutMs);
   await patiently(run, signal, () => client.abortSession(ids.sessionId, ids.directory, signal));
   // Upstream aborts sub-agents with their parent, at any depth (1.18.33). What is busy all the same is aborted here.
   const below = await patiently(run, signal, () => sessionsBelow(client, [ids.sessionId], signal));

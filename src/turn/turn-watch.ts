@@ -2,7 +2,6 @@ import { IdleStreamError, isAmbiguous, SessionNotFoundError, type TurnsError } f
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
-import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
@@ -103,7 +102,7 @@ export class TurnWatch {
   async #streamReady(subscription: FeedSubscription): Promise<void> {
     const { signal, reply } = this.#run;
     try {
-      await within(streamWaitMs, (limit) => subscription.ready(limit), signal);
+      await subscription.ready(AbortSignal.any([signal, AbortSignal.timeout(streamWaitMs)]));
     } catch (error) {
       if (signal.aborted) throw error;
       this.#rebuild = true;
