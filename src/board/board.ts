@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createBullBoard } from '@bull-board/api';
@@ -8,8 +7,11 @@ import { serve } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
 import type { Queue } from 'bullmq';
 import { Hono } from 'hono';
-import { basicAuth } from 'hono/basic-auth';
 import { InvalidConfigError } from '../errors.ts';
+import { consoleReporter, type ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { GuessBounds } from './guess-limit.ts';
+import { headers, noForeignFonts, notKept } from './page-guard.ts';
+import { signIn } from './sign-in.ts';
 
 export interface BoardOptions {
   readonly queue: Queue;
@@ -19,29 +21,42 @@ export interface BoardOptions {
   readonly host?: string;
   /** Default 0: a free one. */
   readonly port?: number;
+  /** Told of wrong passwords. Default: a line on stderr. */
+  readonly reporter?: ErrorReporter;
+  /** Default: 10 wrong passwords a minute from one address, 100 from all. */
+  readonly guesses?: Partial<GuessBounds>;
 }
 
 const basePath = '/board';
 
 /**
- * Serves Bull Board, read-only, behind basic auth. `/healthz` answers without. Throws InvalidConfigError without
- * a password, and the system's error when the port is taken.
+ * Serves Bull Board, read-only, behind basic auth with a bound on guesses. `/healthz` answers without. Whatever is
+ * not a GET is refused, and a page runs no script but the board's own. Throws InvalidConfigError without a
+ * password, and the system's error when the port is taken.
  */
 export async function createBoard(options: BoardOptions): Promise<{ url: string; close(): Promise<void> }> {
-  const { queue, user, password, host = '127.0.0.1', port = 0 } = options;
+  const {
+    queue,
+    user,
+    password,
+    host = '127.0.0.1',
+    port = 0,
+    reporter = consoleReporter,
+    guesses = {},
+  } = options;
   if (user === '' || password.length < 8)
     throw new InvalidConfigError('BOARD_PASSWORD', 'must have at least 8 characters, and BOARD_USER one');
   const adapter = new HonoAdapter(serveStatic);
   adapter.setBasePath(basePath);
   createBullBoard({ queues: [new BullMQAdapter(queue, { readOnlyMode: true })], serverAdapter: adapter });
   const app = new Hono();
+  app.use(headers, notKept);
   app.get('/healthz', (context) => context.json({ ok: true }));
-  app.use(
-    '*',
-    basicAuth({
-      verifyUser: (givenUser, givenPassword) => same(givenUser, user) && same(givenPassword, password),
-    }),
+  app.use(signIn({ user, password, reporter, guesses }));
+  app.on(['POST', 'PUT', 'PATCH', 'DELETE'], '*', (context) =>
+    context.text('Read-only', 405, { allow: 'GET' }),
   );
+  app.use(noForeignFonts);
   app.get('/', (context) => context.redirect(basePath));
   app.get(`${basePath}/`, (context) => context.redirect(basePath));
   app.route(basePath, adapter.registerPlugin());
@@ -56,10 +71,4 @@ export async function createBoard(options: BoardOptions): Promise<{ url: string;
         if ('closeAllConnections' in server) server.closeAllConnections();
       }),
   };
-}
-
-/** Takes the same time whatever was given. */
-function same(given: string, wanted: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(given), digest(wanted));
 }

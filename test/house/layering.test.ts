@@ -14,7 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts'],
   web: ['errors.ts', 'turn'],
   telemetry: ['errors.ts', 'instrumentation'],
-  board: ['errors.ts', 'queue'],
+  board: ['errors.ts', 'instrumentation', 'queue'],
   'config.ts': ['errors.ts', 'instrumentation'],
   'closers.ts': [],
   'turns.ts': ['errors.ts', 'closers.ts', 'queue', 'store', 'turn'],
