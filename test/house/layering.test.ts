@@ -3,7 +3,8 @@ import { type Import, importsOf, projectFiles } from './sources.ts';
 
 /** Which folders of src a folder may import. Files directly in src stand under their own name. */
 const mayImport: Record<string, readonly string[]> = {
-  'errors.ts': [],
+  errors: [],
+  'errors.ts': ['errors'],
   timing: [],
   instrumentation: [],
   reply: ['errors.ts', 'timing', 'instrumentation'],
