@@ -51,7 +51,7 @@ export async function* follow(
       if (missed || (entries.length === 0 && !nudged)) {
         const turn = await existing(deps.store, turnId);
         if (entries.length === 0 && turn.status !== 'pending') {
-          yield* ending(deps, turn, Math.max(cursor, last ?? 0));
+          yield* ending(deps, turn, cursor, last ?? 0);
           return;
         }
         if (missed) {
@@ -74,9 +74,17 @@ export async function* follow(
   }
 }
 
-/** The turn is terminal. Its last entry may be on its way, lost with its writer, or expired with the stream. */
-async function* ending(deps: FollowDeps, turn: StoredTurn, cursor: number): AsyncGenerator<TurnEntry> {
-  let last = cursor;
+/**
+ * The turn is terminal. Its last entry may be on its way, lost with its writer, or expired with the stream; or told
+ * after the look at the entries and before the one at their last number, so the entries are read again from the cursor.
+ */
+async function* ending(
+  deps: FollowDeps,
+  turn: StoredTurn,
+  cursor: number,
+  lastNumber: number,
+): AsyncGenerator<TurnEntry> {
+  let last = Math.max(cursor, lastNumber);
   for (const { number, body } of await deps.stream.read(turn.id, cursor, batch)) {
     last = number;
     yield { ...body, id: String(number) };

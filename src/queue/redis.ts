@@ -17,6 +17,9 @@ export type RedisRole = 'commands' | 'worker' | 'subscriber';
  */
 const socketTimeout = 5_000;
 
+/** ioredis gives a socket so long to hang up, also one that is dead already: a process that leaves waits no longer. */
+const disconnectTimeout = 200;
+
 const roles = {
   commands: { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: 10_000, socketTimeout },
   worker: { maxRetriesPerRequest: null, socketTimeout },
@@ -42,6 +45,7 @@ export async function openRedis(
     retryStrategy,
     lazyConnect: true,
     connectTimeout: timeoutMs,
+    disconnectTimeout,
   });
   let lastError: unknown;
   let opened = false;

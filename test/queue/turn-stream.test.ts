@@ -7,6 +7,7 @@ import { openRedis } from '../../src/queue/redis.ts';
 import { streamKeys, TurnStream, type TurnStreamOptions } from '../../src/queue/turn-stream.ts';
 import type { TextPart } from '../../src/reply/part.ts';
 import type { TurnEntryBody } from '../../src/turn/turn-entry.ts';
+import { eventually } from '../support/eventually.ts';
 import { startTcpProxy, through } from '../support/tcp-proxy.ts';
 
 const prefix = 'stream-test';
@@ -102,7 +103,7 @@ describe('an older epoch', () => {
     expect(await dump()).toEqual(before);
     // The newer owner's nudge comes over the same connection: what the older one had sent would be in front of it.
     await stream().append(by(2), [delta(0, 'owner')]);
-    await until(() => heard.length > 0);
+    await eventually(() => expect(heard).not.toEqual([]));
     expect(heard).toEqual(['2']);
     listener.disconnect();
   });
@@ -175,7 +176,10 @@ describe('what is kept', () => {
   });
 });
 
-it('Redis away is ServiceUnavailableError, from every call', async () => {
+const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+
+it('Redis away is ServiceUnavailableError, from every call, and whoever leaves then keeps no timer', async () => {
+  const before = timers();
   const wire = await startTcpProxy(service.url);
   const connection = await openRedis(through(wire, service.url), 'commands', reporter);
   const away = stream({ redis: connection });
@@ -191,9 +195,5 @@ it('Redis away is ServiceUnavailableError, from every call', async () => {
   connection.disconnect();
   await wire.stop();
   expect(await bodies()).toEqual([]);
+  await eventually(() => expect(timers()).toBe(before), 1_000);
 });
-
-async function until(done: () => boolean): Promise<void> {
-  const limit = performance.now() + 5_000;
-  while (!done() && performance.now() < limit) await new Promise((resolve) => setTimeout(resolve, 5));
-}
