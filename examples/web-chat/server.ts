@@ -6,8 +6,10 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { serve } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
 import { csrf } from 'hono/csrf';
 import { HTTPException } from 'hono/http-exception';
+import { secureHeaders } from 'hono/secure-headers';
 import { configFromEnv, connect, eventStream, messageOf, TurnsError } from 'opencode-turns';
 
 const turns = await connect(configFromEnv());
@@ -22,8 +24,16 @@ const worker = await turns.work({
   },
 });
 
-const page = fileURLToPath(new URL('page.html', import.meta.url));
-const view = fileURLToPath(import.meta.resolve('opencode-turns/view'));
+const beside = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const files = {
+  '/': { path: beside('page.html'), type: 'text/html; charset=utf-8' },
+  '/page.js': { path: beside('page.js'), type: 'text/javascript; charset=utf-8' },
+  '/page.css': { path: beside('page.css'), type: 'text/css; charset=utf-8' },
+  '/view.js': { path: fileURLToPath(import.meta.resolve('opencode-turns/view')), type: 'text/javascript' },
+};
+/** No upload is taken here, so a message is a few kilobytes. */
+const maxBodyBytes = 256 * 1024;
+const ourNames = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const statuses: Record<string, 400 | 404 | 409 | 503> = {
   invalid_input: 400,
   not_found: 404,
@@ -32,18 +42,43 @@ const statuses: Record<string, 400 | 404 | 409 | 503> = {
 };
 
 const app = new Hono();
+app.use(
+  secureHeaders({
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      connectSrc: ["'self'"],
+      imgSrc: ["'self'", 'data:'],
+      frameAncestors: ["'none'"],
+      baseUri: ["'none'"],
+      formAction: ["'self'"],
+    },
+    xFrameOptions: 'DENY',
+  }),
+);
+// A name of somebody else's that leads here (DNS rebinding) would make their page one of ours.
+app.use((context, next) =>
+  ourNames.has(new URL(context.req.url).hostname)
+    ? next()
+    : Promise.resolve(context.text('Unknown host', 421)),
+);
 // A page of somebody else's must not speak for this user.
 app.use(csrf());
+// Counted while it is read: a length that was announced proves nothing.
+app.use(
+  bodyLimit({ maxSize: maxBodyBytes, onError: (context) => context.json({ error: 'too large' }, 413) }),
+);
 app.onError((error, context) => {
   if (error instanceof HTTPException) return error.getResponse();
   const status = error instanceof TurnsError ? (statuses[error.code] ?? 500) : 500;
   return context.json({ error: status === 500 ? 'internal' : messageOf(error) }, status);
 });
 
-app.get('/', async (context) => context.html(await readFile(page, 'utf8')));
-app.get('/view.js', async (context) =>
-  context.body(await readFile(view, 'utf8'), 200, { 'content-type': 'text/javascript' }),
-);
+for (const [route, { path, type }] of Object.entries(files))
+  app.get(route, async (context) =>
+    context.body(await readFile(path, 'utf8'), 200, { 'content-type': type }),
+  );
 app.post('/conversations', async (context) => {
   const [conversation] = await turns.models.Conversation.create([{ title: 'Web chat' }]);
   return context.json({ id: String(conversation?._id) }, 201);

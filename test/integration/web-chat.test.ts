@@ -134,7 +134,7 @@ it('refuses what makes no sense, and other people’s pages', async () => {
 });
 
 it('serves its page and the fold that the page needs, which needs nothing else', async () => {
-  expect(await (await fetch(base)).text()).toContain('EventSource');
+  expect(await (await fetch(`${base}/page.js`)).text()).toContain('EventSource');
   const view = await fetch(`${base}/view.js`);
   expect(view.headers.get('content-type')).toContain('text/javascript');
   expect(await view.text()).not.toMatch(/^import /m);

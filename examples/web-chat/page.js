@@ -1,0 +1,93 @@
+import { applyEntry, emptyView } from '/view.js';
+
+const post = async (path, body = {}) => {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error((await response.json()).error);
+  return response.json();
+};
+const make = (tag, properties, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+
+// What was said is kept in this tab: a reload shows all of it again, and goes on with what is still running.
+const state = JSON.parse(sessionStorage.getItem('chat') ?? '{"turns":[]}');
+const keep = () => sessionStorage.setItem('chat', JSON.stringify(state));
+
+function show({ id, text }) {
+  const reply = make('div');
+  document.querySelector('#turns').append(make('article', {}, make('h2', { textContent: text }), reply));
+  const source = new EventSource(`/turns/${id}/events`);
+  let view = emptyView;
+  source.onmessage = ({ data }) => {
+    view = applyEntry(view, JSON.parse(data));
+    reply.replaceChildren(...view.parts.map(partOf), ...asks(id, view), stateOf(id, view));
+    if (view.end) source.close();
+  };
+}
+
+function partOf(part) {
+  if (part.type === 'text') return make('p', { textContent: part.text });
+  if (part.type === 'reasoning') return make('p', { className: 'tool', textContent: part.text });
+  return make('p', { className: 'tool', textContent: `${part.tool} ${part.title ?? ''} · ${part.status}` });
+}
+
+const asks = (id, { prompts }) =>
+  prompts.filter(({ state }) => state === 'open').map((prompt) => askOf(id, prompt));
+
+function askOf(id, { requestId, kind, request }) {
+  const choice = (label, answer) =>
+    make('button', { textContent: label, onclick: () => post(`/turns/${id}/prompts/${requestId}`, answer) });
+  if (kind === 'permission') {
+    // Not "always": the server would remember it for every conversation that shares the directory.
+    const replies = ['once', 'reject'];
+    const buttons = replies.map((reply) => choice(reply, { kind: 'permission', reply }));
+    return make(
+      'div',
+      { className: 'ask' },
+      `May it use ${request.permission}: ${request.patterns.join(', ')}? `,
+      ...buttons,
+    );
+  }
+  const [{ question, options }] = request.questions;
+  const buttons = options.map(({ label }) => choice(label, { kind: 'question', answers: [[label]] }));
+  return make(
+    'div',
+    { className: 'ask' },
+    `${question} `,
+    ...buttons,
+    choice('No answer', { kind: 'reject' }),
+  );
+}
+
+function stateOf(id, { phase, status, usage, end }) {
+  const text = end ? `${status}${usage ? ` · $${usage.cost.toFixed(4)}` : ''}` : phase;
+  const cancel = make('button', { textContent: 'Cancel', onclick: () => post(`/turns/${id}/cancel`) });
+  return make('footer', {}, `${text} `, ...(end ? [] : [cancel]));
+}
+
+async function say(form) {
+  const text = form.elements.text.value;
+  // Kept until the server has answered: a message that is sent again because nobody did is still one turn.
+  form.dataset.key ??= crypto.randomUUID();
+  state.conversation ??= (await post('/conversations')).id;
+  const path = `/conversations/${state.conversation}/turns`;
+  const { id } = await post(path, { text, idempotencyKey: form.dataset.key });
+  delete form.dataset.key;
+  form.reset();
+  state.turns.push({ id, text });
+  keep();
+  show({ id, text });
+}
+
+document.querySelector('#say').onsubmit = async (event) => {
+  event.preventDefault();
+  const problem = document.querySelector('#problem');
+  problem.textContent = '';
+  await say(event.target).catch((error) => {
+    problem.textContent = error.message;
+  });
+};
+state.turns.forEach(show);
