@@ -4,6 +4,8 @@
  */
 import { TurnsError } from './errors/turns-error.ts';
 
+export { FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
+export { CorruptTurnError, PolicyHookError } from './errors/turns.ts';
 export { type Disposition, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';
 
@@ -201,52 +203,16 @@ export class TurnAbortError extends TurnsError {
   }
 }
 
-// ---------------------------------------------------------------- files
-
-/** A file was refused because following or reading it would not be safe. `rule` names the broken rule. */
-export class UnsafeFileError extends TurnsError {
-  readonly code = 'unsafe_file';
-  readonly disposition = 'fail';
-  readonly filename: string;
-  readonly rule: string;
-  constructor(filename: string, rule: string, options?: { cause?: unknown }) {
-    super(`${JSON.stringify(filename)} is refused: ${rule}`, options);
-    this.filename = filename;
-    this.rule = rule;
-  }
-}
-
-/** More bytes than the cap allows; nothing was kept. */
-export class FileTooLargeError extends TurnsError {
-  readonly code = 'file_too_large';
-  readonly disposition = 'fail';
-  readonly filename: string;
-  readonly maxBytes: number;
-  constructor(filename: string, maxBytes: number) {
-    super(`${JSON.stringify(filename)} is larger than ${maxBytes} bytes`);
-    this.filename = filename;
-    this.maxBytes = maxBytes;
-  }
-}
-
-/** A transform could not render one file. That file is skipped and reported; the others go on. */
-export class TransformError extends TurnsError {
-  readonly code = 'transform_failed';
-  readonly disposition = 'fail';
-  readonly filename: string;
-  constructor(filename: string, problem: string, options?: { cause?: unknown }) {
-    super(`transform of ${JSON.stringify(filename)}: ${problem}`, options);
-    this.filename = filename;
-  }
-}
-
 /** True for errors after which the same call may succeed later. */
 export function isRetryable(error: unknown): boolean {
   return error instanceof TurnsError && error.disposition === 'retry';
 }
 
-/** The message of anything thrown, for people; never an empty string. */
+/** The message of anything thrown, for people; never an empty string. Never throws, whatever a host has thrown. */
 export function messageOf(error: unknown): string {
-  if (error instanceof Error) return error.message || error.name;
-  return String(error);
+  try {
+    return error instanceof Error ? String(error.message || error.name) : String(error);
+  } catch {
+    return 'something that has no text';
+  }
 }

@@ -12,7 +12,8 @@ export const defaultPrefix = 'opencode-turns';
 
 const objectId = z.string().regex(/^[0-9a-f]{24}$/, 'must be 24 hex digits');
 
-const payloadSchema = z.strictObject({
+/** Fields of a newer release are left to it: during a deploy its jobs reach older workers. */
+const payloadSchema = z.object({
   turnId: objectId,
   recordId: objectId,
   policy: z.string().min(1).max(200),

@@ -18,6 +18,7 @@ export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
 /** The assistant message and its user message as the turn that they are. */
 export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
   const { usage, durationMs, timeToFirstTokenMs, error, carrier, finishedAt } = message;
+  const { parts, damaged } = partsOf(message.parts);
   return {
     id: String(message._id),
     recordId: String(message.conversation),
@@ -28,7 +29,8 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
     uploads: (question?.artifacts ?? []).map(artifactOf),
     content: message.content,
     reasoning: message.reasoning,
-    parts: JSON.parse(message.parts) as Part[],
+    parts,
+    ...(damaged ? { damaged: 'parts' } : {}),
     ...wishesOf(message),
     artifacts: message.artifacts.map(artifactOf),
     createdAt: message.createdAt.getTime(),
@@ -39,6 +41,21 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
     ...(carrier ? { carrier } : {}),
     ...(finishedAt ? { finishedAt: finishedAt.getTime() } : {}),
   };
+}
+
+/** Parts that cannot be read must not hide the turn from those who can end it. */
+function partsOf(stored: string): { parts: readonly Part[]; damaged: boolean } {
+  const parts = readJson(stored);
+  return Array.isArray(parts) ? { parts, damaged: false } : { parts: [], damaged: true };
+}
+
+/** Undefined for what is no JSON. */
+function readJson(text: unknown): unknown {
+  try {
+    return JSON.parse(text as string);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of a message with `run` and `prompts` at least. */
@@ -68,8 +85,8 @@ export function waitingOf(message: MessageDoc): WaitingTurn {
 function promptOf({ request, answer, ...prompt }: StoredPromptDoc): StoredPrompt {
   return {
     ...prompt,
-    request: JSON.parse(request) as StoredPrompt['request'],
-    ...(answer === undefined ? {} : { answer: JSON.parse(answer) as NonNullable<StoredPrompt['answer']> }),
+    request: (readJson(request) ?? {}) as StoredPrompt['request'],
+    ...(answer === undefined ? {} : { answer: readJson(answer) as NonNullable<StoredPrompt['answer']> }),
   };
 }
 
@@ -82,7 +99,7 @@ export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredP
 }
 
 function artifactOf({ metadata, ...file }: MessageDoc['artifacts'][number]): FileRef {
-  return { ...file, metadata: JSON.parse(metadata) as FileRef['metadata'] };
+  return { ...file, metadata: (readJson(metadata) ?? {}) as FileRef['metadata'] };
 }
 
 export function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {

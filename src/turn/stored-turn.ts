@@ -79,6 +79,8 @@ export interface StoredTurn {
   readonly prompts: readonly StoredPrompt[];
   readonly artifacts: readonly FileRef[];
   readonly carrier?: TraceCarrier;
+  /** Name of a stored field that cannot be read; what it held is missing here. */
+  readonly damaged?: string;
   readonly createdAt: number;
   readonly finishedAt?: number;
 }

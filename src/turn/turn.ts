@@ -1,6 +1,7 @@
-import { messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
+import { CorruptTurnError, messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
+import { corruption, withoutRun } from './corrupt-turn.ts';
 import { type Ending, finishTurn, interruptedOutcome } from './finishing.ts';
 import { fullExchange } from './look.ts';
 import { reachPrompt, rerun, resend } from './prompting.ts';
@@ -29,10 +30,11 @@ export async function runTurn(
   record: TurnRecord,
   signal: AbortSignal,
 ): Promise<TurnOutcome> {
-  const run = new TurnRun(deps, policy, turn, record, signal);
+  const problem = corruption(turn);
+  const run = new TurnRun(deps, policy, problem ? withoutRun(turn) : turn, record, signal);
   const watch = new TurnWatch(run);
   try {
-    return await carry(run, watch);
+    return await carry(run, watch, problem);
   } catch (error) {
     return await endBadly(run, watch, error);
   } finally {
@@ -40,11 +42,12 @@ export async function runTurn(
   }
 }
 
-async function carry(run: TurnRun, watch: TurnWatch): Promise<TurnOutcome> {
+async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined): Promise<TurnOutcome> {
   const { turn, deps } = run;
   if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
   if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
   await run.openFollowers();
+  if (problem !== undefined) throw new CorruptTurnError(turn.id, problem);
   watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
   run.signal.throwIfAborted();
 

@@ -1,0 +1,38 @@
+import { TurnsError } from './turns-error.ts';
+
+/** A stored turn makes no sense, so nothing can be done for it that could not be wrong. `problem` names the field. */
+export class CorruptTurnError extends TurnsError {
+  readonly code = 'corrupt_turn';
+  readonly disposition = 'fail';
+  readonly turnId: string;
+  readonly problem: string;
+  constructor(turnId: string, problem: string) {
+    super(`turn ${turnId} is stored wrongly: ${problem}`);
+    this.turnId = turnId;
+    this.problem = problem;
+  }
+}
+
+/**
+ * Code of the host did not do its part. `policy` and `hook` say which (`policies.NAME.HOOK`), `kind` how: it threw,
+ * did not answer in time, or answered what it may not.
+ */
+export class PolicyHookError extends TurnsError {
+  readonly code = 'policy_hook_failed';
+  readonly disposition = 'fail';
+  readonly policy: string;
+  readonly hook: string;
+  readonly kind: 'threw' | 'timeout' | 'invalid';
+  constructor(
+    policy: string,
+    hook: string,
+    kind: PolicyHookError['kind'],
+    problem: string,
+    options?: { cause?: unknown },
+  ) {
+    super(`policies.${policy}.${hook}: ${problem}`, options);
+    this.policy = policy;
+    this.hook = hook;
+    this.kind = kind;
+  }
+}
