@@ -6,6 +6,7 @@ import type { Connection, Model } from 'mongoose';
 import { Closers } from './closers.ts';
 import type { TurnsOptions } from './config.ts';
 import { InvalidConfigError } from './errors.ts';
+import { calmReporter } from './instrumentation/calm-reporter.ts';
 import { consoleReporter, type ErrorReporter, safeReporter } from './instrumentation/error-reporter.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import { serverAddress } from './opencode/basic-auth.ts';
@@ -53,7 +54,7 @@ export async function connect(options: TurnsOptions): Promise<Turns> {
 
 async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> {
   const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
-  const reporter = safeReporter(options.reporter ?? consoleReporter);
+  const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
   const tracer = options.tracer ?? otelTracer();
   const servers = upstreams(options, tracer, reporter, closers);
   const clock = systemClock;

@@ -3,6 +3,7 @@ import { LockLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import { withoutArguments } from './redis-errors.ts';
 
 export interface HeldLeaseOptions {
   readonly key: string;
@@ -50,7 +51,7 @@ export class HeldLease {
       const released = this.#extending.then(() => this.#lease.release());
       await unlessAborted(released, AbortSignal.timeout(releaseMs));
     } catch (error) {
-      reporter.report(error, { action: 'lock.release', severity: 'warning', lock: key });
+      reporter.report(await voteOf(error), { action: 'lock.release', severity: 'warning', lock: key });
     }
   }
 
@@ -76,7 +77,7 @@ export class HeldLease {
         if (!this.#released && !this.signal.aborted) this.#plan(askedAt);
         return;
       } catch (cause) {
-        if (await isTaken(cause)) return this.#lose(cause);
+        if (await isTaken(cause)) return this.#lose(await voteOf(cause));
       }
       await delay(pauseMs, clock);
     }
@@ -99,9 +100,17 @@ export class HeldLease {
  * a Redis that does not answer; only the votes tell them apart.
  */
 export async function isTaken(error: unknown): Promise<boolean> {
-  if (!(error instanceof ExecutionError)) return false;
+  return (await votesOf(error)).some((vote) => vote instanceof ResourceLockedError);
+}
+
+/** What Redis said, in place of Redlock's error: that one carries its clients, with their passwords. */
+export async function voteOf(error: unknown): Promise<unknown> {
+  const [vote] = await votesOf(error);
+  return vote ? withoutArguments(vote) : error;
+}
+
+async function votesOf(error: unknown): Promise<readonly Error[]> {
+  if (!(error instanceof ExecutionError)) return [];
   const last = await error.attempts.at(-1);
-  return (
-    last !== undefined && [...last.votesAgainst.values()].some((vote) => vote instanceof ResourceLockedError)
-  );
+  return last ? [...last.votesAgainst.values()] : [];
 }

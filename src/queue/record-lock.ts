@@ -5,7 +5,7 @@ import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Lock } from '../turn/ports.ts';
-import { HeldLease, isTaken } from './held-lease.ts';
+import { HeldLease, isTaken, voteOf } from './held-lease.ts';
 
 export interface RecordLockOptions {
   /** A connection of the role `commands`: it fails fast, so that nobody waits for a lock that cannot be had. */
@@ -66,10 +66,11 @@ export class RecordLock implements Lock {
       const askedAt = clock.monotonicMs();
       try {
         return { lease: await this.#ask(name, signal), askedAt };
-      } catch (cause) {
+      } catch (error) {
         signal?.throwIfAborted();
         const now = clock.monotonicMs();
-        const taken = await isTaken(cause);
+        const taken = await isTaken(error);
+        const cause = await voteOf(error);
         if (taken) answeredAt = now;
         if (now - answeredAt >= awayMs) throw new LockUnavailableError(key, { cause });
         if (now - since >= waitMs)

@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { InvalidConfigError, messageOf, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { judgeRedis, withoutArguments } from './redis-errors.ts';
 
 /**
  * One connection per role, because the roles contradict each other:
@@ -26,8 +27,24 @@ const roles = {
   subscriber: { maxRetriesPerRequest: null, socketTimeout },
 } satisfies Record<RedisRole, RedisOptions>;
 
+const failoverPauseMs = 2_000;
+
 /** Reconnects for ever: 50, 100, 150 … 2,000 ms. */
 const retryStrategy = (times: number): number => Math.min(times * 50, 2_000);
+
+/**
+ * A connection to what has become a replica is opened anew, at most every two seconds: the address may lead to the new
+ * master by now. Seen for each error reply first, so this is also where arguments are taken off.
+ */
+function reconnectAfterFailover(): (error: Error) => boolean {
+  let at = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    withoutArguments(error);
+    if (judgeRedis(error)?.code !== 'READONLY' || performance.now() - at < failoverPauseMs) return false;
+    at = performance.now();
+    return true;
+  };
+}
 
 /**
  * Opens a connection and waits until it is usable, at most `timeoutMs`. Throws InvalidConfigError for a URL that
@@ -43,6 +60,7 @@ export async function openRedis(
   const redis = new Redis(url, {
     ...roles[role],
     retryStrategy,
+    reconnectOnError: reconnectAfterFailover(),
     lazyConnect: true,
     connectTimeout: timeoutMs,
     disconnectTimeout,
@@ -50,7 +68,7 @@ export async function openRedis(
   let lastError: unknown;
   let opened = false;
   redis.on('error', (error) => {
-    lastError = error;
+    lastError = withoutArguments(error);
     if (opened) reporter.report(error, { action: `redis.${role}`, severity: 'warning' });
   });
   try {
@@ -78,9 +96,10 @@ function ready(redis: Redis, timeoutMs: number, lastError: () => unknown): Promi
       settle();
     };
     const onReady = () => finish(resolve);
-    // A wrong password never gets better; everything else may, until the time is over.
+    // A wrong password never gets better; most else may, until the time is over.
     const onError = (error: Error) => {
-      if (/WRONGPASS|NOAUTH|ERR invalid password/.test(error.message)) finish(() => reject(error));
+      const hopeless = judgeRedis(error)?.permanent || /ERR (invalid password|AUTH)/.test(error.message);
+      if (hopeless) finish(() => reject(withoutArguments(error)));
     };
     redis.on('ready', onReady);
     redis.on('error', onError);
@@ -93,8 +112,9 @@ function checkUrl(url: string): void {
   let parsed: URL;
   try {
     parsed = new URL(url);
-  } catch (cause) {
-    throw new InvalidConfigError('redis', problem, { cause });
+  } catch {
+    // Without its cause: Node's error carries the URL, and with it the password.
+    throw new InvalidConfigError('redis', problem);
   }
   if (!/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '')
     throw new InvalidConfigError('redis', problem);
@@ -103,15 +123,6 @@ function checkUrl(url: string): void {
 function withoutPassword(url: string): string {
   const parsed = new URL(url);
   return `${parsed.protocol}//${parsed.host}${parsed.pathname === '/' ? '' : parsed.pathname}`;
-}
-
-/** Errors of a Redis command as ours. What is no connection problem goes on as it is. */
-export function redisError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const away =
-    /Stream isn't writeable|Connection is closed|max retries|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|Command timed out|LOADING|UNBLOCKED|MaxRetriesPerRequest/i;
-  if (!away.test(`${error.name} ${error.message}`)) return error;
-  return new ServiceUnavailableError('redis', messageOf(error), { cause: error });
 }
 
 /** Redis evicting keys at will would lose jobs: say so at start. Managed servers may refuse the question. */

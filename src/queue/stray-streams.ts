@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TurnStore } from '../turn/ports.ts';
 import { endOf } from './follow.ts';
-import { redisError } from './redis.ts';
+import { redisError } from './redis-errors.ts';
 import { streamKeys, type TurnStream } from './turn-stream.ts';
 
 export interface StrayStreamsOptions {

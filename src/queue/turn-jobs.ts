@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
-import { redisError } from './redis.ts';
+import { judgeRedis, redisError } from './redis-errors.ts';
 import {
   jobName,
   queueName,
@@ -22,6 +22,11 @@ export const parkMs = 30_000;
 const farMs = parkMs + 5_000;
 /** BullMQ keeps delayed jobs by Unix ms times this. */
 const scorePerMs = 0x1000;
+
+/** For what loses a race as a matter of course: only a Redis that serves nobody is worth telling. */
+const unlessAway = (error: unknown): void => {
+  if (judgeRedis(error)) throw error;
+};
 
 /**
  * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there, waking one that runs
@@ -67,13 +72,13 @@ export class TurnJobs {
       const state = await job.getState();
       if (state === 'delayed' && (now || (await this.#isFar(turn.id)))) {
         // Loses against the job's own timer or another waker: then it is no longer delayed, which is the aim.
-        await job.promote().catch(() => undefined);
+        await job.promote().catch(unlessAway);
         return 'woken';
       }
       if (state !== 'completed' && state !== 'failed') return 'there';
       // A spent job blocks its id while it is kept; the turn is still pending, so it was spent too early. Loses
       // against somebody who does the same: then the new job is there already, and running maybe.
-      await job.remove().catch(() => undefined);
+      await job.remove().catch(unlessAway);
       await this.add(turn, false);
       return 'added';
     });
@@ -93,7 +98,7 @@ export class TurnJobs {
   async remove(turnId: string): Promise<void> {
     await this.#try(async () => {
       const job = await this.queue.getJob(turnJobId(turnId));
-      await job?.remove().catch(() => undefined);
+      await job?.remove().catch(unlessAway);
     });
   }
 

@@ -4,6 +4,8 @@ import type { TurnNudges } from '../turn/ports.ts';
 
 /** A subscriber is owed nothing, so nobody would notice that its connection is dead: it asks from time to time. */
 const pingMs = 10_000;
+/** A subscription that was refused is asked for again, as long as somebody listens. */
+const subscribeAgainMs = 2_000;
 
 /** Called without a message when messages may have been missed. */
 export type NudgeListener = (message?: string) => void;
@@ -37,11 +39,7 @@ export class Nudges {
     const listeners = this.#listeners.get(channel) ?? new Set();
     if (listeners.size === 0) {
       this.#listeners.set(channel, listeners);
-      // What was said before Redis took the subscription was said to nobody: whoever looked meanwhile looks again.
-      this.#send(
-        this.#subscriber.subscribe(channel).then(() => this.#tell(channel)),
-        channel,
-      );
+      this.#subscribe(channel);
     }
     listeners.add(listener);
     return () => {
@@ -49,6 +47,17 @@ export class Nudges {
       this.#listeners.delete(channel);
       this.#send(this.#subscriber.unsubscribe(channel), channel);
     };
+  }
+
+  #subscribe(channel: string): void {
+    // What was said before Redis took the subscription was said to nobody: whoever looked meanwhile looks again.
+    const sent = this.#subscriber.subscribe(channel).then(() => this.#tell(channel));
+    this.#send(sent, channel);
+    sent.catch(() => {
+      setTimeout(() => {
+        if (this.#listeners.has(channel) && this.#subscriber.status !== 'end') this.#subscribe(channel);
+      }, subscribeAgainMs).unref();
+    });
   }
 
   #tell(channel: string, message?: string): void {

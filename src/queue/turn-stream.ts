@@ -9,7 +9,7 @@ import {
   type TurnEntryBody,
   type TurnView,
 } from '../turn/turn-entry.ts';
-import { redisError } from './redis.ts';
+import { redisError } from './redis-errors.ts';
 
 export interface TurnStreamOptions {
   readonly redis: Redis;

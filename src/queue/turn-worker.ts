@@ -3,6 +3,8 @@ import type { Redis } from 'ioredis';
 import { IllegalStateError, isRetryable, messageOf, TurnAbortError, UnknownPolicyError } from '../errors.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
+import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
 import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
@@ -35,6 +37,7 @@ interface Held {
   readonly turnId: string;
 }
 
+const wakeRetry = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
 const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
 
 /**
@@ -150,7 +153,7 @@ export class TurnWorker {
       return { status: 'interrupted', turnId, reason: 'service-unavailable', cause: error } as const;
     });
     if (outcome.status === 'behind') return this.#park(job, token, outcome.turnId);
-    if (outcome.status !== 'interrupted') await this.#wakeNext(recordId);
+    if (outcome.status !== 'interrupted') await this.#wakeNext(recordId, signal);
     if (outcome.status !== 'interrupted') return { status: outcome.status };
     return this.#giveBack(job, token, outcome);
   }
@@ -207,11 +210,22 @@ export class TurnWorker {
     throw new DelayedError();
   }
 
-  /** The record's next turn may run. A worker that dies here is made good by the park's own timer. */
-  async #wakeNext(recordId: string): Promise<void> {
-    try {
-      const next = await this.#deps.store.head(recordId);
+  /**
+   * The record's next turn may run. Tried as long as that one may sleep anyway: a worker that dies here, or leaves, is
+   * made good by the park's own timer.
+   */
+  async #wakeNext(recordId: string, signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#deps;
+    const wake = async () => {
+      const next = await store.head(recordId);
       if (next) await this.#options.jobs.wake(next);
+    };
+    const again = (limit: AbortSignal) => persevere(wake, { ...wakeRetry, again: isRetryable, clock }, limit);
+    try {
+      await wake().catch((error: unknown) => {
+        if (!isRetryable(error)) throw error;
+        return within(parkMs, again, signal, clock);
+      });
     } catch (error) {
       this.#report(error, 'turn.wakeNext');
     }

@@ -12,11 +12,15 @@ import { freePort, startSupervised } from './supervised.ts';
 
 /**
  * Redis: what REDIS_URL names, else a `redis-server` started on a free loopback port, from PATH or from this
- * system's packages. Nothing is kept when it ends. Throws InvalidConfigError with the choices there are.
+ * system's packages. Nothing is kept when it ends. Throws InvalidConfigError with the choices there are. `more`: settings
+ * beside or in place of ours; whoever gives some gets a server of his own in any case.
  */
-export async function startRedis(progress: Progress): Promise<Service> {
+export async function startRedis(
+  progress: Progress,
+  more?: Readonly<Record<string, string | number>>,
+): Promise<Service> {
   const { REDIS_URL } = process.env;
-  if (REDIS_URL) return namedService('Redis', 'REDIS_URL', REDIS_URL, () => speak(REDIS_URL));
+  if (REDIS_URL && !more) return namedService('Redis', 'REDIS_URL', REDIS_URL, () => speak(REDIS_URL));
   const binary = await findBinary(progress);
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), 'opencode-turns-redis-'));
@@ -29,6 +33,7 @@ export async function startRedis(progress: Progress): Promise<Service> {
     // BullMQ needs both: keys are never thrown out, and delayed jobs are seen in time.
     'maxmemory-policy': 'noeviction',
     hz: 100,
+    ...more,
   };
   const args = Object.entries(settings).flatMap(([key, value]) => [`--${key}`, String(value)]);
   const { stop } = await startSupervised({
