@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { configFromEnv, connect, InvalidConfigError, type TurnPolicy } from '../src/index.ts';
+import { serveHealth } from '../src/web/health.ts';
 
 const {
   TURNS_POLICIES,
@@ -32,12 +33,8 @@ function wholeNumber(name: string, value: string): number {
 
 const concurrency = wholeNumber('TURNS_CONCURRENCY', TURNS_CONCURRENCY);
 const shutdownMs = wholeNumber('TURNS_SHUTDOWN_MS', TURNS_SHUTDOWN_MS);
-const lockMs = process.env.TURNS_LOCK_MS
-  ? { lockMs: wholeNumber('TURNS_LOCK_MS', process.env.TURNS_LOCK_MS) }
-  : {};
-const stalledCheckMs = process.env.TURNS_STALLED_CHECK_MS
-  ? { stalledCheckMs: wholeNumber('TURNS_STALLED_CHECK_MS', process.env.TURNS_STALLED_CHECK_MS) }
-  : {};
+const given = (option: string, name: string): Record<string, number> =>
+  process.env[name] ? { [option]: wholeNumber(name, process.env[name]) } : {};
 
 const turns = await connect(configFromEnv());
 await turns.createIndexes();
@@ -49,6 +46,7 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
   leaving = true;
   const { handedBack } = await (await starting).stop(shutdownMs);
   console.log(JSON.stringify({ stopped: true, signal, handedBack }));
+  await (await health).close();
   await turns.close();
   // The event loop is empty now, and the process ends once telemetry is sent (3 s at most), unless a vendor left
   // something running.
@@ -57,6 +55,14 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
 // Before the first job is taken: a signal that comes while the worker starts must not cost a turn its owner.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave(signal));
 
-const starting = turns.work({ policies, concurrency, ...lockMs, ...stalledCheckMs });
-await starting;
+const starting = turns.work({
+  policies,
+  concurrency,
+  ...given('lockMs', 'TURNS_LOCK_MS'),
+  ...given('stalledCheckMs', 'TURNS_STALLED_CHECK_MS'),
+});
+const health = starting.then((worker) =>
+  serveHealth({ ...given('port', 'TURNS_HEALTH_PORT'), alive: () => worker.state !== 'stopped' }),
+);
+await health;
 console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from '@jest/globals';
-import { parse } from 'yaml';
 import { projectFiles, root } from './sources.ts';
 
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -27,18 +26,6 @@ it('relative links in documents lead to files', () => {
       .map((target) => `${file} → ${target}`),
   );
   expect(broken).toEqual([]);
-});
-
-it('docker-compose.yml keeps every port on loopback, and Redis from forgetting', () => {
-  const { services } = parse(read('docker-compose.yml')) as {
-    services: Record<string, { ports?: string[]; command?: string; healthcheck?: object }>;
-  };
-  expect(Object.keys(services).sort()).toEqual(['mongo', 'opencode', 'redis']);
-  for (const { ports = [], healthcheck } of Object.values(services)) {
-    expect(ports.every((port) => port.startsWith('127.0.0.1:'))).toBe(true);
-    expect(healthcheck).toBeDefined();
-  }
-  expect(services.redis?.command).toMatch(/appendonly yes .*maxmemory-policy noeviction/);
 });
 
 it('the Procfile starts processes that exist', () => {
