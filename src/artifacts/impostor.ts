@@ -10,11 +10,17 @@ export class Impostor {
     this.file = file;
   }
 
-  static among(files: readonly FileRef[], transform: Transform): readonly Impostor[] {
+  /** Whoever cannot be vouched for is one, whatever `isTrusted` had to say about it. */
+  static async among(
+    files: readonly FileRef[],
+    transform: Transform,
+    isTrusted: (file: FileRef) => Promise<boolean>,
+  ): Promise<readonly Impostor[]> {
     const name = apparentName(transform.destinationFilename);
-    return files
-      .filter((file) => apparentName(file.filename) === name && !transform.trusted(file))
-      .map((file) => new Impostor(file));
+    const found: Impostor[] = [];
+    for (const file of files)
+      if (apparentName(file.filename) === name && !(await isTrusted(file))) found.push(new Impostor(file));
+    return found;
   }
 
   /** Removes it with its bytes. False when somebody else was first. Throws the store's errors. */

@@ -1,4 +1,4 @@
-import { LeaseLostError, messageOf, ServiceUnavailableError, TransformError } from '../errors.ts';
+import { LeaseLostError, ServiceUnavailableError, TransformError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
@@ -9,7 +9,7 @@ import { attachmentNames } from './attachment-names.ts';
 import { DropCount, type DroppedFiles, dropReason } from './dropped-files.ts';
 import { Impostor } from './impostor.ts';
 import type { Sandbox } from './sandbox.ts';
-import { stamp, type Transform } from './transform.ts';
+import { type CallBounds, stamp, type Transform } from './transform.ts';
 import { sandboxFiles, toolFiles } from './turn-files.ts';
 
 export interface MessageArtifactsOptions {
@@ -24,6 +24,8 @@ export interface MessageArtifactsOptions {
   readonly maxSandboxFiles?: number;
   /** For all files together; what is not attached by then is dropped. Default 2 minutes. */
   readonly timeLimitMs?: number;
+  /** For one call of a transform's rule. Default 30 s. */
+  readonly hookTimeoutMs?: number;
 }
 
 export interface AttachInput {
@@ -50,6 +52,7 @@ export class MessageArtifacts {
   readonly #transforms: readonly Transform[];
   readonly #attached: FileRef[] = [];
   readonly #dropped = new DropCount();
+  readonly #applying = new Map<AgentFile, Transform | undefined>();
 
   constructor(options: MessageArtifactsOptions) {
     this.#options = options;
@@ -87,7 +90,7 @@ export class MessageArtifacts {
       cutoff,
       uploadEcho,
       known: new Set(named.map(({ path }) => path)),
-      wanted: (file: AgentFile) => this.#transformOf(file) !== undefined,
+      wanted: async (file: AgentFile) => (await this.#transformOf(file, signal)) !== undefined,
       maxOthers: defaultAttach === 'all' ? maxSandboxFiles : 0,
     };
     try {
@@ -100,9 +103,9 @@ export class MessageArtifacts {
   }
 
   async #attach(file: AgentFile, name: string, signal: AbortSignal): Promise<void> {
-    const transform = this.#transformOf(file);
     const reserved = this.#transforms.some((each) => each.owns(file.filename) || each.owns(name));
     try {
+      const transform = await this.#transformOf(file, signal);
       if (transform) await this.#attachRendered(transform, file, signal);
       else if (reserved) this.#dropped.add('reserved_name', file.path);
       else await this.#attachAsItIs(file, name, signal);
@@ -125,11 +128,11 @@ export class MessageArtifacts {
   /** The one who wears the name goes first; if another comes in between, it goes too, up to the bound. */
   async #attachRendered(transform: Transform, file: AgentFile, signal: AbortSignal): Promise<void> {
     const { message } = this.#options;
-    const artifact = await transform.render(file, signal);
+    const artifact = await transform.render(file, this.#bounds(signal));
     for (let tries = 0; tries < 3; tries += 1) {
       await this.#purge(transform, signal);
       const { file: held } = await artifact.attachTo(message, signal);
-      if (transform.trusted(held)) return this.#hold(held);
+      if (await this.#trusts(transform, held, signal)) return this.#hold(held);
       if (!transform.purgeImpostors) break;
     }
     await this.#purge(transform, signal);
@@ -139,7 +142,8 @@ export class MessageArtifacts {
   async #purge(transform: Transform, signal: AbortSignal): Promise<void> {
     if (!transform.purgeImpostors) return;
     const { message } = this.#options;
-    for (const impostor of Impostor.among(await message.list(signal), transform))
+    const isTrusted = (file: FileRef) => this.#trusts(transform, file, signal);
+    for (const impostor of await Impostor.among(await message.list(signal), transform, isTrusted))
       await impostor.purge(message, signal);
   }
 
@@ -167,15 +171,36 @@ export class MessageArtifacts {
     this.#options.reporter.report(error, { action: `artifacts.${what}`, severity: 'warning' });
   }
 
-  /** A rule that throws is reported, and does not apply. */
-  #transformOf(file: AgentFile): Transform | undefined {
-    return this.#transforms.find((transform) => {
+  #bounds(signal: AbortSignal): CallBounds {
+    return { signal, timeoutMs: this.#options.hookTimeoutMs ?? 30_000 };
+  }
+
+  /** A rule that cannot say is reported, and trusts nothing. */
+  async #trusts(transform: Transform, file: FileRef, signal: AbortSignal): Promise<boolean> {
+    try {
+      return await transform.trusted(file, this.#bounds(signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#report(error, 'transform');
+      return false;
+    }
+  }
+
+  /** Asked once per file. A rule that cannot say is reported, and does not apply. */
+  async #transformOf(file: AgentFile, signal: AbortSignal): Promise<Transform | undefined> {
+    if (!this.#applying.has(file)) this.#applying.set(file, await this.#findTransform(file, signal));
+    return this.#applying.get(file);
+  }
+
+  async #findTransform(file: AgentFile, signal: AbortSignal): Promise<Transform | undefined> {
+    for (const transform of this.#transforms) {
       try {
-        return transform.appliesTo(file);
-      } catch (cause) {
-        this.#report(new TransformError(file.filename, messageOf(cause), { cause }), 'transform');
-        return false;
+        if (await transform.appliesTo(file, this.#bounds(signal))) return transform;
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#report(error, 'transform');
       }
-    });
+    }
+    return undefined;
   }
 }

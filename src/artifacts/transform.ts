@@ -1,5 +1,8 @@
 import { basename } from 'node:path/posix';
+import { z } from 'zod';
+import { checkConfig, functionOf } from '../checking/check-config.ts';
 import { InvalidConfigError, messageOf, TransformError } from '../errors.ts';
+import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { AgentFile } from './agent-file.ts';
 import { Artifact } from './artifact.ts';
@@ -14,6 +17,10 @@ export interface Rendered {
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * Each function may be async, and is called under the policy's `hookTimeoutMs`; `signal` aborts when that is over. One
+ * that throws, takes too long or answers rubbish costs its file and is reported; the turn goes on.
+ */
 export interface TransformRule {
   /** The file that the agent writes, relative to its directory. */
   readonly sourceFilename: string;
@@ -23,17 +30,37 @@ export interface TransformRule {
   /** May the result be shown in the browser, on the page's own origin? Default false: it is a download. */
   readonly inline?: boolean;
   /** Default: the file's path is `sourceFilename`. */
-  readonly appliesTo?: (file: AgentFile) => boolean;
+  readonly appliesTo?: (file: AgentFile, signal: AbortSignal) => boolean | Promise<boolean>;
   /**
    * Makes the trusted file of data that nobody vouches for: parse it, check it, escape it. A throw costs this
    * file only. `signal` aborts when the turn may wait no longer; what comes after that is not attached.
    */
   readonly render: (file: AgentFile, signal: AbortSignal) => Rendered | Promise<Rendered>;
   /** Is this attachment one of ours? Default: its metadata has this transform's stamp, which only `render` gives. */
-  readonly trusted?: (attachment: FileRef) => boolean;
+  readonly trusted?: (attachment: FileRef, signal: AbortSignal) => boolean | Promise<boolean>;
   /** Removes attachments that wear the destination's name and are not trusted. Default true; else they block it. */
   readonly purgeImpostors?: boolean;
 }
+
+/** How long one call of the host's code may take, and what ends it before that. */
+export interface CallBounds {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/** The largest metadata of a rendered file, as JSON. */
+const maxMetadataLength = 16_384;
+
+const ruleSchema = z.strictObject({
+  sourceFilename: z.string(),
+  destinationFilename: z.string(),
+  contentType: z.string().min(1, 'must not be empty').max(200),
+  inline: z.boolean().optional(),
+  appliesTo: functionOf('(file) => boolean').optional(),
+  render: functionOf('(file) => { content }'),
+  trusted: functionOf('(attachment) => boolean').optional(),
+  purgeImpostors: z.boolean().optional(),
+} satisfies Record<keyof TransformRule, z.ZodType>);
 
 /** Keys of `FileRef.metadata` that this library writes itself; what a rule gives under them is overruled. */
 export const stamp = { renderedBy: 'renderedBy', inline: 'inline', source: 'source', path: 'path' } as const;
@@ -50,8 +77,9 @@ export class Transform {
   readonly #rule: TransformRule;
   readonly #owned: ReadonlySet<string>;
 
-  /** Throws InvalidConfigError for names that cannot work. */
+  /** Throws InvalidConfigError for names that cannot work, unknown keys and values that make no sense. */
   constructor(rule: TransformRule) {
+    checkConfig(ruleSchema, rule, 'transform');
     const { sourceFilename, destinationFilename } = rule;
     checkName('destinationFilename', destinationFilename);
     checkName('sourceFilename', basename(sourceFilename));
@@ -75,18 +103,19 @@ export class Transform {
     return this.#owned.has(apparentName(filename));
   }
 
-  /** A rule that throws does not apply; the error is for the caller to report. */
-  appliesTo(file: AgentFile): boolean {
-    return this.#rule.appliesTo?.(file) ?? file.path === this.sourceFilename;
+  /** Throws TransformError for a rule that throws, takes too long or answers no boolean, and the signal's reason. */
+  async appliesTo(file: AgentFile, bounds: CallBounds): Promise<boolean> {
+    const { appliesTo } = this.#rule;
+    if (!appliesTo) return file.path === this.sourceFilename;
+    const answer = await this.#call('appliesTo', file.filename, bounds, (signal) => appliesTo(file, signal));
+    return this.#yesOrNo('appliesTo', file.filename, answer);
   }
 
-  /** Throws TransformError for whatever the rule throws, and the signal's reason. */
-  async render(file: AgentFile, signal: AbortSignal): Promise<Artifact> {
-    const { contentType, inline = false } = this.#rule;
-    const rendered = await unlessAborted(this.#call(file, signal), signal);
-    if (typeof rendered?.content !== 'string' && !Buffer.isBuffer(rendered?.content)) {
-      throw new TransformError(file.filename, 'render must answer { content: Buffer or string }');
-    }
+  /** Throws TransformError for whatever the rule throws or takes too long for, and the signal's reason. */
+  async render(file: AgentFile, bounds: CallBounds): Promise<Artifact> {
+    const { contentType, inline = false, render } = this.#rule;
+    const answer = await this.#call('render', file.filename, bounds, (signal) => render(file, signal));
+    const rendered = checkRendered(this.#name('render'), file.filename, answer);
     return new Artifact({
       filename: this.destinationFilename,
       content: Buffer.from(rendered.content),
@@ -101,24 +130,63 @@ export class Transform {
     });
   }
 
-  /** A rule that throws trusts nothing. */
-  trusted(attachment: FileRef): boolean {
-    const byStamp = attachment.metadata[stamp.renderedBy] === this.destinationFilename;
-    try {
-      return this.#rule.trusted?.(attachment) ?? byStamp;
-    } catch {
-      return false;
-    }
+  /** Only a plain `true` is trust: not a promise of one, and nothing that is merely not false. Throws as `appliesTo`. */
+  async trusted(attachment: FileRef, bounds: CallBounds): Promise<boolean> {
+    const { trusted } = this.#rule;
+    if (!trusted) return attachment.metadata[stamp.renderedBy] === this.destinationFilename;
+    const { filename } = attachment;
+    const answer = await this.#call('trusted', filename, bounds, (signal) => trusted(attachment, signal));
+    return this.#yesOrNo('trusted', filename, answer);
   }
 
-  async #call(file: AgentFile, signal: AbortSignal): Promise<Rendered> {
-    try {
-      return await this.#rule.render(file, signal);
-    } catch (cause) {
-      if (cause instanceof TransformError) throw cause;
-      throw new TransformError(file.filename, messageOf(cause), { cause });
-    }
+  #name(hook: string): string {
+    return `${hook} of the transform to ${JSON.stringify(this.destinationFilename)}`;
   }
+
+  #yesOrNo(hook: string, filename: string, answer: unknown): boolean {
+    if (typeof answer === 'boolean') return answer;
+    throw new TransformError(filename, `${this.#name(hook)} must answer true or false`);
+  }
+
+  async #call<T>(
+    hook: string,
+    filename: string,
+    { signal, timeoutMs }: CallBounds,
+    fn: (limit: AbortSignal) => T | Promise<T>,
+  ): Promise<T> {
+    return within(
+      timeoutMs,
+      async (limit) => {
+        try {
+          return await unlessAborted(Promise.resolve(limit).then(fn), limit);
+        } catch (cause) {
+          if (signal.aborted) throw signal.reason;
+          if (cause instanceof TransformError) throw cause;
+          const problem = limit.aborted ? `takes more than ${timeoutMs} ms` : messageOf(cause);
+          throw new TransformError(filename, `${this.#name(hook)}: ${problem}`, { cause });
+        }
+      },
+      signal,
+    );
+  }
+}
+
+/** What a rule has answered, as far as it can be believed. */
+function checkRendered(name: string, filename: string, answer: unknown): Rendered {
+  const { content, contentType, metadata } = (answer ?? {}) as { [K in keyof Rendered]: unknown };
+  const problem = (what: string, cause?: unknown) =>
+    new TransformError(filename, `${name} must answer ${what}`, cause === undefined ? {} : { cause });
+  if (typeof content !== 'string' && !Buffer.isBuffer(content))
+    throw problem('{ content: Buffer or string }');
+  if (contentType !== undefined && typeof contentType !== 'string')
+    throw problem('a contentType that is text');
+  try {
+    const json: string | undefined = JSON.stringify(metadata ?? {});
+    if (json?.[0] === '{' && json.length <= maxMetadataLength) return answer as Rendered;
+  } catch (cause) {
+    throw problem('metadata that can be written as JSON', cause);
+  }
+  throw problem(`metadata that is an object of at most ${maxMetadataLength} characters as JSON`);
 }
 
 function checkName(field: string, name: string): void {

@@ -45,7 +45,7 @@ export interface SandboxLook {
   /** Paths that are on the list already. */
   readonly known: ReadonlySet<string>;
   /** Files that are wanted however many others there are. */
-  readonly wanted: (file: AgentFile) => boolean;
+  readonly wanted: (file: AgentFile) => Promise<boolean>;
   /** How many of the others are taken, the most recently modified first. */
   readonly maxOthers: number;
 }
@@ -61,7 +61,9 @@ export async function sandboxFiles(
   const found = files
     .filter(({ filename }) => !uploadEcho.has(filename) && !known.has(filename))
     .map(sandboxAgentFile);
-  const others = found.filter((file) => !wanted(file));
+  const named: AgentFile[] = [];
+  const others: AgentFile[] = [];
+  for (const file of found) ((await wanted(file)) ? named : others).push(file);
   const left = others.slice(maxOthers);
   if (maxOthers > 0) {
     const unsafe = refused.map(({ filename }) => filename).filter((name) => !known.has(name));
@@ -72,7 +74,7 @@ export async function sandboxFiles(
       left.map((file) => file.path),
     );
   }
-  return [...found.filter(wanted), ...others.slice(0, maxOthers)];
+  return [...named, ...others.slice(0, maxOthers)];
 }
 
 /** Absolute paths tell about a machine: outside the sandbox only the name is told. */

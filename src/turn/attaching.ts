@@ -30,6 +30,7 @@ export async function attachArtifacts(
       transforms: policy.transforms,
       defaultAttach: policy.defaultAttach,
       reporter: deps.reporter,
+      hookTimeoutMs: policy.limits.hookTimeoutMs,
       onAttached: (artifact) => followers.add({ type: 'artifact', artifact }),
     });
     const { directory, server } = ids;

@@ -1,9 +1,10 @@
-import { messageOf } from '../errors.ts';
+import { PolicyHookError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Usage } from '../reply/part.ts';
 import { within } from '../timing/time-limit.ts';
 import { attachArtifacts, attachedFiles } from './attaching.ts';
 import type { Interactive } from './interactive.ts';
+import { callHook } from './policy-hooks.ts';
 import type { FileRef } from './ports.ts';
 import type { TerminalPatch, TurnFailure } from './stored-turn.ts';
 import type { TurnEnd } from './turn-entry.ts';
@@ -56,11 +57,11 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
     'turn.status': terminal.status,
     'turn.reason': terminal.error?.reason,
   });
-  await hook(run, 'onFinalized', async () => {
-    if (finish.exchange && outcome.status === 'completed')
-      await run.policy.onFinalized?.(outcome, finish.exchange);
-  });
-  await hook(run, 'onTurnFinished', async () => run.policy.onTurnFinished?.(outcome));
+  const { onFinalized, onTurnFinished } = run.policy;
+  const { exchange } = finish;
+  if (onFinalized && exchange && outcome.status === 'completed')
+    await tellHost(run, 'onFinalized', () => onFinalized(outcome, exchange));
+  if (onTurnFinished) await tellHost(run, 'onTurnFinished', () => onTurnFinished(outcome));
   return outcome;
 }
 
@@ -152,13 +153,18 @@ function outcomeOf(
   return { status: 'error', error: terminal.error ?? { reason: 'unknown', message: '' }, ...result };
 }
 
-async function hook(run: TurnRun, name: string, fn: () => Promise<void>): Promise<void> {
+/** The end is durable: whatever the host does now is reported and changes nothing, and the slot is free in bounded time. */
+async function tellHost(
+  run: TurnRun,
+  name: 'onFinalized' | 'onTurnFinished',
+  fn: () => void | Promise<void>,
+): Promise<void> {
   try {
-    await fn();
+    await callHook(run.policy, name, fn, () => undefined, run.owned);
   } catch (error) {
     run.deps.tracer.event('opencode.callback.error', {
       'callback.name': name,
-      'error.message': messageOf(error),
+      'error.type': error instanceof PolicyHookError ? `${error.code}_${error.kind}` : 'interrupted',
     });
     run.deps.reporter.report(error, { action: `policy.${name}`, turnId: run.turn.id });
   }

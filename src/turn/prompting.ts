@@ -1,5 +1,6 @@
 import { isAmbiguous, isRetryable, SessionNotFoundError, StaleSessionError } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
+import { directoryOf, permissionsOf, systemText } from './policy-hooks.ts';
 import type { PromptRequest } from './ports.ts';
 import { Session } from './session.ts';
 import { waitUntilIdle } from './stopping.ts';
@@ -54,8 +55,9 @@ async function firstPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
 }
 
 async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
-  const session = sessionOf(run);
-  await run.deps.prepareDirectory(run.directory);
+  const directory = await directoryOf(run);
+  const session = sessionOf(run, directory);
+  await run.deps.prepareDirectory(directory);
   const again = (error: unknown) =>
     isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
   const found = await persevere(
@@ -66,7 +68,7 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
   const ids: PromptIds = {
     sessionId: found.sessionId,
     server: found.server,
-    directory: run.directory,
+    directory,
     promptMessageId: run.deps.ids.message(),
     promptPartId: run.deps.ids.part(),
   };
@@ -122,9 +124,9 @@ async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
 }
 
 async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
-  const { agent, model, variant, system } = run.policy;
-  const systemText = typeof system === 'function' ? await system(run.record) : system;
-  const text = await deliverUploads(run);
+  const { agent, model, variant } = run.policy;
+  const system = await systemText(run);
+  const text = await deliverUploads(run, ids.directory);
   return {
     messageId: ids.promptMessageId,
     // Without an id of its own, a second POST would append the text once more.
@@ -132,13 +134,12 @@ async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptReques
     ...(agent === undefined ? {} : { agent }),
     ...(model === undefined ? {} : { model }),
     ...(variant === undefined ? {} : { variant }),
-    ...(systemText === undefined ? {} : { system: systemText }),
+    ...(system === undefined ? {} : { system }),
   };
 }
 
-function sessionOf(run: TurnRun): Session {
-  const { deps, policy, record } = run;
-  const { permissions } = policy;
+function sessionOf(run: TurnRun, directory: string): Session {
+  const { deps, record } = run;
   return new Session({
     recordId: record.id,
     known: record.session,
@@ -146,8 +147,8 @@ function sessionOf(run: TurnRun): Session {
     store: deps.sessions,
     lock: deps.lock,
     upstream: deps.upstream,
-    directory: run.directory,
-    permissionsFor: () => (typeof permissions === 'function' ? permissions(record) : permissions),
+    directory,
+    permissionsFor: () => permissionsOf(run),
     tracer: deps.tracer,
     reporter: deps.reporter,
   });

@@ -18,6 +18,8 @@ const secondLookMs = 1_000;
 /** Name of the lock around a record's mint. */
 export const sessionLock = (recordId: string): string => `session:${recordId}`;
 
+type PermissionRules = readonly PermissionRule[] | undefined;
+
 export interface SessionOptions {
   readonly recordId: string;
   /** What the record held a moment ago, if the caller has just read it: saves the first look of `ensure`. */
@@ -30,7 +32,7 @@ export interface SessionOptions {
   readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
   readonly directory: string;
   /** Asked at the moment of each mint. */
-  readonly permissionsFor: () => readonly PermissionRule[] | undefined;
+  readonly permissionsFor: () => PermissionRules | Promise<PermissionRules>;
   readonly tracer: Tracer;
   readonly reporter: ErrorReporter;
 }
@@ -151,7 +153,7 @@ export class Session {
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
     const { recordId, prefix, directory, permissionsFor } = this.#options;
     const mint = randomUUID();
-    const permission = permissionsFor();
+    const permission = await permissionsFor();
     const metadata = metadataOf({ prefix, recordId, mint });
     signal.throwIfAborted();
     const created = client.createSession({

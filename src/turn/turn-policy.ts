@@ -1,7 +1,7 @@
-import { apparentName } from '../artifacts/attachment-names.ts';
-import { Transform } from '../artifacts/transform.ts';
+import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { checkLimits, checkPolicy, policyShape } from './policy-check.ts';
 import type { PermissionRule } from './ports.ts';
 import type { TurnRecord } from './stored-turn.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
@@ -24,6 +24,8 @@ export interface TurnLimits {
   readonly maxUpstreamRetryDelayMs: number;
   /** A cancelled run must be idle within this time after the abort. Default 10 s. */
   readonly cancelTimeoutMs: number;
+  /** How long one call of the host's code may take: `system`, `directory`, `permissions`, a transform, a hook. Default 30 s. */
+  readonly hookTimeoutMs: number;
   /** How often a run that the server lost is prompted again. Default 1; 0 with `onUpstreamLost: 'fail'`. */
   readonly maxReruns: number;
   /** Checked at each step boundary, sub-agents included. No limit by default. */
@@ -41,6 +43,7 @@ export const defaultLimits: TurnLimits = {
   maxUpstreamRetries: 8,
   maxUpstreamRetryDelayMs: 2 * 60_000,
   cancelTimeoutMs: 10_000,
+  hookTimeoutMs: 30_000,
   maxReruns: 1,
   maxCost: Number.POSITIVE_INFINITY,
   maxTokens: Number.POSITIVE_INFINITY,
@@ -48,8 +51,12 @@ export const defaultLimits: TurnLimits = {
 };
 
 /**
- * A product's rules, registered by name in the worker; jobs carry the name. Functions get the record as it is
- * stored at that moment. A hook that throws is reported and changes nothing.
+ * A product's rules, registered by name in the worker; jobs carry the name. All that can be checked without calling
+ * anything is checked then. Functions may be async, get the record as it is stored at that moment and a signal that
+ * aborts when their time is over (`hookTimeoutMs`) or the turn's is. One that is asked before the prompt and throws,
+ * does not answer in time, or answers what it may not ends the turn without a prompt (reason `policy_hook_failed`,
+ * PolicyHookError); one that is told of the end is reported and changes nothing. A function that never gives the
+ * event loop back (`while (true)`) stops its whole process: no limit can end it.
  */
 export interface TurnPolicy {
   /** An agent that the server knows. An unknown one ends the turn with upstream's error. */
@@ -57,12 +64,28 @@ export interface TurnPolicy {
   /** `provider/model`. Without it the server's default is used. */
   readonly model?: string;
   readonly variant?: string;
-  /** Appended to the system prompt of this turn. */
-  readonly system?: string | ((record: TurnRecord) => string | Promise<string>);
-  /** Rules of a new session; `ask` rules are not inherited by sub-agents, `deny` rules are. */
-  readonly permissions?: readonly PermissionRule[] | ((record: TurnRecord) => readonly PermissionRule[]);
-  /** The agent's working directory. Default: a folder of the sandbox root named after the record's id. */
-  readonly directory?: (record: TurnRecord) => string;
+  /** Appended to the system prompt of this turn; at most 1 MiB. */
+  readonly system?: string | ((record: TurnRecord, signal: AbortSignal) => string | Promise<string>);
+  /**
+   * Rules of a new session; `ask` rules are not inherited by sub-agents, `deny` rules are. A rule whose permission the
+   * server does not know is refused: it would protect nothing.
+   */
+  readonly permissions?:
+    | readonly PermissionRule[]
+    | ((
+        record: TurnRecord,
+        signal: AbortSignal,
+      ) => readonly PermissionRule[] | Promise<readonly PermissionRule[]>);
+  /** Permissions that the server has from MCP servers and plugins; a pattern such as `exa_*` needs no mention. */
+  readonly knownPermissions?: readonly string[];
+  /**
+   * The agent's working directory: an absolute path below `directoryRoot`, so that no title and no `..` leads out of it.
+   * Default: a folder of the sandbox root named after the record's id. Paths are compared as they are written; links
+   * on the disk are not followed, since the server's disk may be another one.
+   */
+  readonly directory?: (record: TurnRecord, signal: AbortSignal) => string | Promise<string>;
+  /** What `directory` stays below. Default: the sandbox root. `/` allows every directory, knowingly. */
+  readonly directoryRoot?: string;
   readonly limits?: Partial<TurnLimits>;
   /** The server was restarted and lost the run: ask once more (default), or end with what is there. */
   readonly onUpstreamLost?: 'rerun' | 'fail';
@@ -96,48 +119,20 @@ export interface CompiledPolicy
 
 /** Checks a policy at registration. Throws InvalidConfigError that names the field. */
 export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy {
-  const { limits, model, ...rest } = policy;
+  // A key of TurnPolicy that the check does not know does not compile.
+  checkPolicy(name, policy, policyShape satisfies Record<keyof TurnPolicy, unknown>);
+  const { limits = {}, model, ...rest } = policy;
+  checkLimits(`policies.${name}.limits`, limits, Object.keys(defaultLimits));
   return {
     onUpstreamLost: 'rerun',
     defaultAttach: policy.directory === undefined ? 'all' : 'none',
     fallbackText: 'The assistant could not finish this answer.',
+    transforms: [],
     ...rest,
     name,
-    limits: compileLimits(name, limits ?? {}),
-    transforms: checkTransforms(name, policy.transforms ?? []),
+    limits: { ...defaultLimits, ...limits },
     ...(model === undefined ? {} : { model: parseModel(name, model) }),
   };
-}
-
-/** Two transforms that own one name could not tell their files apart. */
-function checkTransforms(name: string, transforms: readonly Transform[]): readonly Transform[] {
-  const setting = `policies.${name}.transforms`;
-  const seen = new Set<string>();
-  for (const transform of transforms) {
-    if (!(transform instanceof Transform))
-      throw new InvalidConfigError(setting, 'must hold objects made by new Transform({ … })');
-    const owned = apparentName(transform.destinationFilename);
-    if (seen.has(owned))
-      throw new InvalidConfigError(
-        setting,
-        `two render "${transform.destinationFilename}"; each needs its own`,
-      );
-    seen.add(owned);
-  }
-  return transforms;
-}
-
-function compileLimits(name: string, limits: Partial<TurnLimits>): TurnLimits {
-  for (const [key, value] of Object.entries(limits)) {
-    const setting = `policies.${name}.limits.${key}`;
-    if (!(key in defaultLimits)) {
-      throw new InvalidConfigError(setting, `unknown limit; known: ${Object.keys(defaultLimits).join(', ')}`);
-    }
-    if (typeof value !== 'number' || Number.isNaN(value) || value < 0) {
-      throw new InvalidConfigError(setting, `must be a number of at least 0, not ${String(value)}`);
-    }
-  }
-  return { ...defaultLimits, ...limits };
 }
 
 /** `provider/model`; the model's own id may contain slashes. */

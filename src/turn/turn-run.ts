@@ -1,4 +1,3 @@
-import path from 'node:path';
 import {
   type AbortReason,
   isRetryable,
@@ -97,10 +96,6 @@ export class TurnRun {
   /** Now by the database's clock, Unix ms: times of a turn make sense to its next owner, however wrong our clock is. */
   now(): number {
     return Math.round(this.#claimedAt + this.deps.clock.monotonicMs() - this.#heardAt);
-  }
-
-  get directory(): string {
-    return this.policy.directory?.(this.record) ?? path.join(this.deps.sandboxRoot, this.record.id);
   }
 
   upstream(server?: string): Upstream {

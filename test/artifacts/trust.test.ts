@@ -230,6 +230,59 @@ describe('a transform', () => {
     await expectOnlyTrusted(undefined);
   });
 
+  it.each([
+    ['never answer', () => new Promise<never>(() => undefined)],
+    ['answer later that they do not', async () => false],
+    ['answer rubbish', () => 'yes' as unknown as boolean],
+  ])('whose predicates %s neither applies nor trusts, and costs no other file', async (_, predicate) => {
+    await desk.lay(source, data);
+    await desk.lay('other.txt', 'other');
+    const options = { hookTimeoutMs: 50 };
+    await desk.attach([], { transforms: [report({ appliesTo: predicate })], ...options });
+    expect(await desk.held()).toEqual({ 'other.txt': 'other' });
+    const { dropped } = await desk.attach([], { transforms: [report({ trusted: predicate })], ...options });
+    expect(dropped).toMatchObject([{ reason: 'name_taken' }]);
+    await expectOnlyTrusted(undefined);
+  });
+
+  it('that hangs over one file has its time, and the others go on', async () => {
+    await desk.lay(source, data);
+    await desk.lay('other.txt', 'other');
+    let aborted: AbortSignal | undefined;
+    const render = (_: unknown, signal: AbortSignal) => {
+      aborted = signal;
+      return new Promise<never>(() => undefined);
+    };
+    const { dropped } = await desk.attach([], { transforms: [report({ render })], hookTimeoutMs: 50 });
+    expect(dropped).toEqual([{ reason: 'transform_failed', count: 1, paths: [source] }]);
+    expect(desk.reports[0]?.error).toMatchObject({ code: 'transform_failed', filename: source });
+    expect(String(desk.reports[0]?.error)).toMatch(/render of the transform to "report.html": takes more/);
+    expect(aborted?.aborted).toBe(true);
+    expect(await desk.held()).toEqual({ 'other.txt': 'other' });
+  });
+
+  it.each([
+    ['nothing', undefined],
+    ['a text', 'html'],
+    ['a type that is none', { content: '', contentType: 5 }],
+    [
+      'metadata that is no JSON',
+      {
+        content: '',
+        metadata: {
+          big: 1n,
+        },
+      },
+    ],
+    ['metadata without bound', { content: '', metadata: { long: 'x'.repeat(20_000) } }],
+    ['metadata that is a list', { content: '', metadata: [] }],
+  ])('that renders %s costs its file', async (_, rendered) => {
+    await desk.lay(source, data);
+    const { dropped } = await desk.attach([], { transforms: [report({ render: () => rendered as never })] });
+    expect(dropped).toMatchObject([{ reason: 'transform_failed' }]);
+    await expectOnlyTrusted(undefined);
+  });
+
   it('is found among more files than the sandbox gives, and rendered with defaultAttach none', async () => {
     await desk.lay(source, data);
     for (let at = 0; at < 30; at += 1) await desk.lay(`noise${at}.txt`, 'noise');
@@ -253,6 +306,9 @@ describe('a transform', () => {
   it.each([
     ['a destination with a path', { destinationFilename: 'a/b.html' }],
     ['an empty destination', { destinationFilename: '' }],
+    ['a key that nobody knows', { inlin: true } as object],
+    ['inline in words', { inline: 'yes' as unknown as boolean }],
+    ['a render that is no function', { render: 'html' as unknown as () => never }],
     ['a destination that does not show', { destinationFilename: '\u200b' }],
     ['a destination that looks like its source', { destinationFilename: 'Report.JSON' }],
   ])('with %s is refused', (_what, rule) => {
