@@ -14,6 +14,8 @@ export function checkRequestId(value: unknown): string {
 }
 
 const text = z.string().max(10_000);
+/** All texts of one answer together, in UTF-16 units: it is stored with the turn. */
+const maxAnswerLength = 100_000;
 
 const answerSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('question'), answers: z.array(z.array(text).max(50)).min(1).max(50) }),
@@ -25,9 +27,16 @@ const answerSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('reject') }),
 ]);
 
+/** Whether it is an answer at all, and of what size; `checkFits` says whether it is one to what was asked. */
 export function checkAnswer(value: unknown): PromptAnswer {
   const parsed = answerSchema.safeParse(value);
-  if (parsed.success) return parsed.data as PromptAnswer;
+  if (parsed.success) return checkLength(parsed.data as PromptAnswer);
   const issue = parsed.error.issues[0];
   throw new InvalidInputError(['answer', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is no answer');
+}
+
+function checkLength(answer: PromptAnswer): PromptAnswer {
+  const texts = answer.kind === 'question' ? answer.answers.flat() : [];
+  if (texts.reduce((sum, { length }) => sum + length, 0) <= maxAnswerLength) return answer;
+  throw new InvalidInputError('answer', `must hold ${maxAnswerLength} characters at most in all`);
 }

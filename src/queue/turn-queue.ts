@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { LeaseLostError, NotFoundError, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
+import { checkFits } from '../turn/check-answer.ts';
 import type { CancelResult, CreatedTurn, FileStore, PromptAnswer, TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { TurnEnd, TurnEntry } from '../turn/turn-entry.ts';
@@ -94,11 +95,19 @@ export class TurnQueue {
 
   /**
    * Stores a person's answer to an open question or permission, and tells the worker. False when it was
-   * answered or closed before. Throws NotFoundError (turn or prompt), InvalidInputError.
+   * answered or closed before. Throws NotFoundError (turn or prompt), InvalidInputError also for one that does not fit
+   * what was asked; nothing is stored then.
    */
   async answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
     const id = checkTurnId(turnId);
-    const stored = await this.#deps.store.answer(id, checkRequestId(requestId), checkAnswer(answer));
+    const { store } = this.#deps;
+    const checked = checkAnswer(answer);
+    const turn = await store.wishes(id);
+    if (!turn) throw new NotFoundError('turn', id);
+    const prompt = turn.prompts.find((known) => known.requestId === checkRequestId(requestId));
+    if (!prompt) throw new NotFoundError('prompt', requestId);
+    checkFits(prompt, checked);
+    const stored = await store.answer(id, requestId, checked);
     if (stored) await this.#bestEffort('turn.answer', id, () => this.#nudge(id));
     return stored;
   }

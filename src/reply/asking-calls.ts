@@ -1,3 +1,4 @@
+import { askingCall, callKey } from './call-key.ts';
 import type { ToolPart } from './part.ts';
 import type { Prompts } from './prompts.ts';
 import type { ReplyObservers } from './reply-observer.ts';
@@ -19,13 +20,13 @@ export class AskingCalls {
     this.#observers = observers;
   }
 
-  /** Answers the call whose part has to be shown anew, if it is news and belongs to one. */
+  /** Answers the call (`callKey`) whose part has to be shown anew, if it is news and belongs to one. */
   question(request: WireQuestion): string | undefined {
     if (this.#prompts.open({ kind: 'question', request })) this.#observers.tell('questionAsked', request);
-    const callId = request.tool?.callID;
-    if (callId === undefined || this.#questions.get(callId)?.id === request.id) return undefined;
-    this.#questions.set(callId, request);
-    return callId;
+    const call = askingCall(request);
+    if (call === undefined || this.#questions.get(call)?.id === request.id) return undefined;
+    this.#questions.set(call, request);
+    return call;
   }
 
   permission(request: WirePermission): void {
@@ -44,14 +45,14 @@ export class AskingCalls {
 
   /** An abort ends a call without a word about its prompt, which upstream keeps as a ghost. */
   seen(part: ToolPart): void {
-    const requestId = isTerminal(part) ? this.#prompts.byCall(part.callId)?.request.id : undefined;
+    const requestId = isTerminal(part) ? this.#prompts.byCall(callKey(part))?.request.id : undefined;
     if (requestId !== undefined && this.#prompts.close(requestId)) {
       this.#observers.tell('promptGone', requestId);
     }
   }
 
   dress(part: ToolPart): ToolPart {
-    const question = this.#questions.get(part.callId);
+    const question = this.#questions.get(callKey(part));
     if (!question) return part;
     const input = { ...part.input, questions: part.input.questions ?? question.questions };
     if (isTerminal(part)) return { ...part, input };

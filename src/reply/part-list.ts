@@ -1,3 +1,4 @@
+import { callKey } from './call-key.ts';
 import type { Part, ToolPart } from './part.ts';
 import { arrange, isStreamOnly } from './part-source.ts';
 import type { ReplyObservers } from './reply-observer.ts';
@@ -81,9 +82,9 @@ export class PartList {
     else this.#add(part, undefined, true);
   }
 
-  /** What the stream tells beside the tool part of this call has changed. */
-  refresh(callId: string): void {
-    const held = this.#held.get(this.#calls.get(callId) ?? '');
+  /** What the stream tells beside the tool part of this call (`callKey`) has changed. */
+  refresh(call: string): void {
+    const held = this.#held.get(this.#calls.get(call) ?? '');
     if (held?.wire) this.#show(held, this.#hooks.dress(held.wire));
   }
 
@@ -122,7 +123,7 @@ export class PartList {
 
   #adopted(part: Part): Held {
     if (part.type !== 'tool') return { part, wire: undefined, ended: false, torn: true };
-    if (!isStreamOnly(part)) this.#calls.set(part.callId, part.id);
+    if (!isStreamOnly(part)) this.#calls.set(callKey(part), part.id);
     return { part, wire: undefined, ended: isTerminal(part), torn: false };
   }
 
@@ -135,7 +136,7 @@ export class PartList {
   #updateTool(wire: ToolPart, held: Held | undefined): void {
     if (held?.wire && sameValue(held.wire, wire)) return;
     if (held) held.wire = wire;
-    this.#calls.set(wire.callId, wire.id);
+    this.#calls.set(callKey(wire), wire.id);
     this.#hooks.seen(wire);
     const part = this.#hooks.dress(wire);
     if (held) this.#progress(held, part);

@@ -1,3 +1,4 @@
+import { askingCall } from './call-key.ts';
 import { RecentIds } from './recent-ids.ts';
 import type { WirePermission, WireQuestion } from './wire.ts';
 
@@ -38,7 +39,7 @@ const rememberedClosed = 1_000;
 
 /**
  * The interactive prompts of a turn that wait for a person, those of its sub-agents included (they carry the
- * child's session id). By request id, and by the tool call that asked. Without a clock, `askedAt` is 0 and only
+ * child's session id). By request id, and by the tool call that asked (`callKey`). Without a clock, `askedAt` is 0 and only
  * a policy without limit makes sense.
  */
 export class Prompts {
@@ -55,20 +56,22 @@ export class Prompts {
 
   /** False when it is known already, or has ended. */
   open(prompt: PromptRequest): boolean {
-    const { id, tool } = prompt.request;
+    const { id } = prompt.request;
     if (this.#pending.has(id) || this.#closed.has(id)) return false;
     const askedAt = this.#now();
     const policy = this.#policyOf(prompt);
     this.#pending.set(id, { ...prompt, askedAt, deadlineAt: askedAt + policy.timeoutMs, policy });
-    if (tool) this.#calls.set(tool.callID, id);
+    const call = askingCall(prompt.request);
+    if (call !== undefined) this.#calls.set(call, id);
     return true;
   }
 
   /** Answered, rejected or gone. False when nobody waits for it. Never opens again. */
   close(requestId: string): boolean {
     this.#closed.add(requestId);
-    const callId = this.#pending.get(requestId)?.request.tool?.callID;
-    if (callId !== undefined) this.#calls.delete(callId);
+    const prompt = this.#pending.get(requestId);
+    const call = prompt && askingCall(prompt.request);
+    if (call !== undefined && this.#calls.get(call) === requestId) this.#calls.delete(call);
     return this.#pending.delete(requestId);
   }
 
@@ -76,8 +79,8 @@ export class Prompts {
     return this.#pending.get(requestId);
   }
 
-  byCall(callId: string): PendingPrompt | undefined {
-    return this.#pending.get(this.#calls.get(callId) ?? '');
+  byCall(call: string): PendingPrompt | undefined {
+    return this.#pending.get(this.#calls.get(call) ?? '');
   }
 
   get pending(): readonly PendingPrompt[] {

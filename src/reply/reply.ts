@@ -190,8 +190,8 @@ export class Reply {
     },
     'question.asked': (request) => {
       const said = this.#said(request.sessionID);
-      const callId = said && this.#asking.question(request);
-      if (callId !== undefined) said?.list.refresh(callId);
+      const call = said && this.#asking.question(request);
+      if (call !== undefined) said?.list.refresh(call);
     },
     'question.replied': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionReplied'),
     'question.rejected': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionRejected'),
@@ -219,7 +219,7 @@ export class Reply {
   #todosSeen(todos: readonly Todo[]): void {
     if (this.#todos.replace(todos)) this.#observers.tell('todosChanged', todos);
     const { list } = this.#own;
-    if (this.#todos.callId !== undefined) list.refresh(this.#todos.callId);
+    if (this.#todos.call !== undefined) list.refresh(this.#todos.call);
     const part = this.#todos.streamPart();
     if (part) list.put(part);
   }

@@ -1,3 +1,4 @@
+import { callKey } from './call-key.ts';
 import type { ToolPart } from './part.ts';
 import { sameValue } from './same-value.ts';
 import type { Todo } from './todo.ts';
@@ -32,9 +33,9 @@ export class TodoList {
     return changed;
   }
 
-  /** The call of the part that shows the list. */
-  get callId(): string | undefined {
-    return this.#newest?.callId;
+  /** The call (`callKey`) of the part that shows the list. */
+  get call(): string | undefined {
+    return this.#newest && callKey(this.#newest);
   }
 
   /** A todowrite part is new or changed. Answers the call that showed the list until now, when another will. */
@@ -51,7 +52,7 @@ export class TodoList {
     const { todos } = part.input;
     const valid = part.status === 'completed' && !this.#dressed && Array.isArray(todos);
     if (valid && !sameValue(todos, this.#todos)) this.#todos = todos;
-    return before?.id === part.id ? undefined : before?.callId;
+    return before === undefined || before.id === part.id ? undefined : callKey(before);
   }
 
   dress(part: ToolPart): ToolPart {

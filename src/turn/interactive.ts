@@ -1,6 +1,7 @@
-import { isAmbiguous } from '../errors.ts';
+import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import { checkFits } from './check-answer.ts';
 import type { PromptAnswer } from './ports.ts';
 import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -40,7 +41,6 @@ export class Interactive {
   ): void {
     if (this.#open.has(request.id)) return;
     const now = this.#run.now();
-    const callId = callIdOf(request);
     const prompt: StoredPrompt = {
       requestId: request.id,
       kind,
@@ -49,7 +49,7 @@ export class Interactive {
       askedAt: now,
       deadlineAt: now + this.#run.policy.limits.promptTimeoutMs,
       state: 'open',
-      ...(callId === undefined ? {} : { callId }),
+      ...callOf(request),
     };
     this.#track(prompt);
     this.#store(prompt);
@@ -110,26 +110,40 @@ export class Interactive {
     this.#sending.add(requestId);
     try {
       await this.#run.assertOwned();
-      const options = { ...upstreamRetry, clock: this.#run.deps.clock };
-      const accepted = await persevere(() => this.#reply(prompt, answer), options, this.#run.signal);
-      if (accepted) this.settled(requestId, stateAfter(answer));
+      const state = await this.#deliverOne(prompt, answer);
+      if (state) this.settled(requestId, state);
       else this.gone(requestId);
     } catch (error) {
       // The answer stays stored: the next read of the wishes, or the next owner, sends it again.
-      this.#run.deps.reporter.report(error, {
-        action: 'turn.answer',
-        severity: 'warning',
-        turnId: this.#run.turn.id,
-      });
+      this.#report(error);
     } finally {
       this.#sending.delete(requestId);
     }
   }
 
-  #reply(prompt: StoredPrompt, answer: PromptAnswer): Promise<boolean> {
+  /**
+   * Undefined when the request is not open any more. What is stored may be no answer to it, whoever stored it: refused
+   * once, it would be refused for ever, and upstream would wait with it. Then nobody has answered.
+   */
+  async #deliverOne(
+    prompt: StoredPrompt,
+    answer: PromptAnswer,
+  ): Promise<'answered' | 'rejected' | undefined> {
+    const options = { ...upstreamRetry, clock: this.#run.deps.clock };
+    try {
+      checkFits(prompt, answer);
+      const accepted = await persevere(() => this.#reply(prompt, answer), options, this.#run.signal);
+      return accepted ? stateAfter(answer) : undefined;
+    } catch (error) {
+      if (answer.kind === 'reject' || !isUnfitting(error)) throw error;
+      this.#report(error);
+      return this.#deliverOne(prompt, { kind: 'reject' });
+    }
+  }
+
+  #reply({ requestId, kind }: StoredPrompt, answer: PromptAnswer): Promise<boolean> {
     const { client } = this.#run.upstream(this.#ids.server);
     const { directory } = this.#ids;
-    const { requestId, kind } = prompt;
     const { signal } = this.#run;
     if (answer.kind === 'question') return client.replyQuestion(directory, requestId, answer.answers, signal);
     if (answer.kind === 'permission') {
@@ -137,6 +151,11 @@ export class Interactive {
     }
     if (kind === 'question') return client.rejectQuestion(directory, requestId, signal);
     return client.replyPermission(directory, requestId, 'reject', undefined, signal);
+  }
+
+  #report(error: unknown): void {
+    const { deps, turn } = this.#run;
+    deps.reporter.report(error, { action: 'turn.answer', severity: 'warning', turnId: turn.id });
   }
 
   #store(prompt: StoredPrompt): void {
@@ -154,13 +173,19 @@ export class Interactive {
   }
 }
 
+const isUnfitting = (error: unknown) =>
+  error instanceof InvalidInputError || (error instanceof BadRequestError && error.facts.status === 400);
+
 function stateAfter(answer: PromptAnswer): 'answered' | 'rejected' {
   const rejects = answer.kind === 'reject' || (answer.kind === 'permission' && answer.reply === 'reject');
   return rejects ? 'rejected' : 'answered';
 }
 
-function callIdOf(request: Readonly<Record<string, unknown>>): string | undefined {
-  const { tool } = request;
-  if (typeof tool !== 'object' || tool === null || !('callID' in tool)) return undefined;
-  return typeof tool.callID === 'string' ? tool.callID : undefined;
+function callOf({ tool }: Readonly<Record<string, unknown>>): Pick<StoredPrompt, 'messageId' | 'callId'> {
+  if (typeof tool !== 'object' || tool === null) return {};
+  const { messageID, callID } = tool as Readonly<Record<string, unknown>>;
+  return {
+    ...(typeof messageID === 'string' ? { messageId: messageID } : {}),
+    ...(typeof callID === 'string' ? { callId: callID } : {}),
+  };
 }

@@ -1,4 +1,5 @@
 import { isAmbiguous } from '../errors.ts';
+import { askingCall, callKey } from '../reply/call-key.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage, WirePermission } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -140,11 +141,9 @@ function ghostsAmong(
 ): (request: Request) => boolean {
   const ids = messages.map(({ info }) => info.id);
   const earlier = new Set(ids.slice(0, Math.max(0, ids.indexOf(promptMessageId))));
-  const parts = run.reply?.result().parts ?? [];
-  return ({ tool }) => {
-    if (!tool) return false;
-    if (earlier.has(tool.messageID)) return true;
-    const part = parts.find((known) => known.type === 'tool' && known.callId === tool.callID);
-    return part?.type === 'tool' && (part.status === 'completed' || part.status === 'error');
+  const ended = new Set(run.reply?.result().toolParts.map(callKey));
+  return (request) => {
+    const call = askingCall(request);
+    return call !== undefined && (ended.has(call) || earlier.has(request.tool?.messageID ?? ''));
   };
 }

@@ -41,6 +41,8 @@ export interface StoredPrompt {
   readonly requestId: string;
   readonly kind: 'question' | 'permission';
   readonly sessionId: string;
+  /** The tool call that asks, by both: some providers give the same call id in each step. */
+  readonly messageId?: string;
   readonly callId?: string;
   /** The request as upstream sent it (questions, or permission with patterns). */
   readonly request: Readonly<Record<string, unknown>>;

@@ -25,10 +25,10 @@ describe('prompts that wait for a person', () => {
   it('are found by request and by call, while they are open', () => {
     const prompts = new Prompts();
     prompts.open(question('q1', 'call_1'));
-    expect(prompts.get('q1')).toBe(prompts.byCall('call_1'));
-    expect(prompts.byCall('call_2')).toBeUndefined();
+    expect(prompts.get('q1')).toBe(prompts.byCall('msg_1 call_1'));
+    expect(prompts.byCall('msg_1 call_2')).toBeUndefined();
     prompts.close('q1');
-    expect([prompts.get('q1'), prompts.byCall('call_1')]).toEqual([undefined, undefined]);
+    expect([prompts.get('q1'), prompts.byCall('msg_1 call_1')]).toEqual([undefined, undefined]);
   });
 
   it('open once, and never again after they were closed, in whatever order that is told', () => {

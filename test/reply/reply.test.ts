@@ -438,7 +438,7 @@ describe('questions and permissions', () => {
     expect(reply.result().parts).toMatchObject([joined]);
     expect(follower.parts).toMatchObject([joined]);
     expect(reply.prompts.blocked).toBe(true);
-    expect(reply.prompts.byCall('call_t1')?.request.id).toBe('que_1');
+    expect(reply.prompts.byCall('msg_a call_t1')?.request.id).toBe('que_1');
   });
 
   it('an answered question does not block, also when an older report of it comes again', () => {

@@ -3,7 +3,12 @@ export interface Step {
   readonly reasoning?: readonly string[];
   /** Chunks of the answer's text, as they are sent. */
   readonly text?: readonly string[];
-  readonly tools?: readonly { readonly name: string; readonly input: Readonly<Record<string, unknown>> }[];
+  /** `id`: some providers count the calls of each step anew (`call_0`); default one of its own. */
+  readonly tools?: readonly {
+    readonly id?: string;
+    readonly name: string;
+    readonly input: Readonly<Record<string, unknown>>;
+  }[];
   /** Wait before each chunk. */
   readonly chunkDelayMs?: number;
   /** Wait before the first byte. */

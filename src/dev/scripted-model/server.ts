@@ -116,10 +116,10 @@ function deltasOf(step: Step): object[] {
 
 let calls = 0;
 
-function toolCall({ name, input }: { name: string; input: object }) {
+function toolCall({ id, name, input }: { id?: string; name: string; input: object }) {
   calls += 1;
   return {
-    id: `call_${process.pid}_${calls}`,
+    id: id ?? `call_${process.pid}_${calls}`,
     type: 'function',
     function: { name, arguments: JSON.stringify(input) },
   };

@@ -1,0 +1,48 @@
+import { InvalidInputError } from '../errors.ts';
+import type { PromptAnswer } from './ports.ts';
+import type { StoredPrompt } from './stored-turn.ts';
+
+/** As upstream sent it: nothing of it is sure to be there. */
+interface Question {
+  readonly options?: unknown;
+  readonly multiple?: unknown;
+  readonly custom?: unknown;
+}
+
+/**
+ * Throws InvalidInputError that names the field when the answer is none to this request: another kind, another number
+ * of answers than questions, more than one option where one is asked, one twice, or one that was not offered where
+ * nothing of one's own may be said. Pure. A request never changes, so what fits once fits for ever.
+ */
+export function checkFits({ kind, request }: StoredPrompt, answer: PromptAnswer): void {
+  if (answer.kind === 'reject') return;
+  if (answer.kind !== kind) refuse('kind', `must be "${kind}" or "reject": that is what is asked`);
+  if (answer.kind === 'question') checkAnswers(questionsOf(request), answer.answers);
+}
+
+function checkAnswers(questions: readonly Question[], answers: readonly (readonly string[])[]): void {
+  if (answers.length !== questions.length)
+    refuse('answers', `must hold one list for each of the ${questions.length} questions`);
+  for (const [at, question] of questions.entries()) checkChosen(`answers.${at}`, question, answers[at] ?? []);
+}
+
+/** Upstream's defaults: one option, and an answer of one's own is welcome (OpenCode 1.18). */
+function checkChosen(
+  field: string,
+  { options, multiple, custom }: Question,
+  chosen: readonly string[],
+): void {
+  if (multiple !== true && chosen.length > 1) refuse(field, 'must hold one answer at most');
+  if (new Set(chosen).size < chosen.length) refuse(field, 'must not hold the same answer twice');
+  const offered = (Array.isArray(options) ? options : []).map((option) => option?.label);
+  const other = custom === false ? chosen.findIndex((label) => !offered.includes(label)) : -1;
+  if (other >= 0) refuse(`${field}.${other}`, 'must be one of the options that are offered');
+}
+
+function questionsOf({ questions }: StoredPrompt['request']): readonly Question[] {
+  return Array.isArray(questions) ? questions.map((question) => question ?? {}) : [];
+}
+
+function refuse(field: string, problem: string): never {
+  throw new InvalidInputError(`answer.${field}`, problem);
+}
