@@ -187,8 +187,8 @@ export class LeaseLostError extends TurnsError {
   }
 }
 
-/** Why a turn's signal was aborted. Only `user`, `deadline` and `budget` also abort the run upstream. */
-export type AbortReason = 'user' | 'shutdown' | 'lease-lost' | 'deadline' | 'budget';
+/** Why a turn's signal was aborted. `shutdown` and `lease-lost` leave the run upstream alone, the others abort it. */
+export type AbortReason = 'user' | 'shutdown' | 'lease-lost' | 'deadline' | 'budget' | 'no-progress';
 
 /** The reason of a turn's AbortSignal. `detail` names the limit that was crossed, for `deadline` and `budget`. */
 export class TurnAbortError extends TurnsError {

@@ -25,6 +25,10 @@ export class ChildSessions {
     return this.#followed.get(sessionId)?.said;
   }
 
+  sessions(): readonly SessionParts[] {
+    return Array.from(this.#followed.values(), ({ said }) => said);
+  }
+
   follow(sessionId: string, known: { parentId?: string; task?: ToolPart } = {}): void {
     const followed = this.#followed.get(sessionId);
     if (!followed) {

@@ -1,5 +1,6 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { ChildSession } from './child-session.ts';
+import type { ModelRequests } from './model-requests.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
 import type { Todo } from './todo.ts';
 import type { WireError, WireMessageInfo, WirePermission, WireQuestion } from './wire.ts';
@@ -48,6 +49,8 @@ export interface ReplyObserver {
    * the model has said its last word, unless upstream compacts and goes on.
    */
   stepFinished?(usage: Usage, isLast: boolean): void;
+  /** A session of the turn, a sub-agent's too, has begun one more request to the model. */
+  requestBegan?(requests: ModelRequests): void;
   /** Upstream waits before it asks its model provider again; once per attempt. */
   sessionRetried?(retry: SessionRetry): void;
   /** `text` is fit for a log, not for people. `raw` may hold what the provider said. */

@@ -78,6 +78,7 @@ export class Reply {
         dress: (part) => this.#todos.dress(this.#asking.dress(part)),
       },
       stepFinished: (part) => this.#step(part),
+      requestBegan: (requests) => this.#observers.tell('requestBegan', requests),
     });
   }
 
@@ -106,6 +107,11 @@ export class Reply {
   /** What upstream spent on this turn: its own steps, compactions within it, and sub-agents. */
   usage(): Usage {
     return this.#usage.total;
+  }
+
+  /** Requests to the model that have begun: of the turn itself, of compactions within it, and of sub-agents. */
+  get modelRequests(): number {
+    return this.#sessions().reduce((sum, { requests }) => sum + requests.count, 0);
   }
 
   get todos(): readonly Todo[] {
@@ -143,8 +149,7 @@ export class Reply {
 
   /** The event stream broke; parts under way wait for their whole text from now on. */
   streamBroken(): void {
-    this.#own.list.tear();
-    for (const sessionId of this.#children.all().keys()) this.#children.said(sessionId)?.list.tear();
+    for (const { list } of this.#sessions()) list.tear();
   }
 
   /** Takes over what an earlier owner of the turn had; nobody is told, except of sub-agents. */
@@ -206,6 +211,10 @@ export class Reply {
     return sessionId === this.#sessionId ? this.#own : this.#children.said(sessionId);
   }
 
+  #sessions(): readonly SessionParts[] {
+    return [this.#own, ...this.#children.sessions()];
+  }
+
   #message(info: WireMessageInfo): void {
     const answers = this.#said(info.sessionID)?.message(info) ?? false;
     if (answers && info.sessionID === this.#sessionId) this.#observers.tell('messageUpdated', info);
@@ -260,6 +269,7 @@ export class Reply {
         dress: (part) => this.#asking.dress(part),
       },
       stepFinished: (part) => this.#step(part, true),
+      requestBegan: (requests) => this.#observers.tell('requestBegan', requests),
     });
   }
 }

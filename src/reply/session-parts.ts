@@ -1,4 +1,5 @@
 import { HeldBack, type PartEvent } from './held-back.ts';
+import { ModelRequests } from './model-requests.ts';
 import type { Part } from './part.ts';
 import { PartList, type ToolHooks } from './part-list.ts';
 import type { ReplyObservers } from './reply-observer.ts';
@@ -12,6 +13,8 @@ interface SessionPartsOptions {
   readonly hooks: ToolHooks;
   /** A part of the turn's own messages, or of a compaction within it, that ends a step. */
   readonly stepFinished: (part: WirePart) => void;
+  /** One more request to the model has begun; they are counted already. */
+  readonly requestBegan: (requests: ModelRequests) => void;
 }
 
 /**
@@ -22,17 +25,22 @@ export class SessionParts {
   readonly #list: PartList;
   readonly #messages: TurnMessages;
   readonly #heldBack = new HeldBack();
-  readonly #stepFinished: (part: WirePart) => void;
+  readonly #options: SessionPartsOptions;
+  readonly #requests = new ModelRequests();
   #answered = false;
 
-  constructor({ promptMessageId, observers, hooks, stepFinished }: SessionPartsOptions) {
-    this.#list = new PartList(observers, hooks);
-    this.#messages = new TurnMessages(promptMessageId);
-    this.#stepFinished = stepFinished;
+  constructor(options: SessionPartsOptions) {
+    this.#list = new PartList(options.observers, options.hooks);
+    this.#messages = new TurnMessages(options.promptMessageId);
+    this.#options = options;
   }
 
   get list(): PartList {
     return this.#list;
+  }
+
+  get requests(): ModelRequests {
+    return this.#requests;
   }
 
   /** An assistant message of the turn is known. */
@@ -43,8 +51,10 @@ export class SessionParts {
   /** True when the message is part of the answer. */
   message(info: WireMessageInfo): boolean {
     this.#messages.learn(info);
-    const answers = this.#messages.kind(info.id) === 'answer';
+    const kind = this.#messages.kind(info.id);
+    const answers = kind === 'answer';
     this.#answered ||= answers;
+    if (kind === 'answer' || kind === 'summary') this.#began(info.id);
     this.#replay();
     return answers;
   }
@@ -54,7 +64,10 @@ export class SessionParts {
     if (kind === undefined) this.#wait({ kind: 'part', part });
     else if (kind !== 'other') this.#update(part, kind);
     // A part of a user message may be the one that tells who wrote it, and so decides about those that wait.
-    else this.#replay();
+    else {
+      this.#noteAsker(part.messageID);
+      this.#replay();
+    }
   }
 
   delta(messageId: string, partId: string, delta: string): void {
@@ -83,6 +96,8 @@ export class SessionParts {
     for (const { info, parts } of messages) {
       const kind = this.#messages.kind(info.id);
       this.#answered ||= kind === 'answer';
+      this.#noteAsker(info.id);
+      if (kind === 'answer' || kind === 'summary') this.#began(info.id);
       const final = info.time.completed !== undefined;
       for (const part of parts) if (kind) this.#update(part, kind, final);
     }
@@ -95,8 +110,22 @@ export class SessionParts {
 
   #update(part: WirePart, kind: MessageKind, final = false): void {
     if (kind === 'other') return;
-    if (part.type === 'step-finish') this.#stepFinished(part);
+    if (part.type === 'step-start') this.#began(part.messageID, part.id);
+    if (part.type === 'tool') this.#requests.calledTool(part.messageID);
+    if (part.type === 'step-finish') this.#options.stepFinished(part);
     else if (kind === 'answer') this.#list.update(part, final);
+  }
+
+  #began(messageId: string, stepId?: string): void {
+    const news =
+      stepId === undefined ? this.#requests.began(messageId) : this.#requests.stepBegan(messageId, stepId);
+    if (news) this.#options.requestBegan(this.#requests);
+  }
+
+  /** A turn is asked for once; what is said in its own session after that is upstream's or somebody else's. */
+  #noteAsker(messageId: string): void {
+    const { promptMessageId } = this.#options;
+    if (promptMessageId === undefined && this.#messages.isPersons(messageId)) this.#requests.asked(messageId);
   }
 
   #wait(event: PartEvent): void {

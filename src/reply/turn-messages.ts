@@ -77,6 +77,12 @@ export class TurnMessages {
     return this.kind(part.messageID);
   }
 
+  /** Not written by upstream itself: in a sub-agent's session, by its parent. */
+  isPersons(messageId: string): boolean {
+    const known = this.#known.get(messageId);
+    return known?.role !== 'assistant' && known?.author === 'person';
+  }
+
   /** The message list has told, which knows better than parents and times. */
   decide(messageId: string, kind: MessageKind): void {
     this.#entry(messageId).decided = kind;

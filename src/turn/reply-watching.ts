@@ -26,7 +26,12 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
       run.followers.add({ type: 'usage', usage: reply.usage() });
       run.snapshot.touch();
       // An answer that is complete is paid for already; ending it as an error would help nobody.
-      if (!isLast) checkBudget(run, reply);
+      if (!isLast) checkSpent(run, reply);
+    },
+    requestBegan: (requests) => {
+      checkSpent(run, reply);
+      if (reply.modelRequests > run.policy.limits.maxSteps) run.stop('budget', 'maxSteps');
+      else if (requests.withoutTool > maxWithoutTool) run.stop('no-progress');
     },
     sessionRetried: ({ attempt, message, nextAt }) => {
       run.followers.add({ type: 'retry', attempt, message, nextAt });
@@ -44,14 +49,23 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
 
 const isOutput = (part: Part) => part.type === 'tool' || part.text !== '';
 
-/** Checked at step boundaries: the step that crosses a limit is kept, the next one is not waited for. */
-function checkBudget(run: TurnRun, reply: Reply): void {
-  const { maxCost, maxTokens, maxSteps } = run.policy.limits;
+/**
+ * How many requests in a row may call no tool: an answer, a compaction behind it and what is said after that, twice.
+ * The server asks its model again after a finish that it does not know, and after a context that does not fit even
+ * when it is compacted, for ever (1.18.33).
+ */
+const maxWithoutTool = 6;
+
+/**
+ * Checked when a step ends that is not the last, and when one begins: a last step may be followed by another all the
+ * same. The step that crosses a limit is kept, the next one is not waited for.
+ */
+function checkSpent(run: TurnRun, reply: Reply): void {
+  const { maxCost, maxTokens } = run.policy.limits;
   const usage = reply.usage();
   const tokens = usage.input + usage.output + usage.reasoning + usage.cacheRead + usage.cacheWrite;
   if (usage.cost > maxCost) run.stop('budget', 'maxCost');
   else if (tokens > maxTokens) run.stop('budget', 'maxTokens');
-  else if (usage.steps > maxSteps) run.stop('budget', 'maxSteps');
 }
 
 /** Upstream retries a failing provider without end; nothing else tells. */

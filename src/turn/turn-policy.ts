@@ -28,9 +28,13 @@ export interface TurnLimits {
   readonly hookTimeoutMs: number;
   /** How often a run that the server lost is prompted again. Default 1; 0 with `onUpstreamLost: 'fail'`. */
   readonly maxReruns: number;
-  /** Checked at each step boundary, sub-agents included. No limit by default. */
+  /** Checked when a step ends or begins, sub-agents included: the one that crosses it is kept. No limit by default. */
   readonly maxCost: number;
   readonly maxTokens: number;
+  /**
+   * Requests to the model, those of sub-agents and compactions included, whatever they end with. The one that exceeds
+   * it is stopped as it begins. Default 500.
+   */
   readonly maxSteps: number;
 }
 
@@ -47,7 +51,7 @@ export const defaultLimits: TurnLimits = {
   maxReruns: 1,
   maxCost: Number.POSITIVE_INFINITY,
   maxTokens: Number.POSITIVE_INFINITY,
-  maxSteps: Number.POSITIVE_INFINITY,
+  maxSteps: 500,
 };
 
 /**

@@ -153,7 +153,7 @@ function stoppedEnding(run: TurnRun, { reason, detail, message }: TurnAbortError
   const away = run.upstreamError;
   const because = away ? `; last upstream error: ${away.code}` : '';
   const error = {
-    reason: detail ? `${reason}_${snakeCase(detail)}` : reason,
+    reason: detail ? `${reason}_${snakeCase(detail)}` : reason.replace('-', '_'),
     message: `${message}${because}`,
   };
   return { status: 'error', error: away && reason === 'deadline' ? { ...error, name: away.code } : error };

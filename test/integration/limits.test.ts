@@ -4,8 +4,9 @@ import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
-import { startSystem, type TestSystem } from '../support/system.ts';
+import { type Respond, startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
+import { startUpstreamProxy } from '../support/upstream-proxy.ts';
 
 let system: TestSystem;
 
@@ -21,11 +22,17 @@ afterAll(() => system.stop());
 let deployments = 0;
 
 /** One turn under these limits, in a deployment of its own: sweepers look after every turn of their database. */
-async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}, options: Partial<WorkOptions> = {}) {
+async function under(
+  limits: Partial<TurnLimits>,
+  more: TurnPolicy = {},
+  options: Partial<WorkOptions> = {},
+  opencode = system.options.opencode,
+) {
   deployments += 1;
   const own = {
     prefix: `${system.options.prefix}-${deployments}`,
     mongo: system.database(String(deployments)),
+    opencode,
   };
   const turns = await system.connect(own);
   await turns.work({ policies: { default: { ...system.policy, limits, ...more } }, ...options });
@@ -34,6 +41,11 @@ async function under(limits: Partial<TurnLimits>, more: TurnPolicy = {}, options
 }
 
 const held = () => ({ text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 });
+/** Every request with tools is too long, however short; a summary is not. */
+const overflowing: Respond = ({ kind }) =>
+  kind === 'other'
+    ? { text: ['summary'] }
+    : { error: { status: 400, body: { error: { message: 'too long', code: 'context_length_exceeded' } } } };
 const bash = { tools: [{ name: 'bash', input: { command: 'echo x', description: 'test' } }] };
 
 /** The turn ended for that reason, with what was streamed; upstream nothing of it runs, and the model is left alone. */
@@ -96,7 +108,6 @@ describe('budgets', () => {
   const usage = { input: 50_000, output: 1_000 };
 
   it.each([
-    ['maxSteps', { maxSteps: 1 }, 'budget_max_steps'],
     // Three dollars for a million tokens in, fifteen for a million out: 0.165 a step.
     ['maxCost', { maxCost: 0.2 }, 'budget_max_cost'],
     ['maxTokens', { maxTokens: 60_000 }, 'budget_max_tokens'],
@@ -108,11 +119,76 @@ describe('budgets', () => {
     // The step that follows may have been asked already when the abort arrives; none comes after it.
     expect(system.model.turnRequests.length - before).toBeLessThanOrEqual(3);
   });
+
+  const finishless = { finish: 'something new' };
+  const task = {
+    tools: [{ name: 'task', input: { description: 'd', prompt: 'child', subagent_type: 'general' } }],
+  };
+  const looping: Record<string, Respond> = {
+    'steps that call tools': ({ step }) => ({ text: [`step ${step}. `], ...bash }),
+    'steps that call tools and end with a reason that nobody knows': () => ({ ...bash, ...finishless }),
+    'steps without a tool that end with such a reason': ({ step }) => ({ text: [`${step} `], ...finishless }),
+    'empty ones': () => finishless,
+    'a context that no compaction makes fit': overflowing,
+    'a context that is full again after each compaction': () => ({
+      text: ['x'],
+      usage: { input: 199_000, output: 9 },
+    }),
+    "a sub-agent's": ({ userText }) => (userText === 'child' ? bash : task),
+    "a sub-agent's that end with a reason that nobody knows": ({ userText }) =>
+      userText === 'child' ? { text: ['x'], ...finishless } : task,
+  };
+
+  it.each(Object.entries(looping))('maxSteps counts %s', async (_name, respond) => {
+    const before = system.model.requests.length;
+    // Slower than an abort is.
+    system.respond((request) => ({ ...respond(request), delayMs: 300 }));
+    const { run } = await under({ maxSteps: 5 });
+    await expectStopped(await run(), 'budget_max_steps', /^/);
+    // The sixth is known once it has begun; one more may be on its way.
+    expect(system.model.requests.length - before).toBeGreaterThanOrEqual(5);
+    expect(system.model.requests.length - before).toBeLessThanOrEqual(7);
+  });
+
+  it('maxSteps counts what nobody told: a look does, when the stream is mute', async () => {
+    const before = system.model.requests.length;
+    system.respond(() => ({ ...bash, delayMs: 500 }));
+    const proxy = await startUpstreamProxy(system.opencode.url);
+    try {
+      proxy.spoil(system.policy.directory(), () => () => undefined);
+      const { password } = system.opencode;
+      const { run } = await under(
+        { maxSteps: 5 },
+        {},
+        {},
+        { url: proxy.url, ...(password ? { password } : {}) },
+      );
+      expect(await run()).toMatchObject({ status: 'error', error: { reason: 'budget_max_steps' } });
+    } finally {
+      await proxy.stop();
+    }
+    // It looks every two seconds.
+    expect(system.model.requests.length - before).toBeLessThanOrEqual(5 + 8);
+  }, 120_000);
+
+  it.each(Object.entries(looping).slice(2, 6))('%s end as no progress', async (_name, respond) => {
+    const before = system.model.requests.length;
+    system.respond(respond);
+    const { run } = await under({});
+    await expectStopped(await run(), 'no_progress', /^/);
+    expect(system.model.requests.length - before).toBeLessThanOrEqual(8);
+  });
+
+  it('an answer that is long in coming is progress', async () => {
+    system.respond(({ step }) => (step < 12 ? bash : { text: ['at last'] }));
+    const { run } = await under({ maxSteps: 13 });
+    expect(await run()).toMatchObject({ status: 'completed', content: 'at last' });
+  });
 });
 
 it('a limit that the last step crosses leaves the answer as it is', async () => {
   system.respond(() => ({ text: ['dear'], usage: { input: 50_000, output: 1_000 } }));
-  const { run } = await under({ maxCost: 0.01, maxTokens: 10, maxSteps: 0 });
+  const { run } = await under({ maxCost: 0.01, maxTokens: 10, maxSteps: 1 });
   expect(await run()).toMatchObject({ status: 'completed', content: 'dear' });
 });
 
