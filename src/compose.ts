@@ -29,9 +29,11 @@ import { connectMongo } from './store/connection.ts';
 import { GridFsFileStore } from './store/gridfs-file-store.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './store/models.ts';
 import { MongoSessionStore } from './store/mongo-session-store.ts';
+import { MongoStopStore } from './store/mongo-stop-store.ts';
 import { MongoTurnStore } from './store/mongo-turn-store.ts';
 import { otelTracer } from './telemetry/otel-tracer.ts';
 import { systemClock } from './timing/clock.ts';
+import { retryStops } from './turn/open-stops.ts';
 import { discardOrphans } from './turn/orphan-sessions.ts';
 import { discardStrayUploads } from './turn/stray-uploads.ts';
 import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
@@ -79,6 +81,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   const deps: Omit<TurnDeps, 'fenceFreshMs'> = {
     store,
     sessions: new MongoSessionStore(records),
+    stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
     lock: new RecordLock({
       redis,
       prefix,
@@ -113,6 +116,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
       'jobless-turns': { everyMs, run: () => giveJobs({ store, jobs, clock, reporter, minAgeMs }) },
       'stray-streams': { everyMs, run: () => strays.step() },
       'stray-uploads': { everyMs, run: () => discardStrayUploads({ files, store, clock, reporter }) },
+      'open-stops': { everyMs, run: () => retryStops(deps) },
       'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
     };
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });

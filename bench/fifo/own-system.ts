@@ -12,6 +12,7 @@ import { TurnWorker } from '../../src/queue/turn-worker.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
 import type { MessageDoc } from '../../src/store/models.ts';
 import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
+import { MongoStopStore } from '../../src/store/mongo-stop-store.ts';
 import { MongoTurnStore } from '../../src/store/mongo-turn-store.ts';
 import { otelTracer } from '../../src/telemetry/otel-tracer.ts';
 import { systemClock } from '../../src/timing/clock.ts';
@@ -47,6 +48,7 @@ export async function startOwnSystem(options: {
   const deps: TurnDeps = {
     store: new MongoTurnStore(Message as unknown as Model<MessageDoc>, records),
     sessions: new MongoSessionStore(records),
+    stops: new MongoStopStore(Message as unknown as Model<MessageDoc>),
     lock: new RecordLock({ redis, prefix, reporter }),
     files: new GridFsFileStore(turns.connection),
     publisher: new TurnStream({ redis, prefix }),

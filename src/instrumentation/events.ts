@@ -31,6 +31,7 @@ export const events = {
   'opencode.turn.finished': 'The turn reached its outcome.',
   'turn.adopted': 'A worker joined a turn that another one had started.',
   'turn.rerun': 'The server lost the run; the same message was prompted again.',
+  'turn.stop_unconfirmed': 'A run was aborted and not seen to end; the sweeper goes on aborting it.',
   'turn.parked': 'An earlier turn of the record is not finished; the job waits without a slot.',
 } as const;
 export type EventName = keyof typeof events;

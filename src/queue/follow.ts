@@ -2,7 +2,7 @@ import { InvalidInputError, NotFoundError } from '../errors.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
-import type { TurnEnd, TurnEntry, TurnView } from '../turn/turn-entry.ts';
+import { type TurnEnd, type TurnEntry, type TurnView, toldFailure } from '../turn/turn-entry.ts';
 import type { Nudges } from './turn-nudges.ts';
 import { streamKeys, type TurnStream } from './turn-stream.ts';
 
@@ -128,7 +128,7 @@ export function endOf(turn: StoredTurn): TurnEnd | undefined {
   return {
     status: turn.status,
     text: turn.content,
-    ...(turn.error ? { error: { reason: turn.error.reason } } : {}),
+    ...(turn.error ? { error: toldFailure(turn.error) } : {}),
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),

@@ -110,6 +110,8 @@ function messageSchema(): Schema {
     { conversation: 1, role: 1, sequence: 1 },
     { name: 'conversation_pending', partialFilterExpression: { status: 'pending' } },
   );
+  // Few at any time: runs that could not be seen to end.
+  schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1 }, { name: 'pending_by_age' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return JSON.parse(this.parts) as Part[];

@@ -6,8 +6,8 @@ import { attachArtifacts, attachedFiles } from './attaching.ts';
 import type { Interactive } from './interactive.ts';
 import { callHook } from './policy-hooks.ts';
 import type { FileRef } from './ports.ts';
-import type { TerminalPatch, TurnFailure } from './stored-turn.ts';
-import type { TurnEnd } from './turn-entry.ts';
+import type { RunState, TerminalPatch, TurnFailure } from './stored-turn.ts';
+import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -16,7 +16,8 @@ import type { TurnRun } from './turn-run.ts';
 const terminalWriteMs = 60_000;
 
 export type Ending =
-  | { readonly status: 'completed' | 'cancelled' }
+  | { readonly status: 'completed' }
+  | { readonly status: 'cancelled'; readonly error?: TurnFailure }
   | { readonly status: 'error'; readonly error: TurnFailure };
 
 export interface Finish {
@@ -98,7 +99,7 @@ function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef
   const { firstTokenAt } = run;
   return {
     ...patch,
-    run: { ...patch.run, phase: 'finished' },
+    run: { ...patch.run, phase: 'finished', ...openStops(run) },
     status: ending.status,
     content,
     usage: patch.usage ?? run.turn.usage ?? noUsage,
@@ -108,8 +109,13 @@ function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef
     ...(firstTokenAt === undefined
       ? {}
       : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.turn.createdAt) }),
-    ...(ending.status === 'error' ? { error: ending.error } : {}),
+    ...('error' in ending && ending.error ? { error: ending.error } : {}),
   };
+}
+
+/** What the sweeper, or the record's next turn, has to go on with. */
+export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTriedAt'> {
+  return run.openStops.length === 0 ? {} : { openStops: run.openStops, stopTriedAt: run.now() };
 }
 
 /** The end is durable already: a follower that misses this entry finds it in the stored turn. */
@@ -122,7 +128,7 @@ async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
     text: content,
     durationMs,
     ...(usage ? { usage } : {}),
-    ...(error ? { error: { reason: error.reason } } : {}),
+    ...(error ? { error: toldFailure(error) } : {}),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(traceId === undefined ? {} : { traceId }),
   };
@@ -149,7 +155,9 @@ function outcomeOf(
     durationMs: terminal.durationMs,
     timeToFirstTokenMs: terminal.timeToFirstTokenMs,
   };
-  if (terminal.status !== 'error') return { status: terminal.status, ...result };
+  const { status, error } = terminal;
+  if (status === 'completed') return { status, ...result };
+  if (status === 'cancelled') return { status, ...(error ? { error } : {}), ...result };
   return { status: 'error', error: terminal.error ?? { reason: 'unknown', message: '' }, ...result };
 }
 

@@ -15,6 +15,7 @@ import type {
 import type {
   PromptAnswer,
   SessionRef,
+  StopRef,
   StoredTurn,
   TerminalPatch,
   TurnPatch,
@@ -194,6 +195,28 @@ export interface TurnStore {
   stored(messageIds: readonly string[]): Promise<ReadonlySet<string>>;
   /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`. */
   pending(before: number, limit: number): Promise<readonly StoredTurn[]>;
+}
+
+export interface OpenStop {
+  readonly turnId: string;
+  readonly recordId: string;
+  readonly stops: readonly StopRef[];
+  /** When the turn ended, or was created while it has not; Unix ms. */
+  readonly since: number;
+}
+
+/** Runs upstream that turns have aborted and not seen to end. Errors: `ServiceUnavailableError('mongodb')`. */
+export interface StopStore {
+  /** Those of one turn, one record, or all; at most `limit` turns, the one that was tried last comes last. */
+  open(filter: {
+    readonly turnId?: string;
+    readonly recordId?: string;
+    readonly limit: number;
+  }): Promise<readonly OpenStop[]>;
+  /** Aborted once more, in vain: others come first now. */
+  tried(turnId: string): Promise<void>;
+  /** It was seen to be over, or nobody tries any more. Idempotent. */
+  close(turnId: string, stop: StopRef): Promise<void>;
 }
 
 /** The record's session, as Session needs it. */

@@ -22,9 +22,16 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
   await watch.attach(stored);
   if (isPrompted(run.turn.run.phase)) return stored;
   // The owner before us died between storing the ids and hearing the answer to its POST.
-  if (await isUpstream(run, stored)) await notePrompted(run);
-  else await post(run, stored);
-  return stored;
+  if (await isUpstream(run, stored)) {
+    await notePrompted(run);
+    return stored;
+  }
+  return orResend(run, watch, async () => {
+    // Which he may not have done: it goes on beside the storing of the ids.
+    await waitUntilIdle(run, stored);
+    await post(run, stored);
+    return stored;
+  });
 }
 
 /** The session that the prompt went to is gone, or did nothing: a new session, new ids, once per turn. */
@@ -44,9 +51,17 @@ export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
   await post(run, ids);
 }
 
-async function firstPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
+const firstPrompt = (run: TurnRun, watch: TurnWatch): Promise<PromptIds> =>
+  orResend(run, watch, () => promptSession(run, watch, 'ensure'));
+
+/** A session that is gone, or of no use, is replaced. */
+async function orResend(
+  run: TurnRun,
+  watch: TurnWatch,
+  prompt: () => Promise<PromptIds>,
+): Promise<PromptIds> {
   try {
-    return await promptSession(run, watch, 'ensure');
+    return await prompt();
   } catch (error) {
     const useless = error instanceof SessionNotFoundError || error instanceof StaleSessionError;
     if (!useless || run.resends > 0) throw error;

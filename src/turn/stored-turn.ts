@@ -35,6 +35,10 @@ export interface RunState {
   readonly cursor?: number;
   /** Names in the agent's directory of what the user sent along; stored before the prompt. */
   readonly uploadNames?: readonly string[];
+  /** What this turn may have left running; gone again once it was seen to be over. */
+  readonly openStops?: readonly StopRef[];
+  /** When they were aborted last, Unix ms. Stored as long as there are any. */
+  readonly stopTriedAt?: number;
 }
 
 export interface StoredPrompt {
@@ -53,12 +57,22 @@ export interface StoredPrompt {
   readonly answer?: PromptAnswer;
 }
 
+/** A run upstream that was aborted and not seen to end. */
+export interface StopRef {
+  readonly sessionId: string;
+  readonly server: string;
+  readonly directory: string;
+  readonly promptMessageId: string;
+}
+
 /** What went wrong. `reason` is stable and for programs, `message` is for operators; people see the fallback text. */
 export interface TurnFailure {
   readonly reason: string;
   readonly message: string;
   readonly name?: string;
   readonly statusCode?: number;
+  /** The run was aborted and could not be seen to end: it may go on for a while, and the sweeper goes on aborting it. */
+  readonly unconfirmed?: true;
 }
 
 export interface StoredTurn {

@@ -7,6 +7,7 @@ import type {
   Lock,
   OpenCode,
   SessionStore,
+  StopStore,
   TurnNudges,
   TurnPublisher,
   TurnStore,
@@ -22,6 +23,7 @@ export interface Upstream {
 export interface TurnDeps {
   readonly store: TurnStore;
   readonly sessions: SessionStore;
+  readonly stops: StopStore;
   readonly lock: Lock;
   readonly files: FileStore;
   readonly publisher: TurnPublisher;

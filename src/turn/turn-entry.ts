@@ -32,11 +32,16 @@ export type TurnEntryBody =
 export interface TurnEnd {
   readonly status: Exclude<TurnStatus, 'pending'>;
   readonly text: string;
-  readonly error?: Pick<TurnFailure, 'reason'>;
+  readonly error?: Pick<TurnFailure, 'reason' | 'unconfirmed'>;
   readonly usage?: Usage;
   readonly durationMs?: number;
   readonly timeToFirstTokenMs?: number;
   readonly traceId?: string;
+}
+
+/** What followers are told of a failure; its message is for operators. */
+export function toldFailure({ reason, unconfirmed }: TurnFailure): NonNullable<TurnEnd['error']> {
+  return { reason, ...(unconfirmed ? { unconfirmed } : {}) };
 }
 
 /** `id` is a cursor: pass it as `after` to go on behind this entry. Ids of one turn only grow. */

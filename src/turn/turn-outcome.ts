@@ -20,7 +20,8 @@ export interface TurnResult {
  */
 export type TurnOutcome =
   | ({ readonly status: 'completed' } & TurnResult)
-  | ({ readonly status: 'cancelled' } & TurnResult)
+  /** With an error when its run could not be seen to end (`cancel_unconfirmed`). */
+  | ({ readonly status: 'cancelled'; readonly error?: TurnFailure } & TurnResult)
   | ({ readonly status: 'error'; readonly error: TurnFailure } & TurnResult)
   | {
       readonly status: 'interrupted';

@@ -22,7 +22,10 @@ export interface TurnLimits {
   readonly maxUpstreamRetries: number;
   /** The longest wait that upstream may announce before such a retry. Default 2 minutes. */
   readonly maxUpstreamRetryDelayMs: number;
-  /** A cancelled run must be idle within this time after the abort. Default 10 s. */
+  /**
+   * How long a stopped run is aborted over and over until it is seen to be over; as long again when it begins that
+   * late. After it the turn ends as `unconfirmed`. Also how long a prompt waits for a session that is busy. Default 20 s.
+   */
   readonly cancelTimeoutMs: number;
   /** How long one call of the host's code may take: `system`, `directory`, `permissions`, a transform, a hook. Default 30 s. */
   readonly hookTimeoutMs: number;
@@ -46,7 +49,7 @@ export const defaultLimits: TurnLimits = {
   lostAfterMs: 2_500,
   maxUpstreamRetries: 8,
   maxUpstreamRetryDelayMs: 2 * 60_000,
-  cancelTimeoutMs: 10_000,
+  cancelTimeoutMs: 20_000,
   hookTimeoutMs: 30_000,
   maxReruns: 1,
   maxCost: Number.POSITIVE_INFINITY,

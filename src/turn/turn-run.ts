@@ -12,7 +12,7 @@ import { persevere } from '../timing/persevere.ts';
 import { FollowerFeed } from './follower-feed.ts';
 import type { Fence } from './ports.ts';
 import { Snapshot } from './snapshot.ts';
-import type { StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
+import type { StopRef, StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
 import type { TurnDeps, Upstream } from './turn-deps.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { CompiledPolicy } from './turn-policy.ts';
@@ -43,6 +43,8 @@ export class TurnRun {
   /** The last failure of a look, while upstream is away. */
   upstreamError: TurnsError | undefined;
   firstTokenAt: number | undefined;
+  /** Runs that this turn has aborted and not seen to end. */
+  readonly openStops: StopRef[];
   reruns: number;
   resends: number;
 
@@ -72,6 +74,7 @@ export class TurnRun {
     this.#heardAt = deps.clock.monotonicMs();
     this.startedAt = turn.run.startedAt ?? this.#claimedAt;
     this.firstTokenAt = turn.run.firstTokenAt;
+    this.openStops = [...(turn.run.openStops ?? [])];
     this.reruns = turn.run.reruns;
     this.resends = turn.run.resends;
     this.uploadNames = new Set(turn.run.uploadNames);

@@ -2,7 +2,7 @@ import { CorruptTurnError, messageOf, type TurnAbortError, TurnsError } from '..
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
 import { corruption, withoutRun } from './corrupt-turn.ts';
-import { type Ending, finishTurn, interruptedOutcome } from './finishing.ts';
+import { type Ending, finishTurn, interruptedOutcome, openStops } from './finishing.ts';
 import { fullExchange } from './look.ts';
 import { reachPrompt, rerun, resend } from './prompting.ts';
 import { stopUpstream } from './stopping.ts';
@@ -71,7 +71,8 @@ async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> 
       await rerun(run, ids);
     } else if ((end.kind === 'gone' || end.kind === 'stale') && run.resends === 0) {
       // The run in the old session has no owner any more; that its session was deleted does not stop it.
-      await stopUpstream(run, ids);
+      const { confirmed } = await stopUpstream(run, ids);
+      if (!confirmed) await run.write({ run: openStops(run) });
       run.ids = await resend(run, watch);
     } else {
       return end;
@@ -128,8 +129,9 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
     if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
     // What went wrong is ours; a run that goes on upstream would have no owner.
-    const exchange = await stopAndRead(run, watch);
-    const ending: Ending = { status: 'error', error: { reason: codeOf(error), message: messageOf(error) } };
+    const { exchange, confirmed } = await stopAndRead(run, watch);
+    const failure = { reason: codeOf(error), message: messageOf(error) };
+    const ending = marked({ status: 'error', error: failure }, confirmed);
     return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
   } catch (problem) {
     if (mustLetGo(run, problem)) return letGo(run, problem);
@@ -139,9 +141,9 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
 }
 
 async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
-  const exchange = await stopAndRead(run, watch);
+  const { exchange, confirmed } = await stopAndRead(run, watch);
   return finishTurn(run, {
-    ending: stoppedEnding(run, stopped),
+    ending: marked(stoppedEnding(run, stopped), confirmed),
     ids: run.ids,
     exchange,
     interactive: watch.interactive,
@@ -159,15 +161,29 @@ function stoppedEnding(run: TurnRun, { reason, detail, message }: TurnAbortError
   return { status: 'error', error: away && reason === 'deadline' ? { ...error, name: away.code } : error };
 }
 
+const cancelUnconfirmed: TurnFailure = {
+  reason: 'cancel_unconfirmed',
+  message: 'the run was aborted and could not be seen to end; it may go on for a while',
+};
+
+/** An end that could not be seen upstream says so, whatever else it is. */
+function marked(ending: Ending, confirmed: boolean): Ending {
+  if (confirmed || ending.status === 'completed') return ending;
+  return { ...ending, error: { ...(ending.error ?? cancelUnconfirmed), unconfirmed: true } };
+}
+
 /** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
-async function stopAndRead(run: TurnRun, watch: TurnWatch): Promise<Exchange | undefined> {
+async function stopAndRead(
+  run: TurnRun,
+  watch: TurnWatch,
+): Promise<{ exchange: Exchange | undefined; confirmed: boolean }> {
   const ids = run.ids ?? promptIds(run.turn.run);
-  if (!ids) return undefined;
+  if (!ids) return { exchange: undefined, confirmed: true };
   run.ids = ids;
   // Stopped before it was followed: what the owner before us had said and asked ends with this turn.
   if (!run.reply) watch.prepare(ids);
-  const messages = await stopUpstream(run, ids);
-  return messages ? fullExchange(run, ids, messages) : undefined;
+  const { messages, confirmed } = await stopUpstream(run, ids);
+  return { exchange: messages ? await fullExchange(run, ids, messages) : undefined, confirmed };
 }
 
 /** Another owner comes, or is there: followers keep what they have, and nothing upstream is touched. */

@@ -30,6 +30,9 @@ type Gate = (request: ProxiedRequest) => Promise<unknown> | undefined;
 /** Undefined: the answer goes back as it came. */
 type Rewrite = (request: ProxiedRequest) => ((body: unknown) => unknown) | undefined;
 
+/** The body of an answer, or undefined. */
+type Answer = (request: ProxiedRequest) => { readonly body: unknown } | undefined;
+
 export interface UpstreamProxy {
   readonly url: string;
   /** Every request that came, in order; those for event streams too. */
@@ -40,6 +43,8 @@ export interface UpstreamProxy {
   before(gate: Gate): void;
   /** Awaited before the server's answer goes back. One that rejects cuts the request's connection. */
   after(gate: Gate): void;
+  /** Answers with this JSON in the server's place, which hears nothing of the request. Undefined: it goes on. */
+  instead(answer: Answer): void;
   /** Changes JSON answers on their way back. */
   rewrite(rewrite: Rewrite): void;
   stop(): Promise<void>;
@@ -52,6 +57,7 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
   let before: Gate = () => undefined;
   let after: Gate = () => undefined;
   let rewrite: Rewrite = () => undefined;
+  let instead: Answer = () => undefined;
 
   async function pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(incoming.url ?? '/', target);
@@ -66,6 +72,12 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     };
     requests.push(facts);
     await before(facts);
+    const given = instead(facts);
+    if (given) {
+      incoming.resume();
+      outgoing.writeHead(200, { 'content-type': 'application/json' });
+      return void outgoing.end(JSON.stringify(given.body));
+    }
     const answer = await ask(target, incoming, outgoing);
     await after(facts);
     const change = rewrite(facts);
@@ -104,6 +116,9 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     },
     after: (gate) => {
       after = gate;
+    },
+    instead: (answer) => {
+      instead = answer;
     },
     rewrite: (next) => {
       rewrite = next;
