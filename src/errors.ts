@@ -139,6 +139,22 @@ export class IdleStreamError extends TurnsError {
   }
 }
 
+/**
+ * Somebody else has prompted a session while a turn of ours ran in it. What answers that message is not the turn's;
+ * when upstream went on with it alone, the turn ends with the reason `foreign_prompt`.
+ */
+export class ForeignPromptError extends TurnsError {
+  readonly code = 'foreign_prompt';
+  readonly disposition = 'fail';
+  readonly sessionId: string;
+  readonly messageId: string;
+  constructor(sessionId: string, messageId: string) {
+    super(`session ${sessionId} was prompted by somebody else (message ${messageId}) while a turn ran in it`);
+    this.sessionId = sessionId;
+    this.messageId = messageId;
+  }
+}
+
 // ---------------------------------------------------------------- locks and fences
 
 /** Somebody else holds the lock; try again later. */

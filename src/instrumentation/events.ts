@@ -20,6 +20,8 @@ export const events = {
   'opencode.response.started': 'The first event of the reply arrived.',
   'opencode.session.created': 'A session was minted and stored.',
   'opencode.session.recreated_with_resend': 'The session was gone; the prompt went to a new one.',
+  'opencode.session.foreign_prompt':
+    "Somebody else prompted the session; what answers that is not the turn's.",
   'opencode.stream.completed': 'The session is idle and its exchange is final.',
   'opencode.stream.interrupted': 'The event stream broke; the truth is read again.',
   'opencode.response.waiting_for_final_text': 'Idle came before the final message; polling goes on.',

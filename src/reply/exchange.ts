@@ -2,7 +2,8 @@ import type { Part, ToolPart, Usage } from './part.ts';
 import { joinText, parsePart } from './response-parser.ts';
 import { type ToolFile, toolFiles } from './tool-files.ts';
 import { isTerminal } from './tool-part.ts';
-import { authorOf, isSummary, type MessageKind } from './turn-messages.ts';
+import type { MessageKind } from './turn-messages.ts';
+import { shareOf, type TurnShare } from './turn-share.ts';
 import { UsageCounter } from './usage.ts';
 import type { WireMessage } from './wire.ts';
 
@@ -19,20 +20,18 @@ export interface ExchangeOptions {
 }
 
 /**
- * The upstream messages of one turn, found by the id of its prompt message and never by text: the prompt, and
- * every assistant message behind it up to the next message that a person wrote. Compaction puts a summary and a
- * synthetic user message in between; the summary is left out, what follows belongs. Pure.
+ * The upstream messages of one turn, found by the id of its prompt message: the prompt, and every assistant message
+ * that hangs below it (`shareOf`). What answers a message that somebody else has written in the same session is not the
+ * turn's. A compaction's summary is left out, what follows belongs. Pure.
  */
 export class Exchange {
   /** The whole list it was made of. */
   readonly messages: readonly WireMessage[];
-  readonly userMessage: WireMessage | undefined;
   /** In order; without compaction summaries and without runs that the server lost and a later message replaced. */
   readonly assistants: readonly WireMessage[];
   /** What sub-agents did in this turn; one that was resumed has older messages, which are left out. */
   readonly children: ReadonlyMap<string, readonly WireMessage[]>;
-  readonly #answers: readonly WireMessage[];
-  readonly #summaries: readonly WireMessage[];
+  readonly #share: TurnShare;
   readonly #kinds: ReadonlyMap<string, MessageKind>;
   #parts: readonly Part[] | undefined;
 
@@ -50,14 +49,11 @@ export class Exchange {
     children: ReadonlyMap<string, readonly WireMessage[]>,
   ) {
     this.messages = messages;
-    const start = messages.findIndex(({ info }) => info.id === promptMessageId);
-    this.userMessage = messages[start];
-    const { answers, summaries } = writtenAfter(start < 0 ? [] : messages.slice(start + 1));
-    this.#answers = answers;
-    this.#summaries = summaries;
-    this.assistants = living(answers);
+    this.#share = shareOf(messages, promptMessageId);
+    const { answers, summaries } = this.#share;
+    this.assistants = living(this.#share);
     this.#kinds = new Map([
-      ...kinds(messages.slice(0, start + 1), 'other'),
+      ...kinds(before(messages, promptMessageId), 'other'),
       ...kinds(answers, 'other'),
       ...kinds(this.assistants, 'answer'),
       ...kinds(summaries, 'summary'),
@@ -69,12 +65,33 @@ export class Exchange {
     );
   }
 
+  get userMessage(): WireMessage | undefined {
+    return this.#share.userMessage;
+  }
+
+  /** Messages that somebody else has prompted the session with since. */
+  get foreign(): readonly WireMessage[] {
+    return this.#share.foreign;
+  }
+
+  /**
+   * Somebody else's message came when the turn had a step to go on with: upstream goes on with that message alone, and
+   * the turn gets no last word (1.18.33).
+   */
+  get overtaken(): boolean {
+    const { last, foreign } = this.#share;
+    const at = this.messages.indexOf(last as WireMessage);
+    return this.finish === 'tool-calls' && foreign.some((message) => this.messages.indexOf(message) > at);
+  }
+
   /**
    * When upstream began with the turn: Unix ms by the server's clock, which is that of the files its tools write.
    * The prompt's own time is rewritten when the message is posted again, so the first answer's may be the earlier.
    */
   get startedAt(): number | undefined {
-    const times = [this.userMessage, this.#answers[0]].flatMap((message) => message?.info.time.created ?? []);
+    const times = [this.userMessage, this.#share.answers[0]].flatMap(
+      (message) => message?.info.time.created ?? [],
+    );
     return times.length > 0 ? Math.min(...times) : undefined;
   }
 
@@ -84,24 +101,33 @@ export class Exchange {
    */
   get begun(): boolean {
     const posted = this.userMessage?.info.time.created ?? Number.POSITIVE_INFINITY;
-    return this.#answers.some(({ info }) => info.time.created >= posted);
+    return this.#share.answers.some(({ info }) => info.time.created >= posted);
   }
 
   get lastAssistant(): WireMessage | undefined {
     return this.assistants.at(-1);
   }
 
-  /** No answer yet, or one that is not complete. */
+  /** No answer yet, or one that is not complete; or upstream is in the middle of a compaction that it asked itself for. */
   get inProgress(): boolean {
-    return this.lastAssistant?.info.time.completed === undefined;
+    return this.lastAssistant?.info.time.completed === undefined || this.#compacting;
+  }
+
+  get #compacting(): boolean {
+    const info = this.#share.last?.info;
+    if (!info || info.id === this.lastAssistant?.info.id) return false;
+    if (info.role === 'user' || info.time.completed === undefined) return true;
+    // A summary. It is the end when it failed, or when there was nothing left to go on with.
+    return info.error === undefined && (this.finish === undefined || this.finish === 'tool-calls');
   }
 
   get finish(): string | undefined {
     return this.lastAssistant?.info.finish;
   }
 
+  /** Of the last message, a failed compaction's included. */
   get error(): ExchangeError | undefined {
-    const error = this.lastAssistant?.info.error;
+    const error = this.#share.last?.info.error ?? this.lastAssistant?.info.error;
     if (!error) return undefined;
     const { message, statusCode, isRetryable } = error.data ?? {};
     return {
@@ -115,7 +141,7 @@ export class Exchange {
   /** What upstream spent on the turn: its assistant messages, compactions it started itself, and sub-agents. */
   get usage(): Usage {
     const counter = new UsageCounter();
-    for (const { parts } of [...this.#answers, ...this.#summaries]) {
+    for (const { parts } of [...this.#share.answers, ...this.#share.summaries]) {
       for (const part of parts) counter.add(part);
     }
     for (const messages of this.children.values()) {
@@ -189,25 +215,20 @@ function kinds(messages: readonly WireMessage[], kind: MessageKind): [string, Me
   return messages.map(({ info }) => [info.id, kind]);
 }
 
-function writtenAfter(messages: readonly WireMessage[]): {
-  answers: WireMessage[];
-  summaries: WireMessage[];
-} {
-  const answers: WireMessage[] = [];
-  const summaries: WireMessage[] = [];
-  let author: ReturnType<typeof authorOf>;
-  for (const message of messages) {
-    if (message.info.role === 'user') {
-      author = authorOf(message.parts);
-      // Without a part nobody knows who wrote it: what answers it is not claimed.
-      if (author === 'person' || author === undefined) break;
-    } else if (!isSummary(message.info)) answers.push(message);
-    else if (author === 'auto-compaction') summaries.push(message);
-  }
-  return { answers, summaries };
+function before(messages: readonly WireMessage[], promptMessageId: string): readonly WireMessage[] {
+  return messages.slice(0, messages.findIndex(({ info }) => info.id === promptMessageId) + 1);
 }
 
-/** A run that the server lost stays incomplete for ever; once a later message exists, it is no part of the answer. */
-function living(answers: readonly WireMessage[]): WireMessage[] {
-  return answers.filter(({ info }, at) => info.time.completed !== undefined || at === answers.length - 1);
+/**
+ * A run that the server lost stays incomplete for ever, one that it aborted for a reason of its own stays aborted; once
+ * a later message exists, that is no part of the answer.
+ */
+function living({ answers, userMessage }: TurnShare): WireMessage[] {
+  const postedAt = userMessage?.info.time.created ?? 0;
+  return answers.filter(({ info }, at) => {
+    if (at === answers.length - 1) return true;
+    const { completed } = info.time;
+    if (completed === undefined) return false;
+    return info.error?.name !== 'MessageAbortedError' || completed > postedAt;
+  });
 }

@@ -7,7 +7,7 @@ import type { WireMessageInfo, WirePart } from './wire.ts';
 export type MessageKind = 'answer' | 'summary' | 'other';
 
 /** Who wrote a user message. Upstream writes two kinds itself: to compact, and to go on afterwards. */
-type Author = 'person' | 'auto-compaction' | 'manual-compaction' | 'continuation';
+export type Author = 'person' | 'auto-compaction' | 'manual-compaction' | 'continuation';
 
 /** What is known of one message: its info may come after its parts. */
 interface Known {
@@ -41,6 +41,10 @@ export class TurnMessages {
   readonly #promptMessageId: string | undefined;
   readonly #known = new Map<string, Known>();
   #nextPersonAt = Number.POSITIVE_INFINITY;
+  #promptText: unknown;
+  /** Upstream compacts because its provider found the prompt too long, and will replay it. */
+  #overflowed = false;
+  #replayId: string | undefined;
 
   /** Without a prompt message: a sub-agent's session, in which every assistant message belongs. */
   constructor(promptMessageId?: string) {
@@ -70,7 +74,8 @@ export class TurnMessages {
   learnPart(part: WirePart): MessageKind | undefined {
     const known = this.#entry(part.messageID);
     if (known.role !== 'assistant' && known.author !== 'person') {
-      const author = authorOf([part]);
+      this.#notePrompt(part);
+      const author = this.#isReplay(part) ? 'continuation' : authorOf([part]);
       if (author && (author === 'person' || known.author === undefined)) known.author = author;
       this.#noteNextPerson(part.messageID, known);
     }
@@ -90,6 +95,23 @@ export class TurnMessages {
 
   forget(messageId: string): void {
     this.#known.delete(messageId);
+  }
+
+  #notePrompt(part: WirePart): void {
+    if (part.messageID === this.#promptMessageId && part.type === 'text' && part.synthetic !== true)
+      this.#promptText ??= part.text;
+    if (part.type === 'compaction' && part.overflow === true) this.#overflowed = true;
+  }
+
+  /** Upstream's copy of the prompt after an overflow, which looks like a message that a person wrote. */
+  #isReplay({ messageID, type, text }: WirePart): boolean {
+    if (messageID === this.#replayId) return true;
+    if (messageID === this.#promptMessageId || type !== 'text' || this.#promptText === undefined)
+      return false;
+    if (!this.#overflowed || text !== this.#promptText) return false;
+    this.#overflowed = false;
+    this.#replayId = messageID;
+    return true;
   }
 
   #entry(messageId: string): Known {

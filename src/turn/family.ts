@@ -1,5 +1,5 @@
 import { SessionNotFoundError } from '../errors.ts';
-import type { WireSession, WireSessionStatus } from '../reply/wire.ts';
+import type { WireMessage, WireSession, WireSessionStatus } from '../reply/wire.ts';
 import type { OpenCode } from './ports.ts';
 
 /** How far below a session is looked. Upstream allows one level unless a project sets its `subagent_depth`. */
@@ -13,6 +13,32 @@ export function isBusy(
   sessionIds: readonly string[],
 ): boolean {
   return sessionIds.some((id) => statuses[id] !== undefined && statuses[id].type !== 'idle');
+}
+
+/**
+ * Whether the messages of all these sessions say that nothing runs there, whatever their status: a status may be kept by
+ * something in between, or never be set back. One that was deleted says nothing more. Throws what else the client throws.
+ */
+export async function areOver(
+  client: Pick<OpenCode, 'messages'>,
+  sessionIds: readonly string[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const id of sessionIds) {
+    try {
+      if (!isOver(await client.messages(id, signal))) return false;
+    } catch (error) {
+      if (!(error instanceof SessionNotFoundError)) throw error;
+    }
+  }
+  return true;
+}
+
+/** The last message is an answer that is complete, and that no further step follows. */
+function isOver(messages: readonly WireMessage[]): boolean {
+  const last = messages.at(-1)?.info;
+  if (last?.role !== 'assistant' || last.time.completed === undefined) return false;
+  return last.error !== undefined || (last.finish !== undefined && last.finish !== 'tool-calls');
 }
 
 /**

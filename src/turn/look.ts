@@ -4,7 +4,7 @@ import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage, WirePermission } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
-import { isBusy, sessionsBelow } from './family.ts';
+import { areOver, isBusy, sessionsBelow } from './family.ts';
 import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -13,6 +13,8 @@ import type { TurnRun } from './turn-run.ts';
 export interface LookResult {
   readonly exchange: Exchange;
   readonly busy: boolean;
+  /** A sub-agent is, and its own messages don't say that it is over. */
+  readonly childBusy: boolean;
   /** Sessions of sub-agents, as far as anybody has told. */
   readonly children: readonly string[];
   /** Requests that wait for a person here, and that upstream does not know any more. */
@@ -40,8 +42,13 @@ export async function lookUpstream(
   if (rebuild) children.push(...(await followBelow(run, client, children)));
   const family = [ids.sessionId, ...children];
   const busy = isBusy(statuses, family);
+  const busyChildren = children.filter((id) => isBusy(statuses, [id]));
+  // Asked only when the turn's own messages are complete: a sub-agent of a run that is over runs no more, as a rule.
+  const childBusy = exchange.inProgress
+    ? busyChildren.length > 0
+    : !(await areOver(client, busyChildren, run.signal));
   const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, messages, waiting) : [];
-  return { exchange, busy, children, closedPrompts };
+  return { exchange, busy, childBusy, children, closedPrompts };
 }
 
 /** Asked only when a task part, running ones included, says that there are any. */

@@ -4,7 +4,15 @@ import { startGraceMs } from './stopping.ts';
 import type { Verdict } from './verdict.ts';
 
 /** Verdicts that only time makes final. */
-export type OpenVerdict = Extract<Verdict, { kind: 'working' | 'unsettled' | 'empty' }>;
+export type OpenVerdict = Extract<
+  Verdict,
+  { kind: 'working' | 'unsettled' | 'empty' | 'aborted' | 'doubtful' }
+>;
+
+/** A status that says busy although the messages say that all is over, and no idle was heard, has so long to change. */
+const doubtMs = 10_000;
+/** An abort of somebody else's: the stream tells soon after it when the whole instance was disposed. */
+const abortedMs = 1_000;
 
 /**
  * How long upstream has been idle without an end. Idle alone proves nothing: a run begins some time after its prompt
@@ -16,7 +24,7 @@ export class Settling {
   readonly #clock: Clock;
   #since: number | undefined;
   #looks = 0;
-  #failing = false;
+  #about: About = 'idle';
 
   constructor(lostAfterMs: number, clock: Clock) {
     this.#lostAfterMs = lostAfterMs;
@@ -35,18 +43,28 @@ export class Settling {
       this.#since = undefined;
       return false;
     }
-    const failing = verdict.kind === 'unsettled' && verdict.failure !== undefined;
-    if (this.#since === undefined || failing !== this.#failing) {
+    const about = aboutOf(verdict);
+    if (this.#since === undefined || about !== this.#about) {
       this.#since = now;
       this.#looks = 0;
-      this.#failing = failing;
+      this.#about = about;
     }
     this.#looks += 1;
-    return this.#looks >= 2 && now - this.#since >= this.#graceMs(exchange);
+    return this.#looks >= 2 && now - this.#since >= this.#graceMs(verdict, exchange);
   }
 
-  #graceMs(exchange: Exchange): number {
-    const soon = this.#failing || exchange.begun;
+  #graceMs(verdict: OpenVerdict, exchange: Exchange): number {
+    if (verdict.kind === 'aborted') return abortedMs;
+    if (verdict.kind === 'doubtful' && !verdict.idleSeen) return Math.max(this.#lostAfterMs, doubtMs);
+    const soon = this.#about !== 'idle' || exchange.begun;
     return soon ? this.#lostAfterMs : Math.max(this.#lostAfterMs, startGraceMs);
   }
+}
+
+/** What is being waited for: each has its own time. */
+type About = 'idle' | 'failing' | 'aborted' | 'doubtful';
+
+function aboutOf(verdict: OpenVerdict): About {
+  if (verdict.kind === 'aborted' || verdict.kind === 'doubtful') return verdict.kind;
+  return verdict.kind === 'unsettled' && verdict.failure !== undefined ? 'failing' : 'idle';
 }

@@ -5,7 +5,7 @@ import { backoffMs } from '../timing/backoff.ts';
 import { type Clock, delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
-import { isBusy, sessionsBelow } from './family.ts';
+import { areOver, isBusy, sessionsBelow } from './family.ts';
 import type { OpenCode } from './ports.ts';
 import type { StopRef } from './stored-turn.ts';
 
@@ -13,6 +13,8 @@ const looks = { firstMs: 30, maxMs: 1_000 };
 const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
 /** How long a session that is idle is watched when its messages do not say that all is over. */
 const unclearMs = 2_000;
+/** From this look on, some half a second after the first, the messages are asked, too. */
+const liesFrom = 4;
 /** How long the messages are read for once more, when the run could not be seen to end. */
 const lastReadMs = 5_000;
 
@@ -70,6 +72,7 @@ export async function stopRun(stop: Stop, timeoutMs: number, signal?: AbortSigna
 async function abortUntilIdle({ client, run, children = [], clock }: Stop, signal: AbortSignal) {
   const { sessionId, directory } = run;
   let family: readonly string[] | undefined;
+  let overSince: number | undefined;
   for (let attempt = 0; ; attempt += 1) {
     await patiently(clock, signal, () => client.abortSession(sessionId, directory, signal));
     // Upstream aborts sub-agents with their parent, at any depth (1.18.33). What is busy all the same is aborted here.
@@ -78,8 +81,15 @@ async function abortUntilIdle({ client, run, children = [], clock }: Stop, signa
       return [...new Set([sessionId, ...below.map(({ id }) => id), ...children])];
     });
     const statuses = await patiently(clock, signal, () => client.statuses(directory, signal));
-    if (!isBusy(statuses, family)) return;
-    for (const child of family.slice(1).filter((id) => isBusy(statuses, [id])))
+    const busy = family.filter((id) => isBusy(statuses, [id]));
+    if (busy.length === 0) return;
+    // The messages weigh more than a status that says busy for ever.
+    if (attempt >= liesFrom) {
+      const over = await patiently(clock, signal, () => areOver(client, busy, signal));
+      overSince = over ? (overSince ?? clock.monotonicMs()) : undefined;
+      if (overSince !== undefined && clock.monotonicMs() - overSince >= unclearMs) return;
+    }
+    for (const child of busy.filter((id) => id !== sessionId))
       await patiently(clock, signal, () => client.abortSession(child, directory, signal));
     await delay(backoffMs(attempt, looks), clock, signal);
   }

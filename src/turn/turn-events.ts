@@ -12,6 +12,7 @@ export class TurnEvents {
   readonly #ids: PromptIds;
   #ours: boolean;
   #error: TurnFailure | undefined;
+  #disposed = false;
 
   /** `named`: the prompt may have been told before. */
   constructor(ids: PromptIds, named: boolean) {
@@ -26,7 +27,18 @@ export class TurnEvents {
       this.#error = undefined;
     }
     this.#noteError(event);
+    if (event.type === 'server.instance.disposed') this.#disposed = true;
     return this.#ours;
+  }
+
+  /**
+   * Whether the directory's instance was disposed since this was asked last: that aborts all runs in it, and is the last
+   * that its stream tells (OpenCode 1.18.33; also after a change of its configuration).
+   */
+  takeDisposed(): boolean {
+    const disposed = this.#disposed;
+    this.#disposed = false;
+    return disposed;
   }
 
   /** The name may have been lost with the stream. */

@@ -3,6 +3,7 @@ import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
 import { Wakeup } from '../timing/wakeup.ts';
+import { ForeignPrompts } from './foreign-prompts.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
 import type { FeedSubscription } from './ports.ts';
@@ -13,11 +14,14 @@ import type { TurnFailure } from './stored-turn.ts';
 import { TurnEvents } from './turn-events.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
-import { judge } from './verdict.ts';
+import { type FinalVerdict, judge } from './verdict.ts';
 
 /** How following ended. `lost`: the server does not know the run any more. `gone`: the session neither. */
 export type WatchEnd =
-  | { readonly kind: 'completed' | 'empty' | 'aborted' | 'lost'; readonly exchange: Exchange }
+  | {
+      readonly kind: 'completed' | 'empty' | 'aborted' | 'lost' | 'overtaken';
+      readonly exchange: Exchange;
+    }
   | { readonly kind: 'failed'; readonly exchange: Exchange; readonly failure: TurnFailure }
   | { readonly kind: 'gone' | 'stale' };
 
@@ -43,9 +47,11 @@ export class TurnWatch {
   #lastEventAt = 0;
   #events: TurnEvents | undefined;
   #progress: Progress;
+  readonly #foreign: ForeignPrompts;
 
   constructor(run: TurnRun) {
     this.#run = run;
+    this.#foreign = new ForeignPrompts(run);
     this.#wakeup = new Wakeup(run.deps.clock);
     this.#progress = new Progress(run.policy.limits, run.deps.clock);
     run.defer(() => this.#subscription?.close());
@@ -123,9 +129,13 @@ export class TurnWatch {
       if (look === 'away') this.#progress.renew();
       if (look !== undefined && look !== 'away') {
         const { exchange } = look;
-        const verdict = judge({ ...look, streamError: this.#events?.errorOf(exchange) });
-        if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'aborted')
+        this.#foreign.seen(exchange);
+        const idleSeen = this.#run.reply?.idle ?? false;
+        const verdict = judge({ ...look, idleSeen, streamError: this.#events?.errorOf(exchange) });
+        if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
           return { ...verdict, exchange };
+        // A server that disposes of its instance loses all runs in it.
+        if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
         if (settling.stays(verdict, exchange)) return endOf(verdict, exchange);
@@ -221,8 +231,11 @@ function mayBeTheEnd(event: OpenCodeEvent): boolean {
 }
 
 /** What stays unsettled has failed before it began, ended without a word, or is lost. */
-function endOf(verdict: OpenVerdict, exchange: Exchange): WatchEnd {
+function endOf(verdict: OpenVerdict | FinalVerdict, exchange: Exchange): WatchEnd {
+  if (verdict.kind === 'doubtful') return endOf(verdict.meaning, exchange);
+  if (verdict.kind === 'failed') return { ...verdict, exchange };
   if (verdict.kind === 'unsettled' && verdict.failure)
     return { kind: 'failed', failure: verdict.failure, exchange };
-  return { kind: verdict.kind === 'empty' ? 'empty' : 'lost', exchange };
+  const lost = verdict.kind === 'unsettled' || verdict.kind === 'working';
+  return { kind: lost ? 'lost' : verdict.kind, exchange };
 }

@@ -111,6 +111,10 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
 const failures = {
   lost: { reason: 'interrupted', message: 'the server lost the run' },
   aborted: { reason: 'interrupted', message: 'the run was aborted upstream by somebody else' },
+  overtaken: {
+    reason: 'foreign_prompt',
+    message: 'somebody else prompted the session, and the server went on with that alone',
+  },
   empty: { reason: 'empty_stream', message: 'upstream ended the turn without a word' },
 } satisfies Record<string, TurnFailure>;
 

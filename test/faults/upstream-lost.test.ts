@@ -71,9 +71,24 @@ const post = async (route: string, directory: string) => {
 };
 
 describe('a run that somebody else ends', () => {
-  it('by disposing its instance is interrupted, and keeps its text', async () => {
+  it('by disposing its instance is lost, and run again', async () => {
     system.respond(held);
     const turn = await start('default');
+    await turn.streamed();
+    system.respond(() => ({ text: ['one ', 'two ', 'again'] }));
+    await post('/instance/dispose', turn.directory);
+    expect(await turn.ended).toMatchObject({
+      status: 'completed',
+      content: 'one two again',
+      run: { reruns: 1, resends: 0 },
+    });
+    expect(turn.entries).toContainEqual(expect.objectContaining({ type: 'phase', phase: 'rerun' }));
+    expect(turn.requests()).toBe(2);
+  });
+
+  it('by disposing its instance is interrupted when the policy says so, and keeps its text', async () => {
+    system.respond(held);
+    const turn = await start('failing');
     await turn.streamed();
     await post('/instance/dispose', turn.directory);
     expect(await turn.ended).toMatchObject({

@@ -89,7 +89,7 @@ describe('the messages of one turn', () => {
       says('msg_a', 'one'),
       says('msg_b', 'two'),
       person('msg_1'),
-      says('msg_c', 'three'),
+      says('msg_c', 'three', { parentID: 'msg_1' }),
     ];
     const exchange = Exchange.from(list, prompt);
     expect(exchange.userMessage).toBe(asked);
@@ -109,7 +109,7 @@ describe('the messages of one turn', () => {
   });
 
   it('include the answer after a compaction; its summary is only paid for', () => {
-    const summary = says('msg_s', 'A summary.', { summary: true });
+    const summary = says('msg_s', 'A summary.', { summary: true, parentID: 'msg_c' });
     const paid = { ...summary, parts: [...summary.parts, stepFinish('f1', 0.5)] };
     const list = [
       asked,
@@ -126,10 +126,83 @@ describe('the messages of one turn', () => {
   });
 
   it('do not pay for a compaction that a person asked for', () => {
-    const summary = wireMessage(assistantInfo('msg_s', { ...done, summary: true }), stepFinish('f1', 0.5));
+    const summary = wireMessage(
+      assistantInfo('msg_s', { ...done, summary: true, parentID: 'msg_c' }),
+      stepFinish('f1', 0.5),
+    );
     expect(
       Exchange.from([asked, says('msg_a', 'one'), compaction('msg_c', false), summary], prompt).usage.cost,
     ).toBe(0);
+  });
+
+  describe('after an overflow', () => {
+    const overflowed = says('msg_o', '', { finish: undefined });
+    const compacted = wireMessage(userInfo('msg_c'), {
+      id: 'c1',
+      sessionID: session,
+      messageID: 'msg_c',
+      type: 'compaction',
+      auto: true,
+      overflow: true,
+    });
+    const summary = says('msg_s', 'A summary.', { summary: true, parentID: 'msg_c' });
+    const again = (id: string, words = 'question') =>
+      wireMessage(userInfo(id), textPart(`u_${id}`, words, { messageID: id }));
+    const start = [asked, overflowed, compacted, summary];
+
+    it('go on behind the prompt that upstream replays', () => {
+      const list = [...start, again('msg_r'), says('msg_z', 'the answer', { parentID: 'msg_r' })];
+      expect(Exchange.from(list, prompt)).toMatchObject({
+        text: 'the answer',
+        finish: 'stop',
+        inProgress: false,
+        foreign: [],
+      });
+    });
+
+    it('are not at their end while the compaction, or its answer, is still to come', () => {
+      for (const count of [3, 4]) expect(Exchange.from(start.slice(0, count), prompt).inProgress).toBe(true);
+      expect(Exchange.from([...start, again('msg_r')], prompt).inProgress).toBe(true);
+    });
+
+    it('end with the error of a compaction that failed', () => {
+      const error = { name: 'ContextOverflowError', data: { message: 'too large' } };
+      const failed = says('msg_s', '', { summary: true, parentID: 'msg_c', finish: 'error', error });
+      const exchange = Exchange.from([asked, overflowed, compacted, failed], prompt);
+      expect(exchange).toMatchObject({ inProgress: false, error: { name: 'ContextOverflowError' } });
+    });
+
+    it("do not take somebody else's message for the replay", () => {
+      const list = [...start, again('msg_f', 'mine'), says('msg_z', 'theirs', { parentID: 'msg_f' })];
+      expect(Exchange.from(list, prompt)).toMatchObject({
+        text: '',
+        foreign: [{ info: { id: 'msg_f' } }],
+      });
+    });
+  });
+
+  it('are those below the prompt when somebody else prompts in between', () => {
+    const step = says('msg_a', 'one', { finish: 'tool-calls' });
+    const theirs = [person('msg_f'), says('msg_b', 'theirs', { parentID: 'msg_f' })];
+    const taken = Exchange.from([asked, step, ...theirs], prompt);
+    expect(taken).toMatchObject({ text: 'one', overtaken: true, foreign: [{ info: { id: 'msg_f' } }] });
+    // A text that was under way is finished before it is the other's turn.
+    const own = Exchange.from([asked, person('msg_f'), says('msg_a', 'whole'), ...theirs.slice(1)], prompt);
+    expect(own).toMatchObject({ text: 'whole', overtaken: false });
+    const compactedForThem = [
+      compaction('msg_c', true),
+      goOn('msg_y'),
+      says('msg_z', 'x', { parentID: 'msg_y' }),
+    ];
+    expect(Exchange.from([asked, step, ...theirs, ...compactedForThem], prompt).text).toBe('one');
+  });
+
+  it('leave out a run that was aborted before the prompt was posted again', () => {
+    const aborted = says('msg_a', 'half', { error: { name: 'MessageAbortedError' }, finish: undefined });
+    const again = wireMessage({ ...userInfo(prompt), time: { created: 9 } }, ...asked.parts);
+    const whole = says('msg_b', 'whole', { time: { created: 10, completed: 11 } });
+    expect(Exchange.from([again, aborted, whole], prompt).text).toBe('whole');
+    expect(Exchange.from([asked, aborted, whole], prompt).text).toBe('half\n\nwhole');
   });
 
   it('leave out a run that the server lost once another replaced it', () => {
@@ -143,9 +216,12 @@ describe('the messages of one turn', () => {
 
   it('claim nothing behind a message of which nobody knows who wrote it', () => {
     const unknown = wireMessage(userInfo('msg_1'));
-    expect(Exchange.from([asked, says('msg_a', 'one'), unknown, says('msg_b', 'two')], prompt).text).toBe(
-      'one',
-    );
+    expect(
+      Exchange.from(
+        [asked, says('msg_a', 'one'), unknown, says('msg_b', 'two', { parentID: 'msg_1' })],
+        prompt,
+      ).text,
+    ).toBe('one');
   });
 });
 

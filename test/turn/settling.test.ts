@@ -47,3 +47,18 @@ it('a session that works in between begins anew', () => {
     false,
   ]);
 });
+
+it('messages that are complete weigh more than a busy status, soon when the stream told of idle', () => {
+  const doubt = (idleSeen: boolean): OpenVerdict => ({
+    kind: 'doubtful',
+    meaning: { kind: 'completed' },
+    idleSeen,
+  });
+  expect(looks([0, doubt(true)], [lostAfterMs, doubt(true)])).toEqual([false, true]);
+  expect(looks([0, doubt(false)], [lostAfterMs, doubt(false)], [10_000, doubt(false)])).toEqual([
+    false,
+    false,
+    true,
+  ]);
+  expect(looks([0, doubt(false)], [5_000, working], [10_000, doubt(false)])).toEqual([false, false, false]);
+});
