@@ -32,3 +32,14 @@ export class Closers {
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} of the closers failed`);
   }
 }
+
+/** What `open` has given to its closers until it fails is closed again; the error is that of `open`. */
+export async function orClose<T>(open: (closers: Closers) => Promise<T>): Promise<T> {
+  const closers = new Closers();
+  try {
+    return await open(closers);
+  } catch (error) {
+    await closers.close().catch(() => undefined);
+    throw error;
+  }
+}

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Connection, Model } from 'mongoose';
-import { Closers } from './closers.ts';
+import { type Closers, orClose } from './closers.ts';
 import type { TurnsOptions } from './config.ts';
 import { InvalidConfigError } from './errors.ts';
 import { calmReporter } from './instrumentation/calm-reporter.ts';
@@ -45,13 +45,7 @@ import { Turns, type WorkOptions } from './turns.ts';
  * was opened until then is closed. OpenCode is not asked: web apps need not reach it.
  */
 export async function connect(options: TurnsOptions): Promise<Turns> {
-  const closers = new Closers();
-  try {
-    return await compose(options, closers);
-  } catch (error) {
-    await closers.close().catch(() => undefined);
-    throw error;
-  }
+  return orClose((closers) => compose(options, closers));
 }
 
 async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> {
@@ -106,8 +100,10 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     },
   };
 
-  const work = async (workOptions: WorkOptions) => {
+  const startWork = async (workOptions: WorkOptions, opened: Closers) => {
+    const policies = new PolicyTable(workOptions.policies, workOptions);
     const connection = await openRedis(options.redis, 'worker', reporter, connectTimeoutMs);
+    opened.add('Redis worker connection', () => quit(connection));
     await checkEviction(redis, reporter);
     const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
     const clients = servers.map(({ client }) => client);
@@ -120,20 +116,19 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
       'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
     };
     const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
+    opened.add('sweeper', () => sweeper.close());
     // A job's lock is renewed at half time: nobody else can have taken it within the first third.
     const { lockMs = defaultLockMs } = workOptions;
-    const policies = new PolicyTable(workOptions.policies, workOptions);
     const policy = (name: string, turnId: string) => policies.of(name, turnId);
     const worker = new TurnWorker(
       { ...deps, fenceFreshMs: lockMs / 3 },
       { connection, prefix, jobs, policy, ...workOptions, lockMs },
     );
+    opened.add('worker', () => worker.close());
     await Promise.all([sweeper.start(), worker.ready()]);
-    const workerClosers = new Closers();
-    workerClosers.add('Redis worker connection', () => quit(connection));
-    workerClosers.add('sweeper', () => sweeper.close());
-    return { worker, closers: workerClosers };
+    return { worker, closers: opened };
   };
+  const work = (workOptions: WorkOptions) => orClose((opened) => startWork(workOptions, opened));
   const indexes = async () => {
     await ensureIndexes([models.Message as unknown as Model<never>, records]);
     await files.ensureIndexes();

@@ -48,7 +48,7 @@ function reconnectAfterFailover(): (error: Error) => boolean {
 
 /**
  * Opens a connection and waits until it is usable, at most `timeoutMs`. Throws InvalidConfigError for a URL that
- * is none, ServiceUnavailableError with the last cause otherwise; nothing stays open then.
+ * is none and for a cluster, ServiceUnavailableError with the last cause otherwise; nothing stays open then.
  */
 export async function openRedis(
   url: string,
@@ -73,10 +73,12 @@ export async function openRedis(
   });
   try {
     await ready(redis, timeoutMs, () => lastError);
+    await refuseCluster(redis);
     opened = true;
     return redis;
   } catch (cause) {
     redis.disconnect();
+    if (cause instanceof InvalidConfigError) throw cause;
     throw new ServiceUnavailableError('redis', `cannot use ${withoutPassword(url)}: ${messageOf(cause)}`, {
       cause,
     });
@@ -105,6 +107,18 @@ function ready(redis: Redis, timeoutMs: number, lastError: () => unknown): Promi
     redis.on('error', onError);
     redis.connect().catch(onError);
   });
+}
+
+/**
+ * Scripts and BullMQ's keys need one node for all keys. A cluster's node says what it is; behind a proxy that hides it,
+ * a command over two slots tells. Who may ask neither (an ACL) is believed.
+ */
+async function refuseCluster(redis: Redis): Promise<void> {
+  const [info, spread] = await Promise.allSettled([redis.info('cluster'), redis.exists('{a}', '{b}')]);
+  const named = info.status === 'fulfilled' && /^cluster_enabled:1/m.test(info.value);
+  const crossed = spread.status === 'rejected' && judgeRedis(spread.reason)?.code === 'CROSSSLOT';
+  if (!named && !crossed) return;
+  throw new InvalidConfigError('redis', 'is a Redis Cluster, which is not supported; name a single Redis');
 }
 
 function checkUrl(url: string): void {

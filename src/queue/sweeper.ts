@@ -57,8 +57,10 @@ export class Sweeper {
   }
 
   async start(): Promise<void> {
-    await this.#arrange();
-    this.#arrangeLater();
+    const arranged = this.#arrange();
+    this.#arranging = arranged.catch(() => undefined);
+    await arranged;
+    if (!this.#closed) this.#arrangeLater();
   }
 
   async close(): Promise<void> {

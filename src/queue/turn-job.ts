@@ -1,6 +1,6 @@
 /**
- * The BullMQ job of a turn: names, payload, options. The payload carries ids and the trace context, never text
- * or rules, so the board shows nothing private.
+ * The BullMQ job of a turn: names, payload, options. The payload carries the turn's id, never text or
+ * rules, so the board shows nothing private.
  */
 import type { JobsOptions } from 'bullmq';
 import { z } from 'zod';
@@ -12,16 +12,12 @@ export const defaultPrefix = 'opencode-turns';
 
 const objectId = z.string().regex(/^[0-9a-f]{24}$/, 'must be 24 hex digits');
 
-/** Fields of a newer release are left to it: during a deploy its jobs reach older workers. */
-const payloadSchema = z.object({
-  turnId: objectId,
-  recordId: objectId,
-  policy: z.string().min(1).max(200),
-  carrier: z
-    .object({ traceparent: z.string().max(100), tracestate: z.string().max(600) })
-    .partial()
-    .optional(),
-});
+/**
+ * The turn's id and nothing else: record, policy and trace come from the stored turn, so whoever can write to Redis can
+ * change none of them. Other fields are left alone: those of a newer release, whose jobs reach older workers during a
+ * deploy, and of an older one.
+ */
+const payloadSchema = z.object({ turnId: objectId });
 
 export type TurnJobData = z.infer<typeof payloadSchema>;
 

@@ -47,13 +47,7 @@ export class TurnJobs {
 
   /** Adds the job of a turn; parked when an earlier turn of its record comes first. */
   async add(turn: WaitingTurn, parked: boolean): Promise<void> {
-    const { carrier } = turn;
-    const data: TurnJobData = {
-      turnId: turn.id,
-      recordId: turn.recordId,
-      policy: turn.policy,
-      ...(carrier?.traceparent ? { carrier } : {}),
-    };
+    const data: TurnJobData = { turnId: turn.id };
     const options = { ...turnJobOptions, jobId: turnJobId(turn.id), delay: parked ? parkMs : 0 };
     await this.#try(() => this.queue.add(jobName, data, options));
   }

@@ -1,10 +1,19 @@
-import { DelayedError, type Job, WaitingError } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { IllegalStateError, isRetryable, messageOf, TurnAbortError, UnknownPolicyError } from '../errors.ts';
+import {
+  IllegalStateError,
+  InvalidConfigError,
+  isRetryable,
+  messageOf,
+  TurnAbortError,
+  UnknownPolicyError,
+} from '../errors.ts';
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
@@ -55,6 +64,10 @@ export class TurnWorker {
     this.#deps = deps;
     this.#options = options;
     const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 4_000 } = options;
+    // BullMQ would refuse them with its connections open already, and nobody could close those.
+    for (const [setting, value] of Object.entries({ concurrency, lockMs, stalledCheckMs }))
+      if (!Number.isFinite(value) || value < 1)
+        throw new InvalidConfigError(setting, `must be a number, at least 1, not ${value}`);
     // BullMQ passes its signal only to a function with three declared parameters.
     this.#worker = new PollingWorker(queueName, (job, token, signal) => this.#process(job, token, signal), {
       connection,
@@ -65,7 +78,9 @@ export class TurnWorker {
       maxStalledCount: 10,
     });
     this.#worker.on('error', (error) => this.#report(error, 'worker'));
-    this.#worker.on('failed', (job, error) => this.#report(error, 'turn.job', job?.data.turnId));
+    this.#worker.on('failed', (job, error) =>
+      this.#report(error, 'turn.job', /^turn-([0-9a-f]{24})$/.exec(job?.id ?? '')?.[1]),
+    );
     // The signal does not fire by itself when renewal fails: without this, two workers would carry one turn.
     this.#worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#worker.cancelJob(id, 'lock-lost');
@@ -112,18 +127,32 @@ export class TurnWorker {
     return { handedBack };
   }
 
+  /** Ends it without any grace, unless `stop` has. */
+  async close(): Promise<void> {
+    if (this.#state !== 'stopped') await this.stop(0);
+  }
+
   async #process(
     job: Job<TurnJobData, TurnJobResult, string>,
     token: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<TurnJobResult> {
-    const { turnId, policy, carrier } = parseJobData(job.data);
+    const turnId = turnIdOf(job);
     const controller = new AbortController();
     const lost = () => controller.abort(new TurnAbortError('lease-lost'));
     signal?.addEventListener('abort', lost);
     const key = `${job.id}:${token}:${job.attemptsStarted}`;
     this.#held.set(key, { controller, turnId });
     try {
+      // Fetched while we were told to take no more: BullMQ hands it over, and nobody would abort it.
+      if (this.#state !== 'running')
+        return await this.#giveBack(job, token, { status: 'interrupted', turnId, reason: 'shutdown' });
+      const turn = await this.#deps.store
+        .waiting(turnId)
+        .catch((cause: unknown) => interrupted(turnId, cause));
+      if (turn === null) return { status: 'missing' };
+      if ('status' in turn) return await this.#giveBack(job, token, turn);
+      const { policy, carrier } = turn;
       const attributes = { 'turn.id': turnId, 'turn.policy': policy, 'job.attempt': job.attemptsStarted };
       const options = {
         kind: 'consumer' as const,
@@ -131,7 +160,7 @@ export class TurnWorker {
         ...(carrier ? { parent: cleanCarrier(carrier) } : {}),
       };
       return await this.#deps.tracer.span('turn.process', options, () =>
-        this.#carry(job, token, controller.signal),
+        this.#carry(turn, job, token, controller.signal),
       );
     } finally {
       signal?.removeEventListener('abort', lost);
@@ -140,32 +169,26 @@ export class TurnWorker {
   }
 
   async #carry(
+    turn: WaitingTurn,
     job: Job<TurnJobData, TurnJobResult>,
     token: string | undefined,
     signal: AbortSignal,
   ): Promise<TurnJobResult> {
-    const { turnId, recordId, policy } = job.data;
-    // Fetched while we were told to take no more: BullMQ hands it over, and nobody would abort it.
-    if (this.#state !== 'running')
-      return this.#giveBack(job, token, { status: 'interrupted', turnId, reason: 'shutdown' });
-    const outcome = await this.#claimAndRun(job, policy, signal).catch((error: unknown) => {
-      if (!isRetryable(error)) throw error;
-      return { status: 'interrupted', turnId, reason: 'service-unavailable', cause: error } as const;
-    });
+    const outcome = await this.#claimAndRun(turn, signal).catch((error: unknown) =>
+      interrupted(turn.id, error),
+    );
     if (outcome.status === 'behind') return this.#park(job, token, outcome.turnId);
-    if (outcome.status !== 'interrupted') await this.#wakeNext(recordId, signal);
+    if (outcome.status !== 'interrupted') await this.#wakeNext(turn.recordId, signal);
     if (outcome.status !== 'interrupted') return { status: outcome.status };
     return this.#giveBack(job, token, outcome);
   }
 
   async #claimAndRun(
-    job: Job<TurnJobData, TurnJobResult>,
-    policyName: string,
+    turn: WaitingTurn,
     signal: AbortSignal,
   ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
-    const { turnId: id, recordId } = job.data;
-    const policy = await this.#policyFor(policyName, id);
-    const claim = await this.#deps.store.claim({ id, recordId }, this.#deps.owner);
+    const policy = await this.#policyFor(turn.policy, turn.id);
+    const claim = await this.#deps.store.claim(turn, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
     if (claim.kind !== 'claimed') return { status: claim.kind };
     return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
@@ -243,7 +266,22 @@ export class TurnWorker {
   }
 }
 
-function cleanCarrier(carrier: NonNullable<TurnJobData['carrier']>) {
+/** A job that somebody else wrote into the queue is refused, not guessed at, and not tried again. */
+function turnIdOf(job: Job): string {
+  try {
+    return parseJobData(job.data).turnId;
+  } catch (cause) {
+    throw new UnrecoverableError(`job ${job.id} is none of a turn: ${messageOf(cause)}`);
+  }
+}
+
+/** A service that is away interrupts a turn; everything else is the job's failure. */
+function interrupted(turnId: string, cause: unknown): Extract<TurnOutcome, { status: 'interrupted' }> {
+  if (!isRetryable(cause)) throw cause;
+  return { status: 'interrupted', turnId, reason: 'service-unavailable', cause };
+}
+
+function cleanCarrier(carrier: TraceCarrier): TraceCarrier {
   const { traceparent, tracestate } = carrier;
   return { ...(traceparent ? { traceparent } : {}), ...(tracestate ? { tracestate } : {}) };
 }

@@ -30,6 +30,9 @@ type Filter = Record<string, unknown>;
 
 const { trusted } = mongoose;
 
+/** What `waitingOf` reads. */
+const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1 };
+
 /** TurnStore on the ready-made Message model; records are documents of any model with the plugin. */
 export class MongoTurnStore implements TurnStore {
   readonly #messages: Model<MessageDoc>;
@@ -197,6 +200,14 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
+  waiting(turnId: string): Promise<WaitingTurn | null> {
+    return mongoCall(async () => {
+      const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
+      const found = await this.#messages.findOne(filter, waitingFields).lean<MessageDoc>();
+      return found && waitingOf(found);
+    });
+  }
+
   /** The record's pending answer with the lowest sequence, as far as `WaitingTurn` goes. */
   #first(recordId: string): Promise<MessageDoc | null> {
     const filter: Filter = {
@@ -204,8 +215,7 @@ export class MongoTurnStore implements TurnStore {
       role: 'assistant',
       status: 'pending',
     };
-    const fields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1 };
-    return this.#messages.findOne(filter, fields).sort({ sequence: 1 }).lean<MessageDoc>();
+    return this.#messages.findOne(filter, waitingFields).sort({ sequence: 1 }).lean<MessageDoc>();
   }
 
   /** Why a turn that is not its record's first, or has no record, cannot be claimed. */

@@ -183,6 +183,8 @@ export interface TurnStore {
   finish(fence: Fence, terminal: TerminalPatch): Promise<boolean>;
   /** After `finish`: files and prompts may still be added to the finished message, by the epoch that finished it. */
   amend(fence: Fence, patch: TurnPatch): Promise<void>;
+  /** As far as its job needs it: whose turn it is, under which policy, in which trace. Null when there is no such turn. */
+  waiting(turnId: string): Promise<WaitingTurn | null>;
   /** The pending turn with the lowest sequence of the record. */
   head(recordId: string): Promise<WaitingTurn | null>;
   /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */

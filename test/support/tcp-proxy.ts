@@ -11,6 +11,8 @@ export interface TcpProxy {
   freeze(): void;
   /** The connections that are open let nothing through any more and stay open; new ones work. A middlebox forgot them. */
   forget(): void;
+  /** Refuses connections beyond so many. */
+  limit(connections: number): void;
   restore(): void;
   stop(): Promise<void>;
 }
@@ -20,8 +22,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const pairs = new Set<readonly [Socket, Socket]>();
   let state: 'open' | 'cut' | 'frozen' = 'open';
+  let room = Number.POSITIVE_INFINITY;
   const server = createServer((client) => {
-    if (state === 'cut') {
+    if (state === 'cut' || pairs.size >= room) {
       client.resetAndDestroy();
       return;
     }
@@ -58,6 +61,9 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     forget() {
       each((socket) => socket.pause());
+    },
+    limit(connections) {
+      room = connections;
     },
     restore() {
       state = 'open';

@@ -1,0 +1,146 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { startRedis } from '../../src/dev/services/redis.ts';
+import type { Service } from '../../src/dev/services/service.ts';
+import {
+  connect,
+  InvalidConfigError,
+  type ReportContext,
+  type Turns,
+  type TurnsOptions,
+} from '../../src/index.ts';
+import { startDatabase, type TestDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
+import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
+
+/** Whatever fails in the middle of `connect` or `work` leaves nothing open and nothing running. */
+let database: TestDatabase;
+let service: Service;
+let wire: TcpProxy;
+let admin: Redis;
+let options: TurnsOptions;
+const reports: ReportContext[] = [];
+
+beforeAll(async () => {
+  [database, service] = await Promise.all([startDatabase(), startRedis(() => undefined, {})]);
+  wire = await startTcpProxy(service.url);
+  admin = new Redis(service.url);
+  await admin.ping();
+  options = {
+    redis: service.url,
+    mongo: database.url,
+    opencode: { url: 'http://127.0.0.1:1' },
+    prefix: 'half-open',
+    sandboxRoot: '/tmp/half-open',
+    connectTimeoutMs: 1_000,
+    reporter: { report: (_, context) => void reports.push(context) },
+  };
+}, 60_000);
+afterAll(async () => {
+  await wire?.stop();
+  admin?.disconnect();
+  await service?.stop();
+  await database?.stop();
+});
+afterEach(async () => {
+  wire.restore();
+  wire.limit(Number.POSITIVE_INFINITY);
+  await admin.config('SET', 'maxmemory', '0');
+});
+
+const clients = async () =>
+  String(await admin.client('LIST'))
+    .trim()
+    .split('\n').length;
+/** What this process holds: sockets of every kind, and connections as Redis counts them. */
+const held = async () => ({
+  sockets: process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Pipe/.test(name)).length,
+  clients: await clients(),
+});
+/** Nothing is held that was not before, and nothing goes on: reports would tell. */
+async function leavesNothing(attempt: () => Promise<unknown>): Promise<unknown> {
+  await eventually(async () => expect(wire.connections).toBe(0));
+  const before = await held();
+  const error = await attempt().then(
+    () => undefined,
+    (thrown) => thrown,
+  );
+  expect(error).toBeInstanceOf(Error);
+  await eventually(async () => expect(await held()).toEqual(before));
+  return error;
+}
+
+describe('connect', () => {
+  const ways: Record<string, () => Partial<TurnsOptions>> = {
+    'no server is named': () => ({ opencode: [] }),
+    'the second server has no URL': () => ({
+      opencode: [{ url: 'http://127.0.0.1:1' }, { url: 'nonsense' }],
+    }),
+    'MongoDB is away': () => ({ mongo: 'mongodb://127.0.0.1:1/none' }),
+    'Redis is away': () => ({ redis: 'redis://127.0.0.1:1' }),
+    'Redis has no room for the second connection': () => {
+      wire.limit(1);
+      return { redis: through(wire, service.url) };
+    },
+    'the sandbox is no path': () => ({ sandboxRoot: 'relative' }),
+  };
+  it.each(Object.keys(ways))('(%s) closes what it opened', async (name) => {
+    await leavesNothing(() => connect({ ...options, ...ways[name]?.() }));
+  });
+
+  it('refuses a Redis Cluster, which would take turns and lose them', async () => {
+    const cluster = await startRedis(() => undefined, { 'cluster-enabled': 'yes' });
+    try {
+      const error = await leavesNothing(() => connect({ ...options, redis: cluster.url }));
+      expect(error).toBeInstanceOf(InvalidConfigError);
+      expect(error).toMatchObject({ setting: 'redis' });
+      const node = new Redis(cluster.url);
+      await node.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+      await eventually(async () => expect(await node.cluster('INFO')).toContain('cluster_state:ok'));
+      node.disconnect();
+      expect(await leavesNothing(() => connect({ ...options, redis: cluster.url }))).toBeInstanceOf(
+        InvalidConfigError,
+      );
+    } finally {
+      await cluster.stop();
+    }
+  });
+});
+
+describe('work', () => {
+  const policies = { default: {} };
+  const sweeper = { everyMs: 200 };
+  const ways: Record<string, (turns: Turns) => Promise<unknown>> = {
+    'no policy': (turns) => turns.work({ policies: {} }),
+    'Redis has no room for its connection': (turns) => {
+      wire.limit(2);
+      return turns.work({ policies });
+    },
+    'Redis is full': async (turns) => {
+      await admin.config('SET', 'maxmemory', '1');
+      return turns.work({ policies, sweeper });
+    },
+    'a time that is none': (turns) => turns.work({ policies, stalledCheckMs: 0, sweeper }),
+    'room for nothing': (turns) => turns.work({ policies, concurrency: Number.NaN, sweeper }),
+  };
+  it.each(Object.keys(ways))('(%s) closes what it opened, and can be called again', async (name) => {
+    const turns = await connect({ ...options, redis: through(wire, service.url) });
+    try {
+      await turns.createIndexes();
+      const before = { wires: wire.connections, ...(await held()) };
+      await expect(ways[name]?.(turns)).rejects.toBeInstanceOf(Error);
+      await eventually(async () => expect({ wires: wire.connections, ...(await held()) }).toEqual(before));
+      await admin.config('SET', 'maxmemory', '0');
+      wire.limit(Number.POSITIVE_INFINITY);
+      await admin.flushall();
+      // A sweeper that went on would arrange its chores again.
+      const worker = await turns.work({ policies, sweeper: { everyMs: 60_000 } });
+      await worker.stop(0);
+      reports.length = 0;
+    } finally {
+      await turns.close();
+    }
+    await eventually(() => expect(wire.connections).toBe(0));
+    expect(reports).toEqual([]);
+  });
+});
