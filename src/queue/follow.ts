@@ -1,4 +1,7 @@
-import { InvalidInputError, NotFoundError } from '../errors.ts';
+import type { Redis } from 'ioredis';
+import { InvalidInputError, isRetryable, NotFoundError } from '../errors.ts';
+import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
@@ -9,6 +12,9 @@ import { streamKeys, type TurnStream } from './turn-stream.ts';
 /** Without a nudge the stream is read again after this time; the nudge is only a hint. */
 const pollMs = 2_000;
 const batch = 500;
+/** A service that is away is waited for so long, each time, from the first look on. */
+const awayMs = 300_000;
+const awayBackoff = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
 
 export interface FollowOptions {
   /** The id of the last entry seen; the first one yielded comes behind it. */
@@ -18,8 +24,10 @@ export interface FollowOptions {
 }
 
 export interface FollowDeps {
-  readonly store: TurnStore;
-  readonly stream: TurnStream;
+  /** The stream's connection: one that was closed on purpose does not come back. */
+  readonly redis: Pick<Redis, 'status'>;
+  readonly store: Pick<TurnStore, 'get'>;
+  readonly stream: Pick<TurnStream, 'read' | 'lastNumber'>;
   readonly nudges: Nudges;
   readonly prefix: string;
 }
@@ -27,14 +35,16 @@ export interface FollowDeps {
 /**
  * Entries of a turn from its beginning, or from behind a cursor, to the terminal one; then it ends. When what
  * comes next is no longer kept, a `snapshot` entry comes first and replaces all that the reader holds.
- * Throws NotFoundError, InvalidInputError for a cursor that is none, ServiceUnavailableError.
+ * Redis or MongoDB being away, also when it begins, delays it. Throws NotFoundError, InvalidInputError for a cursor that
+ * is none, ServiceUnavailableError for a service that stays away for five minutes.
  */
 export async function* follow(
-  deps: FollowDeps,
+  given: FollowDeps,
   turnId: string,
   options: FollowOptions,
 ): AsyncGenerator<TurnEntry> {
   const { signal } = options;
+  const deps = ridingOut(given, signal);
   let cursor = parseCursor(options.after);
   const wakeup = new Wakeup();
   const stop = () => wakeup.wake();
@@ -68,10 +78,34 @@ export async function* follow(
       }
       if (entries.length < batch) nudged = await wakeup.wait(pollMs);
     }
+  } catch (error) {
+    // The service was away when the reader left: that is no error of his.
+    if (!signal?.aborted) throw error;
   } finally {
     unlisten();
     signal?.removeEventListener('abort', stop);
   }
+}
+
+/** The same, asked again while a service is away. */
+function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal | undefined): FollowDeps {
+  const again = (error: unknown) => isRetryable(error) && deps.redis.status !== 'end';
+  const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!again(error)) throw error;
+      return within(awayMs, (limit) => persevere(ask, { ...awayBackoff, again }, limit), signal);
+    }
+  };
+  return {
+    ...deps,
+    store: { get: (id) => patiently(() => store.get(id)) },
+    stream: {
+      read: (...args) => patiently(() => stream.read(...args)),
+      lastNumber: (id) => patiently(() => stream.lastNumber(id)),
+    },
+  };
 }
 
 /**
@@ -95,7 +129,7 @@ async function* ending(
   if (end) yield { type: 'finished', ...end, id: String(last + 1) };
 }
 
-async function existing(store: TurnStore, turnId: string): Promise<StoredTurn> {
+async function existing(store: FollowDeps['store'], turnId: string): Promise<StoredTurn> {
   const turn = await store.get(turnId);
   if (!turn) throw new NotFoundError('turn', turnId);
   return turn;

@@ -70,7 +70,8 @@ beforeEach(() => {
   };
 });
 
-const deps = (): FollowDeps => ({
+const deps = (connection = redis): FollowDeps => ({
+  redis: connection,
   // Following asks a store for nothing but the stored turn.
   store: {
     get: async (id: string) => {
@@ -284,6 +285,8 @@ describe('what is no longer kept', () => {
     const reader = opened({ after: '9' });
     const next = reader.next();
     await eventually(async () => expect(await listening()).toBe(1));
+    // It has found nothing new, and waits.
+    await eventually(() => expect(looks).toBe(2));
     await redis.del(...Object.values(streamKeys(prefix, turn.id)));
     turn = { ...turn, parts: [text('abcdefgh')] };
     await tell({ type: 'text', partId: 'prt_1', offset: 8, delta: '!' });
@@ -327,8 +330,58 @@ describe('what cannot be followed', () => {
       await expect(opened({ after }).next()).rejects.toBeInstanceOf(InvalidInputError);
     const connection = await openRedis(service.url, 'commands', reporter);
     stream = new TurnStream({ redis: connection, prefix });
+    // Ours to close: it does not come back.
     connection.disconnect();
-    await expect(opened().next()).rejects.toBeInstanceOf(ServiceUnavailableError);
+    await expect(follow(deps(connection), turn.id, {}).next()).rejects.toBeInstanceOf(
+      ServiceUnavailableError,
+    );
+    await eventually(async () => expect(await listening()).toBe(0));
+  });
+});
+
+describe('a service that is away', () => {
+  type Service = 'MongoDB' | 'Redis';
+  const away = { MongoDB: 0, Redis: 0 };
+  const orAway = async <T>(name: Service, ask: () => Promise<T>): Promise<T> => {
+    if (away[name] === 0) return ask();
+    away[name] -= 1;
+    throw new ServiceUnavailableError(name === 'Redis' ? 'redis' : 'mongodb', 'away');
+  };
+  const shaky = (): FollowDeps => {
+    const { store, stream: kept, ...rest } = deps();
+    return {
+      ...rest,
+      store: { get: (id) => orAway('MongoDB', () => store.get(id)) },
+      stream: {
+        read: (...args) => orAway('Redis', () => kept.read(...args)),
+        lastNumber: (id) => orAway('Redis', () => kept.lastNumber(id)),
+      },
+    };
+  };
+
+  it.each<Service>(['MongoDB', 'Redis'])('(%s) when it begins, or later, only delays it', async (name) => {
+    away[name] = 2;
+    await tell(...whole);
+    const entries: TurnEntry[] = [];
+    for await (const entry of follow(shaky(), turn.id, {})) {
+      entries.push(entry);
+      if (entry.id !== '9') continue;
+      expect(away[name]).toBe(0);
+      away[name] = 2;
+      await finish();
+    }
+    expect(concatenated(entries)).toBe(end.text);
+    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: '10' });
+  });
+
+  it.each<Service>(['MongoDB', 'Redis'])('(%s) holds nobody who leaves', async (name) => {
+    away[name] = 10_000;
+    const controller = new AbortController();
+    const reading = follow(shaky(), turn.id, { signal: controller.signal }).next();
+    await eventually(() => expect(away[name]).toBeLessThan(10_000));
+    controller.abort();
+    expect(await reading).toEqual({ done: true, value: undefined });
+    away[name] = 0;
     await eventually(async () => expect(await listening()).toBe(0));
   });
 });
