@@ -89,14 +89,62 @@ export class IllegalStateError extends TurnsError {
 
 export type ServiceName = 'redis' | 'mongodb' | 'opencode';
 
-/** Redis or MongoDB could not be reached, or did not answer, within the bound of the call. */
+/**
+ * Redis or MongoDB could not be reached, did not answer within the bound of the call, or answered an error that
+ * passes. `effect` says what has become of the call: `none`, it has surely changed nothing; `unknown`, nobody can
+ * say, so that what it was to store may be stored.
+ */
 export class ServiceUnavailableError extends TurnsError {
   readonly code = 'service_unavailable';
   readonly disposition = 'retry';
   readonly service: ServiceName;
-  constructor(service: ServiceName, problem: string, options?: { cause?: unknown }) {
+  readonly effect: 'none' | 'unknown';
+  constructor(
+    service: ServiceName,
+    problem: string,
+    { effect = 'unknown', ...options }: { cause?: unknown; effect?: 'none' | 'unknown' } = {},
+  ) {
     super(`${service}: ${problem}`, options);
     this.service = service;
+    this.effect = effect;
+  }
+}
+
+/**
+ * The database understood a command and refuses it, and will refuse it again: a document too large, a rule of the
+ * host's own, a command that this server does not have. `serverCode` is its number of the reason, where it gave one.
+ */
+export class DatabaseRefusedError extends TurnsError {
+  readonly code = 'database_refused';
+  readonly disposition = 'fail';
+  readonly serverCode: number | undefined;
+  constructor(problem: string, serverCode: number | undefined, options?: { cause?: unknown }) {
+    super(`mongodb: ${problem}`, options);
+    this.serverCode = serverCode;
+  }
+}
+
+/**
+ * An index that correctness rests on cannot be built as it is: `problem` says what stands in its way and what to do.
+ * `documents` are ids of some that it cannot hold, where that is the reason.
+ */
+export class IndexConflictError extends TurnsError {
+  readonly code = 'index_conflict';
+  readonly disposition = 'fail';
+  readonly collection: string;
+  readonly index: string;
+  readonly documents: readonly string[];
+  constructor(
+    collection: string,
+    index: string,
+    problem: string,
+    documents: readonly string[],
+    options?: { cause?: unknown },
+  ) {
+    super(`collection "${collection}": ${problem}`, options);
+    this.collection = collection;
+    this.index = index;
+    this.documents = documents;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { LeaseLostError, NotFoundError, ServiceUnavailableError } from '../errors.ts';
+import { LeaseLostError, NotFoundError, ServiceUnavailableError, TurnsError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
 import { checkFits } from '../turn/check-answer.ts';
@@ -38,8 +38,10 @@ export class TurnQueue {
   /**
    * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones.
    * Once this resolves the turn is never lost: a job that could not be added is added by the sweeper.
-   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, FileTooLargeError,
-   * ServiceUnavailableError; nothing is written then.
+   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, FileTooLargeError; nothing is written
+   * then. ServiceUnavailableError: neither, while its `effect` is `none`; when that is `unknown`, the turn may be
+   * stored, and the same call with the same `idempotencyKey` answers that one turn. That key wins over everything:
+   * a turn that it names is answered also where the record is busy.
    */
   async enqueue(input: EnqueueInput): Promise<StoredTurn> {
     const checked = checkEnqueueInput(input);
@@ -126,8 +128,9 @@ export class TurnQueue {
       if (!result.created) await discard();
       return result;
     } catch (error) {
-      // The answer to our write may have been lost: then the message is there, or will be, with these files.
-      if (!(error instanceof ServiceUnavailableError)) await discard();
+      // The answer to our write may have been lost: then the message is there, or will be, with these files. Those of
+      // a message that never comes are the sweeper's.
+      if (storedNothing(error)) await discard();
       throw error;
     }
   }
@@ -151,7 +154,9 @@ export class TurnQueue {
   #needRedis(): void {
     const { status } = this.#deps.redis;
     if (status !== 'ready')
-      throw new ServiceUnavailableError('redis', `not connected (${status}); nothing was enqueued`);
+      throw new ServiceUnavailableError('redis', `not connected (${status}); nothing was enqueued`, {
+        effect: 'none',
+      });
   }
 
   async #nudge(turnId: string): Promise<void> {
@@ -168,3 +173,6 @@ export class TurnQueue {
     }
   }
 }
+
+const storedNothing = (error: unknown) =>
+  error instanceof TurnsError && !(error instanceof ServiceUnavailableError && error.effect === 'unknown');

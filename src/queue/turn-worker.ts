@@ -211,8 +211,11 @@ export class TurnWorker {
     this.#deps.tracer.event('turn.parked', { 'turn.blocker': blocker });
     await job.moveToDelayed(this.#deps.clock.now() + parkMs, token);
     // The blocker may have ended between our claim and the line above, when there was nothing to wake yet.
-    const first = await this.#deps.store.get(blocker);
-    if (first === null || first.status !== 'pending') await job.promote().catch(() => undefined);
+    // Nobody to ask: its own timer wakes it.
+    const first = await this.#deps.store.get(blocker).catch((error: unknown) => {
+      this.#report(error, 'turn.park', job.data.turnId);
+    });
+    if (first === null || (first && first.status !== 'pending')) await job.promote().catch(() => undefined);
     throw new DelayedError();
   }
 

@@ -1,11 +1,15 @@
-import mongoose from 'mongoose';
-import { ConflictError, InvalidInputError, messageOf, ServiceUnavailableError } from '../errors.ts';
+import {
+  ConflictError,
+  DatabaseRefusedError,
+  InvalidInputError,
+  messageOf,
+  ServiceUnavailableError,
+  TurnsError,
+} from '../errors.ts';
+import { isDuplicate, verdictOn } from './mongo-verdicts.ts';
 
-const { mongo } = mongoose;
-
-/** Fields of the unique index that refused a write, or undefined for every other error. */
-export function duplicateKeys(error: unknown): readonly string[] | undefined {
-  if (!(error instanceof mongo.MongoServerError) || error.code !== 11000) return undefined;
+/** Fields of the unique index that refused a write, as far as the server says; some engines say nothing. */
+function duplicateKeys(error: unknown): readonly string[] {
   // A bulk write tells the index only in its first write error.
   const { keyPattern, writeErrors } = error as { keyPattern?: object; writeErrors?: unknown };
   const first = [writeErrors].flat()[0] as { err?: { keyPattern?: object } } | undefined;
@@ -18,58 +22,32 @@ function keyPatternOf(message: string): Record<string, 1> {
   return Object.fromEntries([...fields.matchAll(/(?:^|,)\s*([\w.]+):/g)].map(([, field]) => [field, 1]));
 }
 
-/** Error names for which the driver exports no class. */
-const awayNames = new Set(['MongoPoolClosedError', 'MongoWaitQueueTimeoutError']);
-
-/** Codes of a server that is going down or has lost its primary: MongoDB's "retryable" and "not primary" errors. */
-const awayCodes = new Set<unknown>([91, 189, 10107, 11600, 11602, 13435, 13436]);
-
-/** Of a socket: driver 7.8 lets a write that fails on a connection just reset through as it is. */
-const socketCodes = new Set<unknown>([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-]);
-
-function isAway(error: unknown): boolean {
-  if (socketCodes.has((error as { code?: unknown } | undefined)?.code)) return true;
-  if (error instanceof mongoose.Error.MongooseServerSelectionError) return true;
-  if (error instanceof mongoose.MongooseError)
-    return /before initial connection is complete|disconnected/.test(error.message);
-  if (!(error instanceof mongo.MongoError)) return false;
-  return (
-    error instanceof mongo.MongoNetworkError ||
-    error instanceof mongo.MongoServerSelectionError ||
-    error instanceof mongo.MongoNotConnectedError ||
-    error instanceof mongo.MongoClientClosedError ||
-    error instanceof mongo.MongoServerClosedError ||
-    error instanceof mongo.MongoTopologyClosedError ||
-    error instanceof mongo.MongoExpiredSessionError ||
-    awayNames.has(error.name) ||
-    awayCodes.has(error.code) ||
-    error.hasErrorLabel('RetryableWriteError')
-  );
-}
-
 /** What a schema of the host or ours refused, as the field that it refused. */
 function refusedField(error: unknown): string | undefined {
-  if (error instanceof mongoose.Error.ValidationError) return Object.keys(error.errors)[0] ?? 'document';
-  if (error instanceof mongoose.Error.CastError) return error.path;
+  const { name, errors, path } = error as { name?: unknown; errors?: object; path?: unknown };
+  if (name === 'ValidationError' && errors) return Object.keys(errors)[0] ?? 'document';
+  if (name === 'CastError' || name === 'StrictModeError') return String(path);
   return undefined;
 }
 
-/** Driver's and Mongoose's errors as ours: away, conflict, refused by a schema, or as they are. */
+/** Driver's and Mongoose's errors as ours; what comes from neither goes on as it is. */
 export function mongoError(error: unknown): unknown {
-  const keys = duplicateKeys(error);
-  if (keys)
-    return new ConflictError(`a document with the same ${keys.join(', ')} exists`, keys, { cause: error });
+  if (!(error instanceof Error) || error instanceof TurnsError) return error;
+  if (isDuplicate(error)) {
+    const keys = duplicateKeys(error);
+    const same = keys.length > 0 ? `same ${keys.join(', ')}` : 'same unique value';
+    return new ConflictError(`a document with the ${same} exists`, keys, { cause: error });
+  }
   const field = refusedField(error);
   if (field !== undefined) return new InvalidInputError(field, messageOf(error), { cause: error });
-  if (isAway(error)) return new ServiceUnavailableError('mongodb', messageOf(error), { cause: error });
-  return error;
+  const verdict = verdictOn(error);
+  if (!verdict) return error;
+  const { code } = error as { code?: unknown };
+  const problem = `${messageOf(error)}${code === undefined ? '' : ` (code ${code})`}`;
+  if (verdict.permanent)
+    return new DatabaseRefusedError(problem, typeof code === 'number' ? code : undefined, { cause: error });
+  const effect = verdict.effect === 'none' ? 'none' : 'unknown';
+  return new ServiceUnavailableError('mongodb', problem, { cause: error, effect });
 }
 
 /** Runs a database call; its errors leave as ours. */

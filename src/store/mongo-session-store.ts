@@ -1,10 +1,11 @@
-import mongoose, { type Model, type Types } from 'mongoose';
-import { InvalidConfigError, NotFoundError } from '../errors.ts';
+import type { Model, Types } from 'mongoose';
+import { ConflictError, InvalidConfigError, NotFoundError } from '../errors.ts';
 import type { RecordSession, SessionStore } from '../turn/ports.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { mongoCall } from './mongo-errors.ts';
-import { objectId } from './object-id.ts';
+import { recordKey } from './object-id.ts';
 import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
+import { settled } from './settled.ts';
 
 type RecordDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
 type RecordModel = Model<RecordDoc> & OpenCodeSessionStatics;
@@ -22,9 +23,7 @@ export class MongoSessionStore implements SessionStore {
 
   session(recordId: string): Promise<RecordSession> {
     return mongoCall(async () => {
-      const record = await this.#records
-        .findOne({ _id: objectId(recordId, 'conversation') })
-        .lean<RecordDoc>();
+      const record = await this.#records.findOne({ _id: recordKey(recordId) }).lean<RecordDoc>();
       if (!record) throw new NotFoundError('record', recordId);
       return {
         sessionId: record.opencodeSessionId ?? null,
@@ -36,8 +35,10 @@ export class MongoSessionStore implements SessionStore {
 
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>> {
     return mongoCall(async () => {
+      if (sessionIds.length === 0) return new Set();
       const found = await this.#records
-        .find({ opencodeSessionId: mongoose.trusted({ $in: [...sessionIds] }) })
+        // Not `$in`, which a host's Mongoose may take for a value, whatever a single query asks of it.
+        .find({ $or: sessionIds.map((sessionId) => ({ opencodeSessionId: String(sessionId) })) })
         .select({ opencodeSessionId: 1 })
         .lean<RecordDoc[]>();
       return new Set(found.flatMap(({ opencodeSessionId }) => opencodeSessionId ?? []));
@@ -46,8 +47,17 @@ export class MongoSessionStore implements SessionStore {
 
   swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean> {
     return mongoCall(async () => {
-      const _id = objectId(recordId, 'conversation');
-      if (await this.#records.swapOpencodeSession(_id, expected, next)) return true;
+      const _id = recordKey(recordId);
+      const holds = { opencodeSessionId: next.sessionId };
+      const swapped = await settled(
+        () => this.#records.swapOpencodeSession(_id, expected, next),
+        async () => {
+          const holder = await this.#records.findOne(holds).select({ _id: 1 }).lean<RecordDoc>();
+          if (!holder || String(holder._id) === _id) return holder ? true : undefined;
+          throw new ConflictError('another record has this session', ['opencodeSessionId']);
+        },
+      );
+      if (swapped) return true;
       if (!(await this.#records.exists({ _id }))) throw new NotFoundError('record', recordId);
       return false;
     });

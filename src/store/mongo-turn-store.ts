@@ -1,5 +1,5 @@
 import mongoose, { type Model } from 'mongoose';
-import { InvalidInputError, NotFoundError } from '../errors.ts';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
 import type {
   CancelResult,
   ClaimResult,
@@ -19,9 +19,11 @@ import type {
 } from '../turn/stored-turn.ts';
 import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
-import { duplicateKeys, mongoCall } from './mongo-errors.ts';
-import { objectId } from './object-id.ts';
+import { mongoCall } from './mongo-errors.ts';
+import { objectId, recordKey } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
+import { settled } from './settled.ts';
+import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
 import { type QuestionDoc, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
 
@@ -30,8 +32,10 @@ type Filter = Record<string, unknown>;
 
 const { trusted } = mongoose;
 
-/** What `waitingOf` reads. */
-const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1 };
+/** What `waitingOf` and a claim read. */
+const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1, 'run.epoch': 1 };
+/** Owners that want one turn at the same moment; each lost try means that another one got it. */
+const maxClaims = 100;
 
 /** TurnStore on the ready-made Message model; records are documents of any model with the plugin. */
 export class MongoTurnStore implements TurnStore {
@@ -63,7 +67,7 @@ export class MongoTurnStore implements TurnStore {
   record(recordId: string): Promise<TurnRecord | null> {
     return mongoCall(async () => {
       const document = await this.#records
-        .findOne({ _id: objectId(recordId, 'conversation') })
+        .findOne({ _id: recordKey(recordId) })
         .lean<Record<string, unknown>>();
       if (!document) return null;
       const { title } = document;
@@ -88,18 +92,17 @@ export class MongoTurnStore implements TurnStore {
   claim({ id, recordId }: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult> {
     return mongoCall(async () => {
       const _id = objectId(id, 'turnId');
-      const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
-      if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, record, first);
-      const [claimed, question] = await Promise.all([
-        this.#raiseEpoch(_id, owner),
-        this.#find({ _id: first.counterpart }),
-      ]);
-      if (claimed === 'active') {
-        const active = await this.#find({ conversation: first.conversation, 'run.active': true });
-        return { kind: 'behind', turnId: active ? String(active._id) : id };
+      const claim = new TurnClaim(this.#messages);
+      for (let attempt = 0; attempt < maxClaims; attempt += 1) {
+        const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
+        if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, record, first);
+        const question = await this.#find({ _id: first.counterpart });
+        const raised = await claim.raise(first, owner);
+        if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
+        if (raised.kind === 'claimed')
+          return { kind: 'claimed', turn: turnOf(raised.message, question), record };
       }
-      if (!claimed) return { kind: 'finished' };
-      return { kind: 'claimed', turn: turnOf(claimed, question), record };
+      throw new ConflictError('too many owners claim this turn at once; try again', ['run.epoch']);
     });
   }
 
@@ -133,14 +136,20 @@ export class MongoTurnStore implements TurnStore {
         'run.phase': 'finished',
         'run.cancelRequestedAt': now.getTime(),
       };
+      const ended = async () => (await this.#messages.updateOne(queued, { $set: end })).modifiedCount === 1;
+      // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
+      const hasEnded = async () => (await this.#find({ _id, ...end })) !== null || undefined;
       // Races with a claim, which raises the epoch: exactly one of the two matches.
-      if ((await this.#messages.updateOne(queued, { $set: end })).modifiedCount === 1) return 'cancelled';
+      if (await settled(ended, hasEnded)) return 'cancelled';
       const running: Filter = {
         _id,
         status: 'pending',
         'run.cancelRequestedAt': trusted({ $exists: false }),
       };
-      await this.#messages.updateOne(running, { $set: { 'run.cancelRequestedAt': now.getTime() } });
+      await settled(
+        () => this.#messages.updateOne(running, { $set: { 'run.cancelRequestedAt': now.getTime() } }),
+        async () => undefined,
+      );
       const message = await this.#find({ _id, role: 'assistant' });
       if (!message) throw new NotFoundError('turn', turnId);
       return message.status === 'pending' ? 'requested' : 'finished';
@@ -159,10 +168,16 @@ export class MongoTurnStore implements TurnStore {
         status: 'pending',
         prompts: trusted({ $elemMatch: open }),
       };
-      const result = await this.#messages.updateOne(waiting, {
-        $set: { 'prompts.$.answer': JSON.stringify(answer) },
-      });
-      if (result.modifiedCount === 1) return true;
+      const text = JSON.stringify(answer);
+      const stored: Filter = { _id, prompts: trusted({ $elemMatch: { requestId, answer: text } }) };
+      const written = await settled(
+        async () =>
+          (await this.#messages.updateOne(waiting, { $set: { 'prompts.$.answer': text } })).modifiedCount ===
+          1,
+        // The same answer of somebody else at the same moment is as good as ours.
+        async () => (await this.#find(stored)) !== null || undefined,
+      );
+      if (written) return true;
       const message = await this.#find({ _id, role: 'assistant' });
       if (!message) throw new NotFoundError('turn', turnId);
       if (!message.prompts.some((prompt) => prompt.requestId === requestId))
@@ -225,22 +240,6 @@ export class MongoTurnStore implements TurnStore {
     if (message.status !== 'pending') return { kind: 'finished' };
     if (!record || !first?.conversation.equals(message.conversation)) return { kind: 'missing' };
     return { kind: 'behind', turnId: String(first._id) };
-  }
-
-  async #raiseEpoch(_id: ObjectId, owner: string): Promise<MessageDoc | null | 'active'> {
-    const change = {
-      $inc: { 'run.epoch': 1 },
-      $set: { 'run.active': true, 'run.owner': owner },
-      $currentDate: { 'run.claimedAt': true as const },
-    };
-    try {
-      return await this.#messages
-        .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })
-        .lean<MessageDoc>();
-    } catch (error) {
-      if (duplicateKeys(error)) return 'active';
-      throw error;
-    }
   }
 
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {

@@ -15,7 +15,11 @@ export interface OpenCodeSessionStatics {
    * False when it holds another one, or does not exist. Throws what Mongoose throws: E11000 when another
    * document has this session.
    */
-  swapOpencodeSession(id: Types.ObjectId, expected: string | null, next: SessionRef): Promise<boolean>;
+  swapOpencodeSession(
+    id: Types.ObjectId | string,
+    expected: string | null,
+    next: SessionRef,
+  ): Promise<boolean>;
 }
 
 /**

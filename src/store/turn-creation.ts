@@ -5,8 +5,9 @@ import { delay, systemClock } from '../timing/clock.ts';
 import type { CreatedTurn, NewTurn } from '../turn/ports.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
-import { duplicateKeys } from './mongo-errors.ts';
-import { objectId } from './object-id.ts';
+import { isDuplicate } from './mongo-verdicts.ts';
+import { objectId, recordKey } from './object-id.ts';
+import { Patience, settled } from './settled.ts';
 import { artifactDoc, turnOf } from './turn-mapping.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
@@ -14,6 +15,16 @@ type Question = Pick<
   MessageDoc,
   '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'content' | 'artifacts' | 'carrier'
 >;
+
+/** What one call writes, under the same ids however often it tries: none of its tries can be stored beside another. */
+interface Intent {
+  readonly turn: NewTurn;
+  readonly conversation: ObjectId;
+  readonly questionId: ObjectId;
+  readonly answerId: ObjectId;
+  readonly head: () => Promise<WaitingTurn | null>;
+  readonly patience: Patience;
+}
 
 /** Tries to take the next sequence numbers of a record; each lost one means that somebody else got them. */
 const maxSequenceTries = 200;
@@ -24,6 +35,9 @@ const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
  * stored, so numbers follow the order of insertion and leave no gaps; racers for one number are told apart by the
  * unique index, and the losers look again. The question names its answer's id beforehand: whoever finds a question
  * whose writer has not got further (or died) writes that answer for it, and any number of them write one.
+ *
+ * Whatever a write was answered, what counts is what is stored: servers do not all say which index refused them, and
+ * an answer may be lost. A turn that the idempotency key names wins over every other finding.
  */
 export class TurnCreation {
   readonly #messages: Model<MessageDoc>;
@@ -34,34 +48,36 @@ export class TurnCreation {
     this.#records = records as unknown as Model<{ title?: unknown }>;
   }
 
-  /** `head` answers the record's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError. */
+  /**
+   * `head` answers the record's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError, and
+   * ServiceUnavailableError, whose `effect` says whether the turn may be stored all the same.
+   */
   async create(turn: NewTurn, head: () => Promise<WaitingTurn | null>): Promise<CreatedTurn> {
     const conversation = objectId(turn.recordId, 'conversation');
-    const [known, record, latest] = await Promise.all([
-      this.#byKey(conversation, turn.idempotencyKey),
-      this.#records.exists({ _id: conversation }),
-      this.#latest(conversation),
+    const patience = new Patience();
+    const [known, record] = await Promise.all([
+      patience.read(() => this.#byKey(conversation, turn.idempotencyKey)),
+      patience.read(async () => this.#records.exists({ _id: recordKey(turn.recordId) })),
     ]);
     if (known) return { turn: known, created: false, first: false };
     if (!record) throw new NotFoundError('record', turn.recordId);
+    const intent: Intent = {
+      turn,
+      conversation,
+      questionId: new mongoose.Types.ObjectId(turn.uploads?.messageId),
+      answerId: new mongoose.Types.ObjectId(),
+      head,
+      patience,
+    };
     for (let attempt = 0; attempt < maxSequenceTries; attempt += 1) {
-      const before = attempt === 0 ? latest : await this.#latest(conversation);
-      const sequence = await this.#sequenceAfter(before);
-      const first = await this.#isFirst(turn, before, head);
-      const question = questionOf(turn, conversation, sequence);
       try {
-        const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
-        return { turn: turnOf(answer?.toObject() as MessageDoc, question), created: true, first };
+        return await this.#insert(intent);
       } catch (error) {
-        const keys = duplicateKeys(error);
-        if (!keys) throw error;
-        const earlier =
-          keys.includes('idempotencyKey') && (await this.#byKey(conversation, turn.idempotencyKey));
-        if (earlier) return { turn: earlier, created: false, first: false };
-        // Ours went in, and somebody wrote its answer while we were about to.
-        if (await this.#find({ _id: question._id }))
-          return { turn: await this.#answered(question), created: true, first };
-        await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
+        patience.doubt(error);
+        const stored = await patience.read(() => this.#storedBy(intent));
+        if (stored) return stored;
+        if (!isDuplicate(error)) await patience.failed(error);
+        else await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
       }
     }
     throw new ConflictError('too many turns are being enqueued on this record at once; try again', [
@@ -69,8 +85,27 @@ export class TurnCreation {
     ]);
   }
 
+  async #insert(intent: Intent): Promise<CreatedTurn> {
+    const { patience } = intent;
+    const latest = await patience.read(() => this.#latest(intent.conversation));
+    const sequence = await patience.read(() => this.#sequenceAfter(latest));
+    const first = await patience.read(() => this.#isFirst(intent, latest));
+    const question = questionOf(intent, sequence);
+    const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
+    return { turn: turnOf(answer?.toObject() as MessageDoc, question), created: true, first };
+  }
+
+  /** The turn that this call has stored without hearing of it, or the one of an earlier call with its key. */
+  async #storedBy({ turn, conversation, questionId }: Intent): Promise<CreatedTurn | undefined> {
+    // Also when somebody has written our answer while we were about to. Nobody knows what was in front of it then.
+    const ours = await this.#find({ _id: questionId });
+    if (ours) return { turn: await this.#answered(ours), created: true, first: false };
+    const earlier = await this.#byKey(conversation, turn.idempotencyKey);
+    return earlier ? { turn: earlier, created: false, first: false } : undefined;
+  }
+
   /** The record's last message. */
-  #latest(conversation: ObjectId): Promise<MessageDoc | null> {
+  async #latest(conversation: ObjectId): Promise<MessageDoc | null> {
     return this.#messages
       .findOne({ conversation }, { parts: 0, reasoning: 0 })
       .sort({ sequence: -1 })
@@ -89,11 +124,7 @@ export class TurnCreation {
    * behind that one takes our number, so that our insert fails. A turn that has run was the first when it was
    * claimed: when that one has ended, all have.
    */
-  async #isFirst(
-    turn: NewTurn,
-    latest: MessageDoc | null,
-    head: () => Promise<WaitingTurn | null>,
-  ): Promise<boolean> {
+  async #isFirst({ turn, head }: Intent, latest: MessageDoc | null): Promise<boolean> {
     if (latest === null || (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0)) return true;
     if (turn.onBusy === 'enqueue' && latest.status === 'pending') return false;
     const ahead = await head();
@@ -113,12 +144,11 @@ export class TurnCreation {
     const _id = question.counterpart;
     const known = await this.#find({ _id });
     if (known) return turnOf(known, question);
-    try {
+    const stored = async () => (await this.#find({ _id })) ?? undefined;
+    const answer = await settled(async () => {
       await this.#messages.insertMany([answerTo(question)]);
-    } catch (error) {
-      if (!duplicateKeys(error)) throw error;
-    }
-    const answer = await this.#find({ _id });
+      return stored();
+    }, stored);
     if (answer) return turnOf(answer, question);
     throw new NotFoundError('turn', String(_id));
   }
@@ -128,11 +158,11 @@ export class TurnCreation {
   }
 }
 
-function questionOf(turn: NewTurn, conversation: ObjectId, sequence: number) {
+function questionOf({ turn, conversation, questionId, answerId }: Intent, sequence: number) {
   const { text, policy, carrier, idempotencyKey, uploads } = turn;
   return {
-    _id: new mongoose.Types.ObjectId(uploads?.messageId),
-    counterpart: new mongoose.Types.ObjectId(),
+    _id: questionId,
+    counterpart: answerId,
     conversation,
     sequence,
     policy,

@@ -66,6 +66,7 @@ export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>):
 function runOf(run: MessageDoc['run']): RunState {
   const {
     active: _active,
+    claim: _claim,
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
