@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
-import type { Connection, Model } from 'mongoose';
+import type { Model } from 'mongoose';
 import { type Closers, orClose } from './closers.ts';
 import type { TurnsOptions } from './config.ts';
 import { InvalidConfigError } from './errors.ts';
@@ -25,7 +25,9 @@ import { Nudges, wishNudges } from './queue/turn-nudges.ts';
 import { TurnQueue } from './queue/turn-queue.ts';
 import { TurnStream } from './queue/turn-stream.ts';
 import { defaultLockMs, TurnWorker } from './queue/turn-worker.ts';
-import { connectMongo } from './store/connection.ts';
+import { collectionNames } from './store/collection-names.ts';
+import { connectMongo, plainConnection } from './store/connection.ts';
+import { refuseFormerNames } from './store/former-names.ts';
 import { GridFsFileStore } from './store/gridfs-file-store.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './store/models.ts';
 import { MongoSessionStore } from './store/mongo-session-store.ts';
@@ -54,6 +56,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   const tracer = options.tracer ?? otelTracer();
   const servers = upstreams(options, tracer, reporter, closers);
   const clock = systemClock;
+  const names = collectionNames(options.collectionPrefix);
 
   const mongo = await connectMongo(options.mongo, { timeoutMs: connectTimeoutMs });
   closers.add('MongoDB', () => mongo.close());
@@ -62,10 +65,10 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   const subscriber = await openRedis(options.redis, 'subscriber', reporter, connectTimeoutMs);
   closers.add('Redis subscriber', () => quit(subscriber));
 
-  const models = turnModels(mongo);
+  const models = turnModels(mongo, names);
   const records = options.record ?? (models.Conversation as unknown as Model<never>);
   const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, records);
-  const files = new GridFsFileStore(mongo);
+  const files = new GridFsFileStore(mongo, { bucketName: names.files });
   const nudges = new Nudges(subscriber, reporter);
   const stream = new TurnStream({ redis, prefix });
   const jobs = new TurnJobs(redis, prefix, reporter);
@@ -130,10 +133,20 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   };
   const work = (workOptions: WorkOptions) => orClose((opened) => startWork(workOptions, opened));
   const indexes = async () => {
+    await refuseFormerNames(mongo.db, names);
     await ensureIndexes([models.Message as unknown as Model<never>, records]);
     await files.ensureIndexes();
   };
-  return new Turns({ queue, models, files, work, indexes, closers, connection: mongo as Connection });
+  return new Turns({
+    queue,
+    // What a host asks of our models is the host's, as are the names of its own models.
+    models: turnModels(plainConnection(mongo), names),
+    connection: plainConnection(mongo),
+    files,
+    work,
+    indexes,
+    closers,
+  });
 }
 
 function upstreams(

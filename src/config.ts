@@ -22,6 +22,8 @@ export interface TurnsOptions {
   readonly record?: Model<never>;
   /** Prefix of every Redis key. Default `opencode-turns`. */
   readonly prefix?: string;
+  /** What the names of our collections begin with: messages, conversations, artifacts. Default `opencode_turns_`. */
+  readonly collectionPrefix?: string;
   /** Absolute folder; a record's agent works in the folder of it that is named after the record's id. */
   readonly sandboxRoot?: string;
   readonly tracer?: Tracer;
@@ -56,6 +58,10 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>> 
       ...(password ? { password } : {}),
     },
     ...(env.OPENCODE_TURNS_PREFIX ? { prefix: env.OPENCODE_TURNS_PREFIX } : {}),
+    // Empty is a prefix, too: none.
+    ...(env.OPENCODE_TURNS_COLLECTION_PREFIX === undefined
+      ? {}
+      : { collectionPrefix: env.OPENCODE_TURNS_COLLECTION_PREFIX }),
     ...(env.OPENCODE_TURNS_LOCK_LEASE_MS
       ? { lockLeaseMs: milliseconds('OPENCODE_TURNS_LOCK_LEASE_MS', env.OPENCODE_TURNS_LOCK_LEASE_MS) }
       : {}),

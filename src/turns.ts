@@ -59,12 +59,12 @@ export class Turns {
     this.#parts = parts;
   }
 
-  /** The ready-made Mongoose models, on this object's own connection. */
+  /** The ready-made Mongoose models, to read from; their queries are Mongoose's, and nothing is added to them. */
   get models(): TurnModels {
     return this.#open('models').models;
   }
 
-  /** The Mongoose connection, for models of the host's own. */
+  /** A Mongoose connection without models and with Mongoose's own defaults, for models of the host's own. */
   get connection(): Connection {
     return this.#open('connection').connection;
   }
@@ -74,7 +74,10 @@ export class Turns {
     return this.#open('files').files;
   }
 
-  /** Builds the indexes that correctness rests on. Idempotent; run it once at deploy time. */
+  /**
+   * Builds the indexes that correctness rests on. Idempotent; run it once at deploy time. Throws IndexConflictError for
+   * one that meets another index or documents that it cannot hold: it names them, and says what to do.
+   */
   async createIndexes(): Promise<void> {
     await this.#open('createIndexes').indexes();
   }

@@ -24,6 +24,10 @@ export async function connectMongo(
   if (typeof url !== 'string' || !/^mongodb(\+srv)?:\/\/./.test(url)) {
     throw new InvalidConfigError('mongo', 'must be a URL of the form mongodb://host:port/database');
   }
+  if (!/^[^/]+\/\/[^/?]+\/[^/?]/.test(url)) {
+    const problem = `names no database, and MongoDB would write into "test"; say which: ${hostOf(url)}/<database>`;
+    throw new InvalidConfigError('mongo', problem);
+  }
   // Mongoose looks for `strictQuery` on its instance, not on the connection: ours is not the host's.
   const own = new mongoose.Mongoose({ strictQuery: 'throw', sanitizeFilter: true });
   const connection = own.createConnection();
@@ -44,8 +48,22 @@ export async function connectMongo(
   } catch (cause) {
     await connection.destroy().catch(() => undefined);
     if (isUrlProblem(cause)) throw new InvalidConfigError('mongo', messageOf(cause), { cause });
-    throw new ServiceUnavailableError('mongodb', `cannot use ${hostOf(url)}: ${messageOf(cause)}`, { cause });
+    throw new ServiceUnavailableError('mongodb', `cannot use ${hostOf(url)}: ${messageOf(cause)}`, {
+      cause,
+      effect: 'none',
+    });
   }
+}
+
+/**
+ * Another connection over the same client, with Mongoose's own defaults for queries: a host's filters are the host's.
+ * Here, too, nothing is buffered and no index is built behind anybody's back. It opens and closes with the first one.
+ */
+export function plainConnection(connection: Connection): Connection {
+  const plain = new mongoose.Mongoose({ autoIndex: false, autoCreate: false, bufferCommands: false });
+  const second = plain.createConnection();
+  second.on('error', () => undefined);
+  return second.setClient(connection.getClient());
 }
 
 /** Refused by the driver before it called anybody, or a password that no waiting makes right. */

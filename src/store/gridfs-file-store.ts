@@ -1,13 +1,18 @@
 import mongoose, { type Connection } from 'mongoose';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { FileRef, FileStore, NewFile } from '../turn/ports.ts';
+import { collectionNames } from './collection-names.ts';
 import { uploadFile } from './gridfs-upload.ts';
-import { duplicateKeys, mongoCall, mongoError } from './mongo-errors.ts';
+import { building, type WantedIndex } from './index-conflict.ts';
+import { mongoCall, mongoError } from './mongo-errors.ts';
+import { verdictOn } from './mongo-verdicts.ts';
+import { Patience } from './settled.ts';
 
 type GridFSBucket = InstanceType<typeof mongoose.mongo.GridFSBucket>;
 const { ObjectId } = mongoose.Types;
 
 export interface GridFsOptions {
+  /** Default as the models' collections. */
   readonly bucketName?: string;
   /** Default 10 MiB. */
   readonly maxFileBytes?: number;
@@ -38,27 +43,26 @@ export class GridFsFileStore implements FileStore {
 
   constructor(
     connection: Connection,
-    { bucketName = 'artifacts', maxFileBytes = 10 * 1024 * 1024 }: GridFsOptions = {},
+    { bucketName = collectionNames().files, maxFileBytes = 10 * 1024 * 1024 }: GridFsOptions = {},
   ) {
     this.#connection = connection;
     this.#bucketName = bucketName;
     this.#maxFileBytes = maxFileBytes;
   }
 
-  /** Idempotent; part of the explicit index step. */
+  /** Idempotent; part of the explicit index step. Throws as `ensureIndexes`. */
   async ensureIndexes(): Promise<void> {
-    await mongoCall(async () => {
-      await this.#files.createIndex(
-        { 'metadata.messageId': 1, filename: 1 },
-        {
-          unique: true,
-          name: 'message_filename',
-          partialFilterExpression: { 'metadata.messageId': { $type: 'string' } },
-        },
-      );
-      await this.#chunks.createIndex({ files_id: 1, n: 1 }, { unique: true });
-      await this.#files.createIndex({ filename: 1, uploadDate: 1 });
-    });
+    const files: WantedIndex[] = [
+      {
+        key: { 'metadata.messageId': 1, filename: 1 },
+        unique: true,
+        name: 'message_filename',
+        partialFilterExpression: { 'metadata.messageId': { $type: 'string' } },
+      },
+      { key: { filename: 1, uploadDate: 1 } },
+    ];
+    await this.#build(() => this.#files, files);
+    await this.#build(() => this.#chunks, [{ key: { files_id: 1, n: 1 }, unique: true }]);
   }
 
   attach(
@@ -72,7 +76,8 @@ export class GridFsFileStore implements FileStore {
       try {
         return { attached: true, file: await this.#upload(messageId, file, signal) };
       } catch (error) {
-        const winner = duplicateKeys(error) && (await this.#find(messageId, file.filename));
+        // What refused ours may be the index, in whatever words. Nothing else of this upload is left by now.
+        const winner = verdictOn(error) && (await this.#find(messageId, file.filename));
         if (winner) return { attached: false, file: refOf(winner) };
         throw error;
       }
@@ -136,6 +141,11 @@ export class GridFsFileStore implements FileStore {
     }
   }
 
+  async #build(collectionOf: () => mongoose.mongo.Collection, wanted: readonly WantedIndex[]): Promise<void> {
+    const collection = await mongoCall(async () => collectionOf());
+    await building(collection, wanted, () => collection.createIndexes(wanted as never));
+  }
+
   async #upload(messageId: string, file: NewFile, signal: AbortSignal | undefined): Promise<FileRef> {
     const { filename, contentType, metadata = {} } = file;
     const id = new ObjectId();
@@ -149,7 +159,11 @@ export class GridFsFileStore implements FileStore {
       const written = await uploadFile(target, file, signal);
       return { fileId: String(id), filename, contentType, ...written, metadata };
     } catch (error) {
-      await this.#forget(id).catch(() => undefined);
+      const patience = new Patience();
+      // The entry is written last: when it is there, so is all of it, and only the answer was lost.
+      const entry = verdictOn(error) && (await patience.read(() => this.#files.findOne({ _id: id })));
+      if (entry) return refOf(entry as unknown as FileDoc);
+      await this.#forget(id, patience).catch(() => undefined);
       throw error;
     }
   }
@@ -158,9 +172,9 @@ export class GridFsFileStore implements FileStore {
    * Nothing may stay of a failed upload. The entry goes first: if its writing had succeeded unheard, there is at
    * no time an entry without its bytes.
    */
-  async #forget(id: mongoose.Types.ObjectId): Promise<void> {
-    await this.#files.deleteOne({ _id: id });
-    await this.#chunks.deleteMany({ files_id: id });
+  async #forget(id: mongoose.Types.ObjectId, patience: Patience): Promise<void> {
+    await patience.read(() => this.#files.deleteOne({ _id: id }));
+    await patience.read(() => this.#chunks.deleteMany({ files_id: id }));
   }
 
   async #find(messageId: string, filename: string): Promise<FileDoc | null> {

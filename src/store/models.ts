@@ -1,9 +1,10 @@
-import { type Connection, type Model, Schema, type Types } from 'mongoose';
+import { type Connection, type Model, type mongo, Schema, type Types } from 'mongoose';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
 import type { FileRef } from '../turn/ports.ts';
 import type { RunState, StoredPrompt, TurnFailure, TurnStatus } from '../turn/stored-turn.ts';
-import { mongoCall } from './mongo-errors.ts';
+import { type CollectionNames, collectionNames } from './collection-names.ts';
+import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
 
 export interface ConversationDoc extends OpenCodeSessionFields {
@@ -33,7 +34,8 @@ export interface MessageDoc {
   reasoning: string;
   parts: string;
   usage?: Usage;
-  run?: Omit<RunState, 'claimedAt'> & { active?: boolean; claimedAt?: Date };
+  /** `claim` tells one claim from all others. */
+  run?: Omit<RunState, 'claimedAt'> & { active?: boolean; claim?: string; claimedAt?: Date };
   prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;
@@ -131,19 +133,23 @@ export interface TurnModels {
 }
 
 /** The ready-made models on a connection. May be called again: the same models. */
-export function turnModels(connection: Connection): TurnModels {
-  const model = <T>(name: string, schema: () => Schema) =>
-    (connection.models[name] ?? connection.model(name, schema())) as unknown as Model<T>;
+export function turnModels(connection: Connection, names: CollectionNames = collectionNames()): TurnModels {
+  const model = <T>(name: string, schema: () => Schema, collection: string) =>
+    (connection.models[name] ?? connection.model(name, schema(), collection)) as unknown as Model<T>;
   return {
-    Conversation: model<ConversationDoc>('Conversation', conversationSchema),
-    Message: model<MessageDoc>('Message', messageSchema) as unknown as MessageModel,
+    Conversation: model<ConversationDoc>('Conversation', conversationSchema, names.conversations),
+    Message: model<MessageDoc>('Message', messageSchema, names.messages) as unknown as MessageModel,
   };
 }
 
-/** Builds the indexes of these models. Idempotent; run it at deploy time. Throws ServiceUnavailableError. */
+/**
+ * Builds the indexes of these models. Idempotent; run it at deploy time. Throws IndexConflictError for one that meets
+ * another index or documents that it cannot hold, ServiceUnavailableError, DatabaseRefusedError.
+ */
 export async function ensureIndexes(models: readonly Model<never>[]): Promise<void> {
   for (const model of models) {
-    await mongoCall(async () => {
+    const wanted = model.schema.indexes().map(([key, options]) => ({ ...options, key })) as WantedIndex[];
+    await building(model.collection as unknown as mongo.Collection, wanted, async () => {
       await model.createCollection();
       await model.createIndexes();
     });

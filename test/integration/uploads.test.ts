@@ -9,6 +9,7 @@ import {
   TurnBusyError,
   type Turns,
 } from '../../src/index.ts';
+import { collectionNames } from '../../src/store/collection-names.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
 import type { MessageDoc } from '../../src/store/models.ts';
 import { MongoTurnStore } from '../../src/store/mongo-turn-store.ts';
@@ -35,7 +36,7 @@ const upload = (filename: string, content: string, contentType = 'text/csv') => 
 });
 
 async function storedFiles(): Promise<number> {
-  return (await turns.connection.db?.collection('artifacts.files').countDocuments({})) ?? -1;
+  return (await turns.connection.db?.collection(`${collectionNames().files}.files`).countDocuments({})) ?? -1;
 }
 
 describe('files that a user sends along', () => {

@@ -81,7 +81,7 @@ describe('connectMongo', () => {
       /Cast to string/,
     );
     expect(await Conversation.find({ title: mongoose.trusted({ $ne: '' }) } as never)).toHaveLength(1);
-    await connection.dropCollection('conversations');
+    await Conversation.collection.drop();
   });
 
   it('builds no index by itself', async () => {

@@ -7,6 +7,7 @@ import {
   NotFoundError,
   ServiceUnavailableError,
 } from '../../src/errors.ts';
+import { collectionNames } from '../../src/store/collection-names.ts';
 import { connectMongo } from '../../src/store/connection.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
 import type { NewFile } from '../../src/turn/ports.ts';
@@ -45,10 +46,10 @@ async function bytesOf(fileId: string, signal?: AbortSignal): Promise<Buffer> {
 async function leftovers(): Promise<{ chunks: number; files: number }> {
   const { db } = database.connection;
   if (!db) throw new Error('not connected');
-  const files = await db.collection('artifacts.files').find({}).toArray();
+  const files = await db.collection(`${collectionNames().files}.files`).find({}).toArray();
   const known = new Set(files.map(({ _id }) => String(_id)));
   const chunks = await db
-    .collection('artifacts.chunks')
+    .collection(`${collectionNames().files}.chunks`)
     .find({}, { projection: { files_id: 1 } })
     .toArray();
   return {
