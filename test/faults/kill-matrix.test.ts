@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, it } from '@jest/globals';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { killing } from './killing.ts';
-import { Lane, script } from './lane.ts';
+import { Lane } from './lane.ts';
+import { script } from './lane-turn.ts';
 import { tryPoints } from './matrix.ts';
 import { sizes } from './sizes.ts';
 

@@ -2,7 +2,8 @@ import { expect } from '@jest/globals';
 import type { RunningWorker } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { services } from './chunk-labels.ts';
-import type { Lane, LaneTurn } from './lane.ts';
+import type { Lane } from './lane.ts';
+import type { LaneTurn } from './lane-turn.ts';
 import type { Attempt } from './matrix.ts';
 import type { Trap } from './numbering-proxy.ts';
 

@@ -1,32 +1,13 @@
-import { expect } from '@jest/globals';
 import { Redis } from 'ioredis';
-import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import type { RunningWorker, StoredTurn, Turns } from '../../src/index.ts';
 import type { TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';
 import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
+import { checkTurn, expectNothingLeft, followed, type LaneTurn } from './lane-turn.ts';
 import { NumberingProxy, type Trap } from './numbering-proxy.ts';
-import { expectIdleRedis, expectNoOrphan, expectSteps, expectWholeStory } from './promises.ts';
 
 export const lockMs = 1_500;
 export const stalledCheckMs = 500;
-const file = 'a,b\n1,2\n';
-const texts = { first: ['I ', 'write.'], last: ['Here ', 'it ', 'is.'] };
-
-/** The script of every turn of a lane: some text and a file, then the rest of the text. */
-export const script = ({ step }: { step: number }) =>
-  step === 0
-    ? { text: texts.first, tools: [{ name: 'write', input: { filePath: 'table.csv', content: file } }] }
-    : { text: texts.last };
-
-/** One turn of a lane, followed by somebody whom nothing disturbs. */
-export interface LaneTurn {
-  readonly id: string;
-  readonly marker: string;
-  readonly entries: readonly TurnEntry[];
-  readonly followed: Promise<void>;
-}
 
 /**
  * A key prefix, a database and a proxy of its own, for turns whose worker has something done to it at one of its
@@ -37,7 +18,7 @@ export class Lane {
   readonly proxy: NumberingProxy;
   /** The web app's side, past the proxy. */
   readonly turns: Turns;
-  readonly #redis: Redis;
+  readonly redis: Redis;
 
   static async open(system: TestSystem, name: string): Promise<Lane> {
     const { options, opencode } = system;
@@ -54,7 +35,7 @@ export class Lane {
     this.system = system;
     this.proxy = proxy;
     this.turns = turns;
-    this.#redis = new Redis(system.options.redis);
+    this.redis = new Redis(system.options.redis);
   }
 
   /** A worker process behind the proxy. */
@@ -77,42 +58,17 @@ export class Lane {
     const marker = `point ${trap.number} ${trap.moment} ${conversation}`;
     this.proxy.arm(trap);
     const { id } = await this.turns.enqueue({ conversation, text: marker });
-    const entries: TurnEntry[] = [];
-    return { id, marker, entries, followed: this.#follow(id, entries) };
-  }
-
-  async #follow(id: string, entries: TurnEntry[]): Promise<void> {
-    const signal = AbortSignal.timeout(45_000);
-    for await (const entry of this.turns.follow(id, { signal })) entries.push(entry);
+    return followed(this.turns, id, marker);
   }
 
   /** Throws unless every promise was kept to a turn of the script. */
-  async check({ id, marker, entries }: LaneTurn): Promise<void> {
-    const stored = (await this.turns.get(id)) as StoredTurn;
-    const [first, last] = [texts.first.join(''), texts.last.join('')];
-    expect(stored.error).toBeUndefined();
-    expect(stored).toMatchObject({
-      status: 'completed',
-      content: `${first}\n\n${last}`,
-      run: { phase: 'finished', reruns: 0, resends: 0 },
-      artifacts: [{ filename: 'table.csv', bytes: file.length }],
-    });
-    expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
-    expect(await this.turns.files.list(id)).toEqual(stored.artifacts);
-    expectSteps(this.system, marker, 2);
-    expectWholeStory(entries, stored);
-    await this.expectNothingLeft(stored);
+  check(turn: LaneTurn): Promise<void> {
+    return checkTurn(this, turn);
   }
 
   /** No session but the record's, which is idle; no job and no lock. */
-  async expectNothingLeft(stored: StoredTurn): Promise<void> {
-    const { opencode, options } = this.system;
-    const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
-    await expectNoOrphan(client, stored);
-    expect(await client.statuses(stored.run.directory ?? '')).not.toHaveProperty([
-      stored.run.sessionId ?? '',
-    ]);
-    await expectIdleRedis(this.#redis, options.prefix ?? '');
+  expectNothingLeft(stored: StoredTurn): Promise<void> {
+    return expectNothingLeft(this, stored);
   }
 
   /** A worker of this process, past the proxy except to OpenCode, that brings home what a killed one has left. */
@@ -129,7 +85,7 @@ export class Lane {
 
   async close(): Promise<void> {
     await this.turns.close();
-    await this.#redis.quit();
+    await this.redis.quit();
     await this.proxy.stop();
   }
 }

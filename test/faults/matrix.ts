@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
 import { expect } from '@jest/globals';
 import type { Lane } from './lane.ts';
 import type { Moment, Point } from './numbering-proxy.ts';
+import { print } from './result.ts';
 import { seed, seeded, shuffled } from './sizes.ts';
 
 export interface Outcome {
@@ -69,9 +69,6 @@ function progress(name: string, outcomes: readonly Outcome[], left: number): voi
     print(`broken: ${moment} ${point?.number} ${point?.service} ${point?.way} ${point?.what}: ${failure}`);
   if (outcomes.length % 25 === 0) print(`${name}: ${outcomes.length} tried, about ${left} left`);
 }
-
-/** Past jest, which would add a stack to every line. */
-const print = (text: string) => writeFileSync(process.stderr.fd, `${text}\n`);
 
 /** The table that `--all` is run for. */
 function report(name: string, outcomes: readonly Outcome[]): void {

@@ -1,12 +1,15 @@
 /**
  * How much is tried: a sample in `npm test`, more in `npm run test:faults`, which also runs what stands in `long`,
  * and every point with `--all`.
- * FAULTS_SEED repeats a run's choice.
+ * FAULTS_SEED repeats a run's choice; FAULTS_MINUTES is how long services come and go.
  */
 export interface Sizes {
   /** Kill points tried; each is one worker process killed. */
   readonly killPoints: number;
   readonly lanes: number;
+  /** Answers replaced; each is one turn. */
+  readonly replyPoints: number;
+  readonly soakMinutes: number;
   readonly storm: { readonly turns: number; readonly records: number; readonly workers: number };
   readonly awayMs: readonly number[];
   /** How late the events of a delayed stream come. */
@@ -17,6 +20,8 @@ const table = {
   sample: {
     killPoints: 4,
     lanes: 2,
+    replyPoints: 12,
+    soakMinutes: 0.5,
     storm: { turns: 60, records: 6, workers: 2 },
     awayMs: [1_500],
     lateMs: [1_000],
@@ -24,6 +29,8 @@ const table = {
   more: {
     killPoints: 40,
     lanes: 2,
+    replyPoints: 110,
+    soakMinutes: 2,
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
@@ -31,13 +38,19 @@ const table = {
   all: {
     killPoints: Number.POSITIVE_INFINITY,
     lanes: 3,
+    replyPoints: Number.POSITIVE_INFINITY,
+    soakMinutes: 30,
     storm: { turns: 1_000, records: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
   },
 } satisfies Record<string, Sizes>;
 
-export const sizes: Sizes = table[(process.env.FAULTS ?? 'sample') as keyof typeof table] ?? table.sample;
+const { FAULTS = 'sample', FAULTS_MINUTES } = process.env;
+export const sizes: Sizes = {
+  ...(table[FAULTS as keyof typeof table] ?? table.sample),
+  ...(FAULTS_MINUTES ? { soakMinutes: Number(FAULTS_MINUTES) } : {}),
+};
 export const seed = Number(process.env.FAULTS_SEED ?? Date.now() % 1_000_000);
 
 /** A small generator (mulberry32): the same numbers in [0, 1) for the same seed. */

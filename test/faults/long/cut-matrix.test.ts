@@ -2,7 +2,8 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { startSystem, type TestSystem } from '../../support/system.ts';
 import type { WorkerProcess } from '../../support/worker-process.ts';
-import { Lane, script } from '../lane.ts';
+import { Lane } from '../lane.ts';
+import { script } from '../lane-turn.ts';
 import { type Attempt, tryPoints } from '../matrix.ts';
 import { sizes } from '../sizes.ts';
 
