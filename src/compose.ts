@@ -13,6 +13,8 @@ import { serverAddress } from './opencode/basic-auth.ts';
 import { openCodeClient } from './opencode/client.ts';
 import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
+import { serverProbe } from './opencode/probe.ts';
+import { openTransport } from './opencode/transport.ts';
 import { giveJobs } from './queue/jobless-turns.ts';
 import { PolicyTable } from './queue/policy-table.ts';
 import { RecordLock } from './queue/record-lock.ts';
@@ -159,9 +161,11 @@ function upstreams(
   if (configured.length === 0) throw new InvalidConfigError('opencode', 'must name at least one server');
   return configured.map(({ url, username, password }) => {
     const address = serverAddress(url, username, password);
-    const feed = new EventHub({ address, reporter });
+    const transport = openTransport();
+    const probe = serverProbe({ address, reporter, transport });
+    const feed = new EventHub({ address, reporter, probe });
     closers.add(`events of ${address.server}`, () => feed.close());
-    return { client: openCodeClient({ address, tracer }), feed };
+    return { client: openCodeClient({ address, tracer, probe, transport }), feed };
   });
 }
 

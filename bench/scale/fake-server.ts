@@ -125,6 +125,7 @@ async function answer(request: IncomingMessage, url: URL): Promise<unknown> {
   const body = await bodyOf(request);
   const [, first = '', second = '', third = ''] = url.pathname.split('/');
   if (first === 'control') return control(second, body);
+  if (first === 'global') return { healthy: true, version: '1.18.33' };
   if (first === 'question' || first === 'permission' || first === 'experimental') return [];
   if (first !== 'session') return undefined;
   if (second === 'status') {

@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /**
  * Where errors go that were handled and must still be seen by somebody: a throwing observer, a failed
  * best-effort delete, a hook of the host. `report` never throws into its caller.
@@ -13,13 +15,13 @@ export interface ErrorReporter {
   report(error: unknown, context: ReportContext): void;
 }
 
-/** The default: one line on stderr, without stack traces, prompt text or file contents. */
+/** The default: one line on stderr, without stack traces, prompt text or file contents; nothing in it moves a terminal. */
 export const consoleReporter: ErrorReporter = {
   report(error, context) {
     const { action, severity = 'error', ...facts } = context;
     const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     const rest = Object.entries(facts).map(([key, value]) => `${key}=${String(value)}`);
-    console.error([`[opencode-turns] ${severity} in ${action}: ${message}`, ...rest].join(' '));
+    console.error(printable([`[opencode-turns] ${severity} in ${action}: ${message}`, ...rest].join(' ')));
   },
 };
 

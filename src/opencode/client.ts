@@ -10,13 +10,17 @@ import type {
 } from '../reply/wire.ts';
 import type { OpenCode } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
-import { boundedFetch } from './bounded-fetch.ts';
+import type { ServerProbe } from './probe.ts';
 import { readFile } from './read-file.ts';
+import { openTransport, type Transport } from './transport.ts';
 import { type Call, upstreamCall } from './upstream-call.ts';
 
 export interface OpenCodeClientOptions {
   readonly address: ServerAddress;
   readonly tracer?: Tracer;
+  /** Asked before each call. Without one, what the server speaks is taken on trust. */
+  readonly probe?: ServerProbe;
+  readonly transport?: Transport;
   /** For every call that has no longer one of its own. Default 10 s. */
   readonly timeoutMs?: number;
 }
@@ -39,27 +43,57 @@ const status = z.looseObject({
 }) as unknown as z.ZodType<WireSessionStatus>;
 const request = z.looseObject({ id: z.string(), sessionID: z.string() });
 const done = z.unknown().transform(() => undefined as undefined);
+type SendOptions = Parameters<Call<unknown>['send']>[0];
 const accepted = z.unknown().transform(() => true);
 const health = z.looseObject({ healthy: z.literal(true), version: z.string() });
 
+/** Longest body of an answer: lists of messages hold every output of a session's life, the rest is shorter. */
+const maxBytes = 64 * 1024 * 1024;
+const maxListBytes = 128 * 1024 * 1024;
+
 /**
  * Typed calls to one OpenCode server (1.18). Each has a time limit and throws the upstream errors of the
- * catalogue. Session routes use the session's own directory; the others are told theirs.
+ * catalogue. Session routes use the session's own directory; the others are told theirs. Only what OpenCode itself
+ * calls not found, and a second request confirms, counts as gone.
  */
 export function openCodeClient({
   address,
   tracer = noopTracer,
+  probe,
+  transport = openTransport(),
   timeoutMs = 10_000,
 }: OpenCodeClientOptions): OpenCode {
-  const fetch = boundedFetch();
-  const sdk = createOpencodeClient({ baseUrl: address.server, headers: { ...address.headers }, fetch });
+  const sdk = createOpencodeClient({ baseUrl: address.server, headers: { ...address.headers } });
   // Reading a long list, and starting a directory's first session, take longer than the rest.
   const longMs = Math.max(timeoutMs, 30_000);
-  const run = <T>(call: Omit<Call<T>, 'timeoutMs'> & { timeoutMs?: number }, signal?: AbortSignal) =>
-    upstreamCall({ timeoutMs, ...call } as Call<T>, tracer, signal);
-  const ofSession = true;
+  const bounds = { timeoutMs, maxBytes };
+  const run = <T>(call: Omit<Call<T>, keyof typeof bounds> & Partial<typeof bounds>, signal?: AbortSignal) =>
+    upstreamCall<T>({ ...bounds, ...call }, { transport, tracer, probe }, signal);
 
-  return {
+  /** The second look at a session, by another request than the first. */
+  const isGone = async (sessionID: string, signal?: AbortSignal): Promise<boolean> => {
+    const found = await run<WireSession | null>(
+      {
+        method: 'GET',
+        path: '/session/{id}',
+        schema: session,
+        absent: { answer: null, confirmed: async () => true },
+        send: (s) => sdk.session.get({ sessionID }, s),
+      },
+      signal,
+    );
+    return found === null;
+  };
+  const ofSession = (sessionID: string) => ({ confirmed: (s?: AbortSignal) => isGone(sessionID, s) });
+  const listed = async (list: Promise<readonly { readonly id: string }[]>, id: string) =>
+    (await list).some((one) => one.id === id);
+
+  const ofQuestion = (directory: string, requestID: string) => ({
+    answer: false,
+    confirmed: async (s?: AbortSignal) => !(await listed(client.questions(directory, s), requestID)),
+  });
+
+  const client: OpenCode = {
     server: address.server,
     health: (signal) =>
       run(
@@ -67,7 +101,7 @@ export function openCodeClient({
           method: 'GET',
           path: '/global/health',
           schema: health,
-          send: (s) => sdk.global.health({ signal: s }),
+          send: (s) => sdk.global.health(s),
         },
         signal,
       ),
@@ -78,7 +112,7 @@ export function openCodeClient({
         metadata,
         ...(permission ? { permission: permission.map((rule) => ({ ...rule })) } : {}),
       };
-      const send = (s: AbortSignal) => sdk.session.create(body, { signal: s });
+      const send = (s: SendOptions) => sdk.session.create(body, s);
       return run({ method: 'POST', path: '/session', schema: session, timeoutMs: longMs, send }, signal);
     },
     getSession: (sessionID, signal) =>
@@ -86,9 +120,9 @@ export function openCodeClient({
         {
           method: 'GET',
           path: '/session/{id}',
-          ofSession,
+          absent: ofSession(sessionID),
           schema: session,
-          send: (s) => sdk.session.get({ sessionID }, { signal: s }),
+          send: (s) => sdk.session.get({ sessionID }, s),
         },
         signal,
       ),
@@ -98,8 +132,8 @@ export function openCodeClient({
           method: 'DELETE',
           path: '/session/{id}',
           schema: accepted,
-          absent: false,
-          send: (s) => sdk.session.delete({ sessionID }, { signal: s }),
+          absent: { answer: false, ...ofSession(sessionID) },
+          send: (s) => sdk.session.delete({ sessionID }, s),
         },
         signal,
       ),
@@ -108,9 +142,9 @@ export function openCodeClient({
         {
           method: 'POST',
           path: '/session/{id}/abort',
-          ofSession,
+          absent: ofSession(sessionID),
           schema: done,
-          send: (s) => sdk.session.abort({ sessionID, directory }, { signal: s }),
+          send: (s) => sdk.session.abort({ sessionID, directory }, s),
         },
         signal,
       ),
@@ -121,13 +155,12 @@ export function openCodeClient({
           path: '/session',
           schema: z.array(session),
           timeoutMs: longMs,
-          send: (s) => sdk.session.list({ directory }, { signal: s }),
+          send: (s) => sdk.session.list({ directory }, s),
         },
         signal,
       ),
     recentSessions: (start, limit, signal) => {
-      const send = (s: AbortSignal) =>
-        sdk.experimental.session.list({ start, limit, roots: true }, { signal: s });
+      const send = (s: SendOptions) => sdk.experimental.session.list({ start, limit, roots: true }, s);
       return run(
         { method: 'GET', path: '/experimental/session', schema: z.array(session), timeoutMs: longMs, send },
         signal,
@@ -138,20 +171,20 @@ export function openCodeClient({
         {
           method: 'GET',
           path: '/session/{id}/children',
-          ofSession,
+          absent: ofSession(sessionID),
           schema: z.array(session),
-          send: (s) => sdk.session.children({ sessionID }, { signal: s }),
+          send: (s) => sdk.session.children({ sessionID }, s),
         },
         signal,
       ),
     prompt: (sessionID, { messageId, parts, ...rest }, signal) => {
       const body = { sessionID, messageID: messageId, parts: parts.map((part) => ({ ...part })), ...rest };
-      const send = (s: AbortSignal) => sdk.session.promptAsync(body, { signal: s });
+      const send = (s: SendOptions) => sdk.session.promptAsync(body, s);
       return run(
         {
           method: 'POST',
           path: '/session/{id}/prompt_async',
-          ofSession,
+          absent: ofSession(sessionID),
           schema: done,
           timeoutMs: longMs,
           send,
@@ -164,10 +197,11 @@ export function openCodeClient({
         {
           method: 'GET',
           path: '/session/{id}/message',
-          ofSession,
+          absent: ofSession(sessionID),
           schema: z.array(message),
           timeoutMs: longMs,
-          send: (s) => sdk.session.messages({ sessionID }, { signal: s }),
+          maxBytes: maxListBytes,
+          send: (s) => sdk.session.messages({ sessionID }, s),
         },
         signal,
       ),
@@ -177,8 +211,14 @@ export function openCodeClient({
           method: 'GET',
           path: '/session/{id}/message/{id}',
           schema: message,
-          absent: null,
-          send: (s) => sdk.session.message({ sessionID, messageID }, { signal: s }),
+          absent: {
+            answer: null,
+            confirmed: async (s) => {
+              const messages = await client.messages(sessionID, s);
+              return !messages.some(({ info }) => info.id === messageID);
+            },
+          },
+          send: (s) => sdk.session.message({ sessionID, messageID }, s),
         },
         signal,
       ),
@@ -188,7 +228,7 @@ export function openCodeClient({
           method: 'GET',
           path: '/session/status',
           schema: z.record(z.string(), status),
-          send: (s) => sdk.session.status({ directory }, { signal: s }),
+          send: (s) => sdk.session.status({ directory }, s),
         },
         signal,
       ),
@@ -198,7 +238,7 @@ export function openCodeClient({
           method: 'GET',
           path: '/question',
           schema: z.array(request) as unknown as z.ZodType<WireQuestion[]>,
-          send: (s) => sdk.question.list({ directory }, { signal: s }),
+          send: (s) => sdk.question.list({ directory }, s),
         },
         signal,
       ),
@@ -208,15 +248,21 @@ export function openCodeClient({
           method: 'GET',
           path: '/permission',
           schema: z.array(request) as unknown as z.ZodType<WirePermission[]>,
-          send: (s) => sdk.permission.list({ directory }, { signal: s }),
+          send: (s) => sdk.permission.list({ directory }, s),
         },
         signal,
       ),
     replyQuestion: (directory, requestID, answers, signal) => {
       const body = { requestID, directory, answers: answers.map((answer) => [...answer]) };
-      const send = (s: AbortSignal) => sdk.question.reply(body, { signal: s });
+      const send = (s: SendOptions) => sdk.question.reply(body, s);
       return run(
-        { method: 'POST', path: '/question/{id}/reply', schema: accepted, absent: false, send },
+        {
+          method: 'POST',
+          path: '/question/{id}/reply',
+          schema: accepted,
+          absent: ofQuestion(directory, requestID),
+          send,
+        },
         signal,
       );
     },
@@ -226,20 +272,30 @@ export function openCodeClient({
           method: 'POST',
           path: '/question/{id}/reject',
           schema: accepted,
-          absent: false,
-          send: (s) => sdk.question.reject({ requestID, directory }, { signal: s }),
+          absent: ofQuestion(directory, requestID),
+          send: (s) => sdk.question.reject({ requestID, directory }, s),
         },
         signal,
       ),
     replyPermission: (directory, requestID, reply, text, signal) => {
       const body = { requestID, directory, reply, ...(text === undefined ? {} : { message: text }) };
-      const send = (s: AbortSignal) => sdk.permission.reply(body, { signal: s });
+      const send = (s: SendOptions) => sdk.permission.reply(body, s);
       return run(
-        { method: 'POST', path: '/permission/{id}/reply', schema: accepted, absent: false, send },
+        {
+          method: 'POST',
+          path: '/permission/{id}/reply',
+          schema: accepted,
+          absent: {
+            answer: false,
+            confirmed: async (s) => !(await listed(client.permissions(directory, s), requestID)),
+          },
+          send,
+        },
         signal,
       );
     },
     readFile: (query, signal) =>
-      readFile({ address, fetch }, query, (call) => run({ ...call, timeoutMs: longMs }, signal)),
+      readFile(address, query, (call) => run({ ...call, timeoutMs: longMs }, signal)),
   };
+  return client;
 }

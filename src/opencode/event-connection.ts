@@ -1,8 +1,10 @@
 import { type Dispatcher, request } from 'undici';
-import { AuthenticationError, ConnectionError, messageOf, ServerError } from '../errors.ts';
+import { AnswerTooLargeError, ConnectionError, TurnsError } from '../errors.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { type BackoffOptions, backoffMs } from '../timing/backoff.ts';
 import { type Clock, delay } from '../timing/clock.ts';
+import { type Answer, meaningOf, problemOf } from './answer.ts';
+import { notAnswered } from './ask.ts';
 import type { ServerAddress } from './basic-auth.ts';
 import { sseReader } from './sse.ts';
 
@@ -66,13 +68,18 @@ export class EventConnection {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
+    let tooLarge = 0;
     for (let failures = 0; !signal.aborted; failures += 1) {
       const error = await this.#once(() => {
         failures = 0;
       });
       if (signal.aborted) return;
+      // Such a server connects well each time; it is asked less and less often all the same.
+      tooLarge = error instanceof AnswerTooLargeError ? tooLarge + 1 : 0;
       this.#sink.gap(error);
-      await delay(backoffMs(failures, this.#times.backoff), this.#clock, signal).catch(() => undefined);
+      await delay(backoffMs(Math.max(failures, tooLarge), this.#times.backoff), this.#clock, signal).catch(
+        () => undefined,
+      );
     }
   }
 
@@ -83,11 +90,14 @@ export class EventConnection {
     const end = (why: string) => ended.abort(new ConnectionError(why, facts));
     const close = () => end('closed');
     this.#closing.signal.addEventListener('abort', close, { once: true });
+    // Not put off by whatever else is sent before the server says that it is connected.
     let cancelWatchdog = this.#watch(this.#times.connectMs, () => end('not connected in time'));
+    let connected = false;
     const reader = sseReader((data) => {
       const event = parse(data);
       if (!event || event.type === 'server.heartbeat') return;
       if (event.type !== 'server.connected') return this.#sink.event(event);
+      connected = true;
       onConnected();
       this.#sink.connected();
     });
@@ -99,17 +109,20 @@ export class EventConnection {
         headers: { ...this.#address.headers, accept: 'text/event-stream' },
         signal: ended.signal,
       });
-      checkResponse(statusCode, String(headers['content-type'] ?? ''), facts);
+      checkAnswer(
+        { status: statusCode, contentType: String(headers['content-type'] ?? ''), ...unread },
+        facts,
+      );
       for await (const bytes of body) {
+        reader.push(bytes);
+        if (!connected) continue;
         cancelWatchdog();
         cancelWatchdog = this.#watch(this.#times.silenceMs, () => end('silent for too long'));
-        reader.push(bytes);
       }
       return new ConnectionError('the server ended the stream', facts);
     } catch (error) {
       if (ended.signal.aborted) return ended.signal.reason;
-      if (error instanceof AuthenticationError || error instanceof ServerError) return error;
-      return new ConnectionError(messageOf(error), facts, { cause: error });
+      return error instanceof TurnsError ? error : notAnswered(error, facts, undefined);
     } finally {
       cancelWatchdog();
       this.#closing.signal.removeEventListener('abort', close);
@@ -123,11 +136,12 @@ export class EventConnection {
   }
 }
 
-function checkResponse(status: number, contentType: string, facts: { method: string; path: string }): void {
-  if (status === 401)
-    throw new AuthenticationError('answered 401; check user name and password', { ...facts, status });
-  if (status === 200 && contentType.startsWith('text/event-stream')) return;
-  throw new ServerError(`answered ${status} with ${contentType || 'no content type'}`, { ...facts, status });
+/** The body of an answer that is no stream is not read. */
+const unread = { body: new Uint8Array() };
+
+function checkAnswer(answer: Answer, facts: { method: string; path: string }): void {
+  const { meaning } = meaningOf(answer, 'events');
+  if (meaning !== 'ok') throw problemOf(meaning, answer, facts);
 }
 
 /** A frame that is no event is left out: the next look at the message list makes it good. */

@@ -1,4 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
+import { AnswerTooLargeError, ForeignAnswerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { sessionOf } from '../reply/events.ts';
 import type { WireEvent } from '../reply/wire.ts';
@@ -6,10 +7,14 @@ import { type Clock, systemClock } from '../timing/clock.ts';
 import type { EventFeed, FeedSink, FeedSubscription } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
 import { type ConnectionTimes, defaultTimes, EventConnection } from './event-connection.ts';
+import type { ServerProbe } from './probe.ts';
+import { maxHeaderBytes } from './transport.ts';
 
 export interface EventHubOptions {
   readonly address: ServerAddress;
   readonly reporter: ErrorReporter;
+  /** Told when a stream is answered by what is no OpenCode. */
+  readonly probe?: Pick<ServerProbe, 'doubt'>;
   readonly clock?: Clock;
   readonly times?: Partial<ConnectionTimes>;
   /** How long a connection stays open when nobody listens: the next turn of the directory finds it live. Default 30 s. */
@@ -24,7 +29,12 @@ export class EventHub implements EventFeed {
   readonly #options: EventHubOptions;
   readonly #directories = new Map<string, DirectoryEvents>();
   // A silent stream is legal here: our own watchdog decides, not the client's 300 s. As many sockets as streams.
-  readonly #agent = new Agent({ bodyTimeout: 0, headersTimeout: 0, connectTimeout: 10_000 });
+  readonly #agent = new Agent({
+    bodyTimeout: 0,
+    headersTimeout: 0,
+    connectTimeout: 10_000,
+    maxHeaderSize: maxHeaderBytes,
+  });
 
   constructor(options: EventHubOptions) {
     this.#options = options;
@@ -59,6 +69,8 @@ interface Subscriber {
 
 class DirectoryEvents {
   readonly #reporter: ErrorReporter;
+  readonly #probe: Pick<ServerProbe, 'doubt'> | undefined;
+  readonly #directory: string;
   readonly #onEmpty: () => void;
   readonly #connection: EventConnection;
   readonly #subscribers = new Set<Subscriber>();
@@ -67,15 +79,18 @@ class DirectoryEvents {
   readonly #lingerMs: number;
   #live = false;
   #lastError: unknown;
+  #toldTooLarge = false;
   #cancelLinger: () => void = () => undefined;
 
   constructor(
     directory: string,
-    { address, reporter, clock = systemClock, times, lingerMs = 30_000 }: EventHubOptions,
+    { address, reporter, probe, clock = systemClock, times, lingerMs = 30_000 }: EventHubOptions,
     dispatcher: Dispatcher,
     onEmpty: () => void,
   ) {
     this.#reporter = reporter;
+    this.#probe = probe;
+    this.#directory = directory;
     this.#clock = clock;
     this.#lingerMs = lingerMs;
     this.#onEmpty = onEmpty;
@@ -135,6 +150,12 @@ class DirectoryEvents {
   #gap(error: unknown): void {
     this.#live = false;
     this.#lastError = error;
+    if (error instanceof ForeignAnswerError) this.#probe?.doubt();
+    if (error instanceof AnswerTooLargeError && !this.#toldTooLarge) {
+      this.#toldTooLarge = true;
+      const facts = { severity: 'warning', directory: this.#directory } as const;
+      this.#reporter.report(error, { action: 'event-hub.stream', ...facts });
+    }
     for (const subscriber of this.#subscribers) this.#tell(() => subscriber.sink.gap(error));
   }
 

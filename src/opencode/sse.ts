@@ -1,22 +1,25 @@
 import { createParser } from 'eventsource-parser';
 
-/** The longest frame that is believed, in characters; a server that sends more is broken. */
-export const maxFrameLength = 16 * 1024 * 1024;
+/** The longest event that is believed, in bytes from the end of the one before it; a server that sends more is broken. */
+export const maxEventBytes = 16 * 1024 * 1024;
 
 /**
- * Bytes of an event stream, split anywhere, to the data of its frames. Throws RangeError for a frame over the
- * bound. Pure.
+ * Bytes of an event stream, split anywhere, to the data of its events. Throws RangeError once more than `maxEventBytes`
+ * came without the end of an event, however they are cut into lines: by LF, CR, CRLF or not at all. Pure.
  */
 export function sseReader(onData: (data: string) => void): { push(bytes: Uint8Array): void } {
   const decoder = new TextDecoder('utf-8');
-  const parser = createParser({ onEvent: ({ data }) => onData(data) });
   let pending = 0;
+  const onEvent = ({ data }: { data: string }) => {
+    pending = 0;
+    onData(data);
+  };
+  const parser = createParser({ onEvent });
   return {
     push(bytes) {
-      const text = decoder.decode(bytes, { stream: true });
-      pending = text.includes('\n\n') || text.includes('\r') ? text.length : pending + text.length;
-      if (pending > maxFrameLength) throw new RangeError(`a frame of more than ${maxFrameLength} characters`);
-      parser.feed(text);
+      pending += bytes.byteLength;
+      if (pending > maxEventBytes) throw new RangeError(`an event of more than ${maxEventBytes} bytes`);
+      parser.feed(decoder.decode(bytes, { stream: true }));
     },
   };
 }

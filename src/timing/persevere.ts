@@ -4,6 +4,8 @@ import { type Clock, delay, systemClock } from './clock.ts';
 export interface PersevereOptions extends BackoffOptions {
   /** Answers whether the same call may be made again after this error. */
   readonly again: (error: unknown) => boolean;
+  /** The least wait before the same call after this error, whatever the backoff says. */
+  readonly atLeastMs?: (error: unknown) => number;
   readonly clock?: Clock;
   /** Told before each wait. */
   readonly onRetry?: (error: unknown, attempt: number, waitMs: number) => void;
@@ -24,7 +26,7 @@ export async function persevere<T>(
       return await fn();
     } catch (error) {
       if (signal.aborted || !options.again(error)) throw error;
-      const waitMs = backoffMs(attempt, options);
+      const waitMs = Math.max(backoffMs(attempt, options), options.atLeastMs?.(error) ?? 0);
       options.onRetry?.(error, attempt, waitMs);
       try {
         await delay(waitMs, options.clock ?? systemClock, signal);

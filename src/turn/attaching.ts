@@ -2,7 +2,9 @@ import type { Attachments } from '../artifacts/attachment.ts';
 import type { DroppedFiles } from '../artifacts/dropped-files.ts';
 import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
+import { isAmbiguous } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import type { FileRef } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -10,6 +12,9 @@ import type { TurnRun } from './turn-run.ts';
 
 /** How long one call waits for a database that is away. */
 const storeMs = 30_000;
+/** How long one file is asked for that only the server has. */
+const readMs = 30_000;
+const readRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
 
 /**
  * Attaches the files that came out of a completed turn and answers what the message holds. `begin` resolves before
@@ -43,7 +48,13 @@ export async function attachArtifacts(
         sandbox,
         uploadEcho: run.uploadNames,
         cutoff: exchange.startedAt ?? run.startedAt,
-        readUpstream: (path, signal) => client.readFile({ directory, path, maxBytes }, signal),
+        readUpstream: (path, signal) => {
+          const file = { directory, path, maxBytes };
+          // One wrong answer must not cost a file.
+          const read = (limit: AbortSignal) =>
+            persevere(() => client.readFile(file, limit), readRetry, limit);
+          return within(readMs, read, signal);
+        },
       },
       run.owned,
     );

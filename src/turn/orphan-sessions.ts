@@ -1,4 +1,4 @@
-import { LockHeldError, NotFoundError } from '../errors.ts';
+import { LockHeldError, NotFoundError, SessionNotFoundError, UnsupportedServerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { Lock, OpenCode, SessionStore } from './ports.ts';
@@ -73,6 +73,12 @@ async function isStored(sessions: SessionStore, recordId: string, sessionId: str
   }
 }
 
+/**
+ * Held: a mint is under way, and the next sweep looks again. Gone: somebody was faster. Unsupported: nothing of ours is
+ * there, and each turn that comes there says so.
+ */
+const quiet = [LockHeldError, SessionNotFoundError, UnsupportedServerError];
+
 async function reported<T>(
   { reporter }: OrphanOptions,
   what: string,
@@ -82,8 +88,7 @@ async function reported<T>(
   try {
     return await fn();
   } catch (error) {
-    // Held: a mint is under way, and the next sweep looks again.
-    if (!(error instanceof LockHeldError))
+    if (!quiet.some((kind) => error instanceof kind))
       reporter.report(error, { action: `orphans.${what}`, severity: 'warning' });
     return otherwise;
   }

@@ -52,7 +52,10 @@ export interface PromptRequest {
   readonly system?: string;
 }
 
-/** Typed calls to one OpenCode server. Errors: the upstream classes of `errors.ts`. No call is ever repeated here. */
+/**
+ * Typed calls to one OpenCode server. Errors: the upstream classes of `errors.ts`, UnsupportedServerError. No call is
+ * ever repeated here. What is gone was asked for twice, by two requests: SessionNotFoundError, null and false are proven.
+ */
 export interface OpenCode {
   /** The server's base URL without credentials; stored beside each session id. */
   readonly server: string;
@@ -70,7 +73,7 @@ export interface OpenCode {
   /** Resolves when the server has stored the message (204). The model's run is only beginning. */
   prompt(sessionId: string, request: PromptRequest, signal?: AbortSignal): Promise<void>;
   messages(sessionId: string, signal?: AbortSignal): Promise<readonly WireMessage[]>;
-  /** Null when the server has no such message in this session. */
+  /** Null when the server has no such message in this session: neither by its id nor in the list. Throws SessionNotFoundError. */
   message(sessionId: string, messageId: string, signal?: AbortSignal): Promise<WireMessage | null>;
   /** Idle sessions are absent. */
   statuses(directory: string, signal?: AbortSignal): Promise<Readonly<Record<string, WireSessionStatus>>>;

@@ -1,5 +1,6 @@
 import { isAmbiguous, isRetryable, SessionNotFoundError, StaleSessionError } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
+import { patiently } from './patience.ts';
 import { directoryOf, permissionsOf, systemText } from './policy-hooks.ts';
 import type { PromptRequest } from './ports.ts';
 import { Session } from './session.ts';
@@ -9,12 +10,10 @@ import type { TurnRun } from './turn-run.ts';
 import type { TurnWatch } from './turn-watch.ts';
 import { deliverUploads } from './uploads.ts';
 
-const upstreamRetry = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };
-
 /**
  * Brings the prompt to the server, at most once, and answers its ids. Resumes by the stored phase: what was
  * prompted is never posted again, what may have been is looked for first. The watch is live before the POST.
- * Throws what upstream says; ConnectionError, TimeoutError and ServerError only when the run was stopped.
+ * Throws what upstream says: that it is away only when the run was stopped, a wrong answer only when it kept on.
  */
 export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
   const stored = promptIds(run.turn.run);
@@ -73,13 +72,13 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
   const directory = await directoryOf(run);
   const session = sessionOf(run, directory);
   await run.deps.prepareDirectory(directory);
+  const options = patiently(run);
+  // What upstream did not answer well is borne for a while; a lock or a database that is away is waited for.
   const again = (error: unknown) =>
-    isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
-  const found = await persevere(
-    () => session[how](run.signal),
-    { ...upstreamRetry, again, clock: run.deps.clock },
-    run.signal,
-  );
+    isAmbiguous(error)
+      ? options.again(error)
+      : isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
+  const found = await persevere(() => session[how](run.signal), { ...options, again }, run.signal);
   const ids: PromptIds = {
     sessionId: found.sessionId,
     server: found.server,
@@ -113,7 +112,9 @@ async function post(run: TurnRun, ids: PromptIds): Promise<void> {
       if (!(await isUpstream(run, ids))) throw error;
     }
   };
-  await persevere(send, { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock }, run.signal);
+  const options = patiently(run);
+  const again = (error: unknown) => isAmbiguous(error) && options.again(error);
+  await persevere(send, { ...options, again }, run.signal);
   await notePrompted(run);
 }
 
@@ -125,17 +126,9 @@ async function notePrompted(run: TurnRun): Promise<void> {
 /** Throws SessionNotFoundError when the session itself is gone. */
 async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
   const { client } = run.upstream(ids.server);
+  // Absent means that the session's whole list does not have it either.
   const look = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
-  const found = await persevere(
-    look,
-    { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock },
-    run.signal,
-  );
-  if (found) return true;
-  // A missing message and a missing session give the same answer.
-  const exists = () => client.getSession(ids.sessionId, run.signal);
-  await persevere(exists, { ...upstreamRetry, again: isAmbiguous, clock: run.deps.clock }, run.signal);
-  return false;
+  return (await persevere(look, patiently(run), run.signal)) !== null;
 }
 
 async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {

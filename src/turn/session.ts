@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { ConflictError, isAmbiguous, LockLostError, SessionNotFoundError } from '../errors.ts';
+import {
+  ConflictError,
+  isAmbiguous,
+  LockLostError,
+  SessionNotFoundError,
+  type UpstreamFacts,
+} from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import { delay } from '../timing/clock.ts';
@@ -167,7 +173,7 @@ export class Session {
     } catch (error) {
       const undone = created.then(
         ({ id }) => this.#discard(client, id),
-        (failure) => (isAmbiguous(failure) ? this.#discardMint(client, mint) : undefined),
+        (failure) => (mayHaveMade(failure) ? this.#discardMint(client, mint) : undefined),
       );
       await within(cleanupMs, (limit) => unlessAborted(undone, limit)).catch(() => undefined);
       throw error;
@@ -220,6 +226,11 @@ export class Session {
       ...(sessionId === undefined ? {} : { sessionId }),
     });
   }
+}
+
+/** A session may be there that nobody knows. Not when a question in front of the POST failed: nothing was posted then. */
+function mayHaveMade(failure: unknown): boolean {
+  return isAmbiguous(failure) && (failure as { facts?: UpstreamFacts }).facts?.method === 'POST';
 }
 
 /** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */

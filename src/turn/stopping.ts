@@ -1,7 +1,16 @@
-import { isAmbiguous, LeaseLostError, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import {
+  isAmbiguous,
+  isWrongAnswer,
+  LeaseLostError,
+  SessionNotFoundError,
+  StaleSessionError,
+  UnsupportedServerError,
+} from '../errors.ts';
+import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
 import { isBusy } from './family.ts';
 import { takeOverStops } from './open-stops.ts';
+import { patiently } from './patience.ts';
 import { type StopResult, stopRun } from './stop-run.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -51,17 +60,20 @@ export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void>
   const end = async (stopped: typeof session) => {
     await run.assertOwned(signal);
     const result = await stopRun({ client, run: stopped, clock: deps.clock }, cancelTimeoutMs, signal);
+    if (result.problem instanceof UnsupportedServerError) throw result.problem;
     return result.confirmed;
   };
   try {
     const isOver = (await takeOverStops(deps, record.id, ids.sessionId, end, signal)) ?? true;
-    const statuses = isOver ? await client.statuses(ids.directory, signal) : {};
+    const read = () => client.statuses(ids.directory, signal);
+    const statuses = isOver ? await persevere(read, patiently(run), signal) : {};
     if (isOver && !isBusy(statuses, [ids.sessionId])) return;
     if (isOver && (await end(session))) return;
   } catch (error) {
     if (error instanceof SessionNotFoundError || error instanceof LeaseLostError) throw error;
     // Upstream being away is met again, and waited for, by the POST that follows.
-    if (run.signal.aborted || isAmbiguous(error)) return;
+    if (run.signal.aborted || isAmbiguous(error) || isWrongAnswer(error)) return;
+    if (!limit.passed) throw error;
     throw new StaleSessionError(ids.sessionId, cancelTimeoutMs);
   } finally {
     limit.end();

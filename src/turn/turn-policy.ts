@@ -18,6 +18,11 @@ export interface TurnLimits {
   readonly promptTimeoutMs: number;
   /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
   readonly lostAfterMs: number;
+  /**
+   * How long the server may answer what is no answer of OpenCode (a wrong password, a redirect, a proxy's page) until
+   * the turn ends with that error. Default 60 s.
+   */
+  readonly wrongAnswerTimeoutMs: number;
   /** How often upstream may retry a failing model provider. Default 8. */
   readonly maxUpstreamRetries: number;
   /** The longest wait that upstream may announce before such a retry. Default 2 minutes. */
@@ -47,6 +52,7 @@ export const defaultLimits: TurnLimits = {
   idleTimeoutMs: 5 * 60_000,
   promptTimeoutMs: 10 * 60_000,
   lostAfterMs: 2_500,
+  wrongAnswerTimeoutMs: 60_000,
   maxUpstreamRetries: 8,
   maxUpstreamRetryDelayMs: 2 * 60_000,
   cancelTimeoutMs: 20_000,

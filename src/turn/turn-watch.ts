@@ -1,4 +1,4 @@
-import { IdleStreamError, isAmbiguous, SessionNotFoundError, type TurnsError } from '../errors.ts';
+import { IdleStreamError, SessionNotFoundError, TurnsError } from '../errors.ts';
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
@@ -6,6 +6,7 @@ import { Wakeup } from '../timing/wakeup.ts';
 import { ForeignPrompts } from './foreign-prompts.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
+import { Patience } from './patience.ts';
 import type { FeedSubscription } from './ports.ts';
 import { Progress } from './progress.ts';
 import { observeReply } from './reply-watching.ts';
@@ -38,6 +39,7 @@ const streamWaitMs = 10_000;
 export class TurnWatch {
   readonly #run: TurnRun;
   readonly #wakeup: Wakeup;
+  readonly #patience: Patience;
   #attached: PromptIds | undefined;
   #subscription: FeedSubscription | undefined;
   #interactive: Interactive | undefined;
@@ -53,6 +55,7 @@ export class TurnWatch {
     this.#run = run;
     this.#foreign = new ForeignPrompts(run);
     this.#wakeup = new Wakeup(run.deps.clock);
+    this.#patience = new Patience(run);
     this.#progress = new Progress(run.policy.limits, run.deps.clock);
     run.defer(() => this.#subscription?.close());
   }
@@ -77,7 +80,7 @@ export class TurnWatch {
       .feed.subscribe(ids.directory, [ids.sessionId, ...children], {
         connected: () => this.#connected(),
         event: (wire) => this.#event(decodeEvent(wire)),
-        gap: () => this.#gap(),
+        gap: (error) => this.#gap(error),
       });
     await this.#streamReady(this.#subscription);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
@@ -117,7 +120,7 @@ export class TurnWatch {
     }
   }
 
-  /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better. */
+  /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better, or do not in time. */
   async follow(ids: PromptIds): Promise<WatchEnd> {
     const { clock } = this.#run.deps;
     const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
@@ -174,6 +177,7 @@ export class TurnWatch {
       const rebuild = this.#rebuild;
       const look = await lookUpstream(this.#run, ids, rebuild, this.#interactive?.waiting);
       if (rebuild) this.#rebuild = false;
+      this.#patience.renew();
       for (const child of look.children) this.#subscription?.add(child);
       for (const requestId of look.closedPrompts) this.#interactive?.gone(requestId);
       this.#lastEventAt = this.#run.deps.clock.monotonicMs();
@@ -181,7 +185,7 @@ export class TurnWatch {
       return look;
     } catch (error) {
       if (error instanceof SessionNotFoundError) return 'gone';
-      if (!isAmbiguous(error)) throw error;
+      if (!this.#patience.bears(error)) throw error;
       this.#run.upstreamError = error as TurnsError;
       this.#lookDue = true;
       return 'away';
@@ -194,13 +198,15 @@ export class TurnWatch {
     this.#wakeup.wake();
   }
 
-  #gap(): void {
+  #gap(error: unknown): void {
     if (!this.#live) return;
     this.#live = false;
     this.#rebuild = true;
     this.#events?.gap();
     this.#run.reply?.streamBroken();
-    this.#run.deps.tracer.event('opencode.stream.interrupted');
+    this.#run.deps.tracer.event('opencode.stream.interrupted', {
+      'error.type': error instanceof TurnsError ? error.code : undefined,
+    });
     this.#wakeup.wake();
   }
 

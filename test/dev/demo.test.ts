@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { eventually } from '../support/eventually.ts';
 import { type Traces, traces } from '../support/left-behind.ts';
+import { openCode2 } from '../support/opencode-2x.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const port = /:\/\/127\.0\.0\.1:(\d+)/;
@@ -32,13 +35,13 @@ afterEach(() => {
 });
 
 /** The built demo in a group of its own, as a terminal starts it; on services of its own. */
-function demo(args: readonly string[]): Demo {
+function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}): Demo {
   const { REDIS_URL, MONGODB_URL, OPENCODE_URL, OTEL_EXPORTER_OTLP_ENDPOINT, ...inherited } = process.env;
   const child = spawn(process.execPath, ['dist/src/dev/demo/main.js', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    env: { ...inherited, ...left.env },
+    env: { ...inherited, ...left.env, ...env },
   });
   const out: string[] = [];
   const err: string[] = [];
@@ -154,4 +157,28 @@ it('an option that is none is refused before anything starts', async () => {
   expect(await exited).toEqual([2, null]);
   expect(err[0]).toBe('--model: must be provider/model, not "nonsense"');
   expect(out).toEqual([]);
+});
+
+it('pointed at a server of OpenCode 2: one line says which versions would do, and nothing is left behind', async () => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://here');
+    asked.push(`${request.method} ${pathname}`);
+    const { status, headers = {}, body = '' } = openCode2({ method: String(request.method), path: pathname });
+    response.writeHead(status, headers).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    const { out, err, exited } = demo([], { OPENCODE_URL: url, OPENCODE_SERVER_PASSWORD: 'secret' });
+    expect(await exited).toEqual([1, null]);
+    expect([...out, ...err].filter((line) => line.includes('OPENCODE_URL'))).toEqual([
+      `OPENCODE_URL: the server at ${url} is OpenCode 2.0.26; this library speaks with OpenCode 1.x (tested with 1.18)`,
+    ]);
+    expect([...out, ...err].join('\n')).not.toMatch(/undefined|\n +at /);
+    expect(asked).toEqual(['GET /global/health', 'GET /api/info']);
+    await left.gone();
+  } finally {
+    server.close();
+  }
 });

@@ -170,7 +170,9 @@ describe('wrong addresses are told in bounded time', () => {
       prefix: `${system.options.prefix}-${reason}`,
     });
     await other.work({
-      policies: { default: { model: 'scripted/scripted', limits: { turnTimeoutMs: 1_500 } } },
+      policies: {
+        default: { model: 'scripted/scripted', limits: { turnTimeoutMs: 4_000, wrongAnswerTimeoutMs: 300 } },
+      },
     });
     const { stored } = await runTurn(other, await newConversation(other), 'x');
     expect(stored).toMatchObject({ status: 'error', error: { reason } });

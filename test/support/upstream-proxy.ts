@@ -26,6 +26,16 @@ export type EventFault = (wire: EventWire) => (frame: string) => void;
 
 export const whole: EventFault = (wire) => (frame) => wire.send(frame);
 
+/** What the client gets in place of the server's answer. */
+export interface Substitute {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** The server gets the request all the same, and acts on it. */
+  readonly applied?: boolean;
+}
+
+type Substitution = (request: ProxiedRequest) => Substitute | undefined;
 type Gate = (request: ProxiedRequest) => Promise<unknown> | undefined;
 /** Undefined: the answer goes back as it came. */
 type Rewrite = (request: ProxiedRequest) => ((body: unknown) => unknown) | undefined;
@@ -45,6 +55,8 @@ export interface UpstreamProxy {
   after(gate: Gate): void;
   /** Answers with this JSON in the server's place, which hears nothing of the request. Undefined: it goes on. */
   instead(answer: Answer): void;
+  /** Answers in the server's place; undefined: the server answers. */
+  substitute(substitution: Substitution): void;
   /** Changes JSON answers on their way back. */
   rewrite(rewrite: Rewrite): void;
   stop(): Promise<void>;
@@ -58,6 +70,7 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
   let after: Gate = () => undefined;
   let rewrite: Rewrite = () => undefined;
   let instead: Answer = () => undefined;
+  let substitution: Substitution = () => undefined;
 
   async function pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(incoming.url ?? '/', target);
@@ -78,8 +91,15 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
       outgoing.writeHead(200, { 'content-type': 'application/json' });
       return void outgoing.end(JSON.stringify(given.body));
     }
+    const substitute = substitution(facts);
+    if (substitute && substitute.applied !== true) return send(substitute, outgoing);
     const answer = await ask(target, incoming, outgoing);
     await after(facts);
+    if (substitute) {
+      answer.resume();
+      await once(answer, 'end');
+      return send(substitute, outgoing);
+    }
     const change = rewrite(facts);
     if (change && answer.statusCode === 200) return replace(answer, outgoing, change);
     outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -120,6 +140,9 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
     instead: (answer) => {
       instead = answer;
     },
+    substitute: (next) => {
+      substitution = next;
+    },
     rewrite: (next) => {
       rewrite = next;
     },
@@ -130,6 +153,11 @@ export async function startUpstreamProxy(target: string): Promise<UpstreamProxy>
       await closed;
     },
   };
+}
+
+function send({ status, headers = {}, body = '' }: Substitute, outgoing: ServerResponse): void {
+  outgoing.writeHead(status, headers);
+  outgoing.end(body);
 }
 
 /** The request as it came; it ends when the client hangs up. */

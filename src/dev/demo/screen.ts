@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import type { TurnEntry } from '../../index.ts';
+import { printable } from '../../instrumentation/printable.ts';
 import type { Part, ToolPart } from '../../reply/part.ts';
 import { ToolDisplay } from '../../reply/tool-display.ts';
 
@@ -34,7 +35,7 @@ export class Screen {
   }
 
   fact(name: string, value: string): void {
-    this.line(`  ${this.#paint('dim', name.padEnd(10))} ${value}`);
+    this.line(`  ${this.#paint('dim', name.padEnd(10))} ${printable(value)}`);
   }
 
   show(entry: TurnEntry): void {
@@ -43,11 +44,14 @@ export class Screen {
     else if (entry.type === 'text') this.#grow(entry.partId, entry.delta);
     else if (entry.type === 'parts') for (const part of entry.parts) this.#types.set(part.id, part.type);
     else if (entry.type === 'retry')
-      this.line(`  provider failed, upstream tries again (${entry.attempt}): ${entry.message}`, 'yellow');
+      this.line(
+        `  provider failed, upstream tries again (${entry.attempt}): ${printable(entry.message)}`,
+        'yellow',
+      );
     else if (entry.type === 'prompt')
       this.line(`  ${entry.prompt.kind} ${entry.prompt.requestId}: ${entry.prompt.state}`, 'yellow');
     else if (entry.type === 'artifact')
-      this.line(`  📎 ${entry.artifact.filename} (${entry.artifact.bytes} bytes)`, 'green');
+      this.line(`  📎 ${printable(entry.artifact.filename)} (${entry.artifact.bytes} bytes)`, 'green');
   }
 
   #part(part: Part): void {
@@ -65,7 +69,7 @@ export class Screen {
         : `… ${display.gerund}`;
     if (this.#tools.get(part.id) === text) return;
     this.#tools.set(part.id, text);
-    this.line(`  ${text}`, display.isError ? 'red' : 'magenta');
+    this.line(`  ${printable(text)}`, display.isError ? 'red' : 'magenta');
   }
 
   #grow(partId: string, delta: string): void {
@@ -73,7 +77,7 @@ export class Screen {
     if (this.#current !== partId) this.#endText();
     if (this.#current === undefined) this.#out.write('  ');
     this.#current = partId;
-    const text = delta.replaceAll('\n', '\n  ');
+    const text = delta.split('\n').map(printable).join('\n  ');
     this.#out.write(this.#types.get(partId) === 'reasoning' ? this.#paint('dim', text) : text);
   }
 

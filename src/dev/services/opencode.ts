@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { messageOf } from '../../errors.ts';
+import { messageOf, UnsupportedServerError } from '../../errors.ts';
+import { consoleReporter } from '../../instrumentation/error-reporter.ts';
 import { serverAddress } from '../../opencode/basic-auth.ts';
 import { openCodeClient } from '../../opencode/client.ts';
+import { serverProbe } from '../../opencode/probe.ts';
 import { openCodeBinary } from './opencode-package.ts';
 import { namedService, type Progress, refuseProduction, type Service } from './service.ts';
 import { freePort, startSupervised } from './supervised.ts';
@@ -78,9 +80,11 @@ async function external(url: string, password: string | undefined): Promise<Open
 
 async function speak(url: string, password: string | undefined): Promise<void> {
   const address = serverAddress(url, undefined, password);
-  await openCodeClient({ address })
+  const probe = serverProbe({ address, reporter: consoleReporter });
+  await openCodeClient({ address, probe })
     .health()
     .catch((cause: unknown) => {
+      if (cause instanceof UnsupportedServerError) throw cause;
       throw new Error(`${address.server}: ${messageOf(cause)}`, { cause });
     });
 }

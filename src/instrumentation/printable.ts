@@ -1,0 +1,12 @@
+/** C0 and C1 control characters but the tab, line separators, and what turns the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const hidden = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r' };
+
+/**
+ * Text that somebody else wrote, for one line of a log: newlines, escape codes and what else a terminal or a reader
+ * would obey becomes visible. Everything else, tabs too, stays as it is. Pure.
+ */
+export function printable(text: string): string {
+  return text.replace(hidden, (one) => short[one] ?? `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
