@@ -50,11 +50,13 @@ export class Exchange {
   ) {
     this.messages = messages;
     this.#share = shareOf(messages, promptMessageId);
-    const { answers, summaries } = this.#share;
+    const { answers, summaries, foreign, foreignAnswers } = this.#share;
     this.assistants = living(this.#share);
     this.#kinds = new Map([
       ...kinds(before(messages, promptMessageId), 'other'),
       ...kinds(answers, 'other'),
+      ...kinds(foreign, 'other'),
+      ...kinds(foreignAnswers, 'other'),
       ...kinds(this.assistants, 'answer'),
       ...kinds(summaries, 'summary'),
     ]);

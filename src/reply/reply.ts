@@ -16,7 +16,14 @@ import { parseTodos, type Todo } from './todo.ts';
 import { TodoList } from './todo-list.ts';
 import { isTerminal } from './tool-part.ts';
 import { UsageCounter } from './usage.ts';
-import type { WireError, WireMessageInfo, WirePart, WireSessionStatus } from './wire.ts';
+import type {
+  WireError,
+  WireMessageInfo,
+  WirePart,
+  WirePermission,
+  WireQuestion,
+  WireSessionStatus,
+} from './wire.ts';
 
 export interface ReplyOptions {
   readonly sessionId: string;
@@ -194,14 +201,14 @@ export class Reply {
       if (sessionID === this.#sessionId) this.#todosSeen(parseTodos(todos));
     },
     'question.asked': (request) => {
-      const said = this.#said(request.sessionID);
+      const said = this.#asked(request);
       const call = said && this.#asking.question(request);
       if (call !== undefined) said?.list.refresh(call);
     },
     'question.replied': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionReplied'),
     'question.rejected': ({ requestID }) => this.#asking.questionEnded(requestID, 'questionRejected'),
     'permission.asked': (request) => {
-      if (this.#said(request.sessionID)) this.#asking.permission(request);
+      if (this.#asked(request)) this.#asking.permission(request);
     },
     'permission.replied': ({ requestID, reply }) => this.#asking.permissionEnded(requestID, reply),
   };
@@ -209,6 +216,12 @@ export class Reply {
   /** Undefined for a session that is neither the turn's nor a sub-agent's. */
   #said(sessionId: string): SessionParts | undefined {
     return sessionId === this.#sessionId ? this.#own : this.#children.said(sessionId);
+  }
+
+  /** As `#said`, without what a message asks that answers somebody else's prompt in the turn's session. */
+  #asked({ sessionID, tool }: WireQuestion | WirePermission): SessionParts | undefined {
+    const said = this.#said(sessionID);
+    return said === this.#own && tool && said.kind(tool.messageID) === 'other' ? undefined : said;
   }
 
   #sessions(): readonly SessionParts[] {

@@ -48,6 +48,11 @@ export class SessionParts {
     return this.#answered;
   }
 
+  /** Undefined while nobody knows. */
+  kind(messageId: string): MessageKind | undefined {
+    return this.#messages.kind(messageId);
+  }
+
   /** True when the message is part of the answer. */
   message(info: WireMessageInfo): boolean {
     this.#messages.learn(info);

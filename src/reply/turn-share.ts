@@ -9,6 +9,8 @@ export interface TurnShare {
   readonly summaries: readonly WireMessage[];
   /** Messages that somebody else has written behind the prompt. */
   readonly foreign: readonly WireMessage[];
+  /** What answers those. */
+  readonly foreignAnswers: readonly WireMessage[];
   /** The last message of the turn, whoever wrote it. */
   readonly last: WireMessage | undefined;
 }
@@ -25,7 +27,8 @@ export function shareOf(messages: readonly WireMessage[], promptMessageId: strin
   const answers: WireMessage[] = [];
   const summaries: WireMessage[] = [];
   const foreign: WireMessage[] = [];
-  if (!userMessage) return { userMessage, answers, summaries, foreign, last: undefined };
+  const foreignAnswers: WireMessage[] = [];
+  if (!userMessage) return { userMessage, answers, summaries, foreign, foreignAnswers, last: undefined };
   let last = userMessage;
   /** User messages of the turn, and who wrote them. */
   const ours = new Map<string, Author>([[promptMessageId, 'person']]);
@@ -42,6 +45,7 @@ export function shareOf(messages: readonly WireMessage[], promptMessageId: strin
       ours.set(info.id, author);
     } else {
       const asker = ours.get(info.parentID ?? '');
+      if (foreign.some((theirs) => theirs.info.id === info.parentID)) foreignAnswers.push(message);
       if (asker === undefined) continue;
       if (!isSummary(info)) answers.push(message);
       else if (asker === 'auto-compaction') summaries.push(message);
@@ -49,7 +53,7 @@ export function shareOf(messages: readonly WireMessage[], promptMessageId: strin
     }
     last = message;
   }
-  return { userMessage, answers, summaries, foreign, last };
+  return { userMessage, answers, summaries, foreign, foreignAnswers, last };
 }
 
 /** Upstream's second copy of the prompt, right behind the compaction that an overflow made necessary. */
