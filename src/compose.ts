@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Model } from 'mongoose';
+import { makeDirectory } from './artifacts/make-directory.ts';
 import { type Closers, orClose } from './closers.ts';
 import type { TurnsOptions } from './config.ts';
 import { InvalidConfigError } from './errors.ts';
@@ -99,7 +99,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
     sandboxRoot: sandboxRoot(options),
     prepareDirectory: async (directory) => {
-      await mkdir(directory, { recursive: true }).catch((error) => {
+      await makeDirectory(directory).catch((error) => {
         reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
       });
     },

@@ -203,6 +203,19 @@ export class ForeignPromptError extends TurnsError {
   }
 }
 
+/** The server makes something else of a directory's name than it says, or a link leads elsewhere than it did. */
+export class UnusableDirectoryError extends TurnsError {
+  readonly code = 'unusable_directory';
+  readonly disposition = 'fail';
+  readonly directory: string;
+  readonly made: string;
+  constructor(directory: string, made: string) {
+    super(`the server works in ${JSON.stringify(made)}, not in ${JSON.stringify(directory)}`);
+    this.directory = directory;
+    this.made = made;
+  }
+}
+
 // ---------------------------------------------------------------- locks and fences
 
 /** Somebody else holds the lock; try again later. */

@@ -42,6 +42,9 @@ const status = z.looseObject({
   type: z.enum(['idle', 'busy', 'retry']),
 }) as unknown as z.ZodType<WireSessionStatus>;
 const request = z.looseObject({ id: z.string(), sessionID: z.string() });
+const providers = z
+  .looseObject({ providers: z.array(z.looseObject({ id: z.string() })) })
+  .transform((answer) => answer.providers.map(({ id }) => id)) as unknown as z.ZodType<readonly string[]>;
 const done = z.unknown().transform(() => undefined as undefined);
 type SendOptions = Parameters<Call<unknown>['send']>[0];
 const accepted = z.unknown().transform(() => true);
@@ -249,6 +252,16 @@ export function openCodeClient({
           path: '/permission',
           schema: z.array(request) as unknown as z.ZodType<WirePermission[]>,
           send: (s) => sdk.permission.list({ directory }, s),
+        },
+        signal,
+      ),
+    providers: (directory, signal) =>
+      run(
+        {
+          method: 'GET',
+          path: '/config/providers',
+          schema: providers,
+          send: (s) => sdk.config.providers({ directory }, s),
         },
         signal,
       ),

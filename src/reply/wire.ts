@@ -45,6 +45,8 @@ export interface WireMessage {
 export interface WireSession {
   readonly id: string;
   readonly directory?: string;
+  /** The directory below its project's root. */
+  readonly path?: string;
   readonly parentID?: string;
   readonly title?: string;
   readonly cost?: number;

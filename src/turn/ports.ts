@@ -79,6 +79,8 @@ export interface OpenCode {
   statuses(directory: string, signal?: AbortSignal): Promise<Readonly<Record<string, WireSessionStatus>>>;
   questions(directory: string, signal?: AbortSignal): Promise<readonly WireQuestion[]>;
   permissions(directory: string, signal?: AbortSignal): Promise<readonly WirePermission[]>;
+  /** Ids of the model providers that are set up there. */
+  providers(directory: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** False when the request is no longer open (already answered, or its session ended). */
   replyQuestion(
     directory: string,

@@ -9,6 +9,7 @@ import { isPrompted, type PromptIds, promptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 import type { TurnWatch } from './turn-watch.ts';
 import { deliverUploads } from './uploads.ts';
+import { workplace } from './workplace.ts';
 
 /**
  * Brings the prompt to the server, at most once, and answers its ids. Resumes by the stored phase: what was
@@ -82,7 +83,7 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
   const ids: PromptIds = {
     sessionId: found.sessionId,
     server: found.server,
-    directory,
+    directory: await workplace(run, directory, found),
     promptMessageId: run.deps.ids.message(),
     promptPartId: run.deps.ids.part(),
   };
@@ -154,7 +155,7 @@ function sessionOf(run: TurnRun, directory: string): Session {
     prefix: deps.prefix,
     store: deps.sessions,
     lock: deps.lock,
-    upstream: deps.upstream,
+    upstream: (server) => run.upstream(server),
     directory,
     permissionsFor: () => permissionsOf(run),
     tracer: deps.tracer,

@@ -16,6 +16,7 @@ import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
 import { markIn, metadataOf } from './session-mark.ts';
 import type { SessionRef } from './stored-turn.ts';
 import type { Upstream } from './turn-deps.ts';
+import { checkMade } from './workplace.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
@@ -169,7 +170,9 @@ export class Session {
       ...(permission ? { permission } : {}),
     });
     try {
-      return (await unlessAborted(created, signal)).id;
+      const session = await unlessAborted(created, signal);
+      checkMade(directory, session);
+      return session.id;
     } catch (error) {
       const undone = created.then(
         ({ id }) => this.#discard(client, id),
