@@ -37,6 +37,7 @@ export type {
   StoredPrompt,
   StoredTurn,
   TurnFailure,
+  TurnNotice,
   TurnRecord,
   TurnStatus,
 } from './turn/stored-turn.ts';

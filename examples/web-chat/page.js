@@ -63,7 +63,9 @@ function askOf(id, { requestId, kind, request }) {
 }
 
 function stateOf(id, { phase, status, usage, end }) {
-  const text = end ? `${status}${usage ? ` · $${usage.cost.toFixed(4)}` : ''}` : phase;
+  const told = end?.error?.message ?? end?.notice?.message;
+  const cost = usage ? ` · $${usage.cost.toFixed(4)}` : '';
+  const text = end ? `${status}${cost}${told ? ` · ${told}` : ''}` : phase.replaceAll('_', ' ');
   const cancel = make('button', { textContent: 'Cancel', onclick: () => post(`/turns/${id}/cancel`) });
   return make('footer', {}, `${text} `, ...(end ? [] : [cancel]));
 }

@@ -163,6 +163,7 @@ export function endOf(turn: StoredTurn): TurnEnd | undefined {
     status: turn.status,
     text: turn.content,
     ...(turn.error ? { error: toldFailure(turn.error) } : {}),
+    ...(turn.notice ? { notice: turn.notice } : {}),
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),

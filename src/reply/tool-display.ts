@@ -67,8 +67,9 @@ export class ToolDisplay {
     return target === undefined ? this.#row.label : `${this.#row.label}: ${target}`;
   }
 
-  /** "Edited a.ts". */
+  /** "Edited a.ts"; of one that came to nothing "Edit failed: a.ts", or "not allowed", "not available", "not answered". */
   get pastTenseTitle(): string {
+    if (this.isError) return this.#failedTitle;
     const target = this.#isKnown ? this.#shortTarget : this.title;
     return target === undefined ? this.#row.past : `${this.#row.past} ${target}`;
   }
@@ -167,6 +168,13 @@ export class ToolDisplay {
     return typeof found === 'number' && Number.isFinite(found) ? found : undefined;
   }
 
+  get #failedTitle(): string {
+    const how = failures.find(([text]) => text.test(this.error ?? ''))?.[1] ?? 'failed';
+    if (!this.#isKnown) return `${this.title} ${how}`;
+    const target = this.#shortTarget;
+    return target === undefined ? `${this.#row.label} ${how}` : `${this.#row.label} ${how}: ${target}`;
+  }
+
   get #isKnown(): boolean {
     return this.#row !== unknownTool;
   }
@@ -190,6 +198,12 @@ export class ToolDisplay {
   }
 }
 
+/** What upstream says of calls that were never made (1.18). */
+const failures: readonly (readonly [RegExp, string])[] = [
+  [/rejected permission|rule which prevents/i, 'not allowed'],
+  [/unavailable tool/i, 'not available'],
+  [/dismissed this question/i, 'not answered'],
+];
 const todoOrder: readonly Todo['status'][] = ['in_progress', 'pending', 'cancelled', 'completed'];
 const patchHeader = /^\*\*\* (?:Add|Update|Delete) File: (.+)$/gm;
 

@@ -19,19 +19,20 @@ interface Fields {
  * The one definition of a tool part: from a live event or a polled message, on top of what is known. A field
  * that an update omits keeps its value, a status never goes back, a terminal one never changes, a late update
  * of an earlier status adds only what was missing, and a tool that upstream renames to `invalid` keeps its
- * first name. Reads any garbage; never throws.
+ * first name and has failed. Reads any garbage; never throws.
  */
 export function toolPart(wire: WirePart, known?: ToolPart): ToolPart {
   const state = record(wire.state);
-  const status = statusOf(state.status);
+  const refused = refusalOf(wire, state);
+  const status = refused === undefined ? statusOf(state.status) : 'error';
   const stale =
     known !== undefined && (isTerminal(known) ? status !== known.status : rank[status] < rank[known.status]);
   const tool = toolName(wire, record(state.input), known);
   const told: Fields = {
     input: inputOf(tool, state.input),
-    title: text(state.title),
+    title: refused === undefined ? text(state.title) : undefined,
     output: text(state.output),
-    error: text(state.error)?.slice(0, maxErrorLength),
+    error: (refused ?? text(state.error))?.slice(0, maxErrorLength),
   };
   const [first, second] = stale ? [known, told] : [told, known];
   const part: { -readonly [K in keyof ToolPart]: ToolPart[K] } = {
@@ -53,6 +54,12 @@ export function toolPart(wire: WirePart, known?: ToolPart): ToolPart {
 }
 
 export const isTerminal = ({ status }: ToolPart): boolean => rank[status] === 2;
+
+/** Upstream completes a call that it never made (no such tool, or one that is denied) as the tool `invalid` (1.18). */
+function refusalOf(wire: WirePart, state: Readonly<Record<string, unknown>>): string | undefined {
+  if (wire.tool !== 'invalid' || state.status !== 'completed') return undefined;
+  return text(record(state.input).error) ?? text(state.output) ?? 'the tool could not be called';
+}
 
 /** Live, the first name comes before the rename; polled, only the input of `invalid` still tells it. */
 function toolName(

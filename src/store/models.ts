@@ -2,7 +2,7 @@ import { type Connection, type Model, type mongo, Schema, type Types } from 'mon
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
 import type { FileRef } from '../turn/ports.ts';
-import type { RunState, StoredPrompt, TurnFailure, TurnStatus } from '../turn/stored-turn.ts';
+import type { RunState, StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from '../turn/stored-turn.ts';
 import { type CollectionNames, collectionNames } from './collection-names.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
@@ -39,6 +39,7 @@ export interface MessageDoc {
   prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;
+  notice?: TurnNotice;
   durationMs?: number;
   timeToFirstTokenMs?: number;
   finishedAt?: Date;
@@ -86,6 +87,7 @@ function messageSchema(): Schema {
       prompts: { type: [mixed], default: [] },
       artifacts: { type: [mixed], default: [] },
       error: { type: mixed },
+      notice: { type: mixed },
       durationMs: { type: Number },
       timeToFirstTokenMs: { type: Number },
       finishedAt: { type: Date },

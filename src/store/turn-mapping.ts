@@ -17,7 +17,7 @@ export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
 
 /** The assistant message and its user message as the turn that they are. */
 export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
-  const { usage, durationMs, timeToFirstTokenMs, error, carrier, finishedAt } = message;
+  const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
   const { parts, damaged } = partsOf(message.parts);
   return {
     id: String(message._id),
@@ -38,6 +38,7 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
     ...(durationMs === undefined ? {} : { durationMs }),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(error ? { error } : {}),
+    ...(notice ? { notice } : {}),
     ...(carrier ? { carrier } : {}),
     ...(finishedAt ? { finishedAt: finishedAt.getTime() } : {}),
   };

@@ -3,10 +3,11 @@ import type { Exchange } from '../reply/exchange.ts';
 import type { Usage } from '../reply/part.ts';
 import { within } from '../timing/time-limit.ts';
 import { attachArtifacts, attachedFiles } from './attaching.ts';
+import { turnFailure } from './failure.ts';
 import type { Interactive } from './interactive.ts';
 import { callHook } from './policy-hooks.ts';
 import type { FileRef } from './ports.ts';
-import type { RunState, TerminalPatch, TurnFailure } from './stored-turn.ts';
+import type { RunState, TerminalPatch, TurnFailure, TurnNotice } from './stored-turn.ts';
 import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -16,7 +17,7 @@ import type { TurnRun } from './turn-run.ts';
 const terminalWriteMs = 60_000;
 
 export type Ending =
-  | { readonly status: 'completed' }
+  | { readonly status: 'completed'; readonly notice?: TurnNotice | undefined }
   | { readonly status: 'cancelled'; readonly error?: TurnFailure }
   | { readonly status: 'error'; readonly error: TurnFailure };
 
@@ -110,6 +111,7 @@ function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef
       ? {}
       : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.turn.createdAt) }),
     ...('error' in ending && ending.error ? { error: ending.error } : {}),
+    ...(ending.status === 'completed' && ending.notice ? { notice: ending.notice } : {}),
   };
 }
 
@@ -122,13 +124,14 @@ export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTried
 async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
   const { deps, fence } = run;
   const traceId = deps.tracer.traceId();
-  const { status, content = '', error, usage, durationMs, timeToFirstTokenMs } = terminal;
+  const { status, content = '', error, notice, usage, durationMs, timeToFirstTokenMs } = terminal;
   const end: TurnEnd = {
     status,
     text: content,
     durationMs,
     ...(usage ? { usage } : {}),
     ...(error ? { error: toldFailure(error) } : {}),
+    ...(notice ? { notice } : {}),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(traceId === undefined ? {} : { traceId }),
   };
@@ -154,11 +157,12 @@ function outcomeOf(
     artifacts,
     durationMs: terminal.durationMs,
     timeToFirstTokenMs: terminal.timeToFirstTokenMs,
+    ...(terminal.notice ? { notice: terminal.notice } : {}),
   };
   const { status, error } = terminal;
   if (status === 'completed') return { status, ...result };
   if (status === 'cancelled') return { status, ...(error ? { error } : {}), ...result };
-  return { status: 'error', error: terminal.error ?? { reason: 'unknown', message: '' }, ...result };
+  return { status: 'error', error: terminal.error ?? turnFailure('internal'), ...result };
 }
 
 /** The end is durable: whatever the host does now is reported and changes nothing, and the slot is free in bounded time. */

@@ -33,6 +33,7 @@ export class FollowerFeed {
   readonly #options: FollowerFeedOptions;
   #buffer = new EntryBuffer();
   #known = false;
+  #phase: Extract<TurnEntryBody, { type: 'phase' }> = { type: 'phase', phase: 'started' };
   #cursor = 0;
   #flushing: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -80,7 +81,14 @@ export class FollowerFeed {
   }
 
   add(entry: TurnEntryBody): void {
+    if (entry.type === 'phase') this.#phase = entry;
     this.#buffer.add(entry);
+    this.#schedule();
+  }
+
+  /** The turn waits for its server; after that it is where it was before. */
+  setWaiting(waiting: boolean): void {
+    this.#buffer.add(waiting ? { type: 'phase', phase: 'waiting_for_server' } : this.#phase);
     this.#schedule();
   }
 

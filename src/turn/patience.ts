@@ -6,7 +6,7 @@ import type { TurnRun } from './turn-run.ts';
 /**
  * Which failures of upstream are borne, and how long. One wrong answer proves nothing: whatever stands between us and
  * the server may have given it. Wrong answers without a good one in between, for `wrongAnswerTimeoutMs`, are what the
- * turn ends with. A server that is away is waited for as long as the turn may last.
+ * turn ends with. A server that is away is waited for as long as `ServerAbsence` allows.
  */
 export class Patience {
   readonly #run: TurnRun;

@@ -1,5 +1,6 @@
 import type { Part } from '../reply/part.ts';
 import type { Reply } from '../reply/reply.ts';
+import type { SessionRetry } from '../reply/reply-observer.ts';
 import type { Interactive } from './interactive.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -35,7 +36,7 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
     },
     sessionRetried: ({ attempt, message, nextAt }) => {
       run.followers.add({ type: 'retry', attempt, message, nextAt });
-      checkRetries(run, attempt, nextAt);
+      checkRetries(run, { attempt, message, nextAt });
     },
     questionAsked: (request) => interactive.opened('question', { ...request }),
     questionReplied: (requestId) => interactive.settled(requestId, 'answered'),
@@ -69,8 +70,9 @@ function checkSpent(run: TurnRun, reply: Reply): void {
 }
 
 /** Upstream retries a failing provider without end; nothing else tells. */
-function checkRetries(run: TurnRun, attempt: number, nextAt: number): void {
+function checkRetries(run: TurnRun, { attempt, message, nextAt }: SessionRetry): void {
   const { maxUpstreamRetries, maxUpstreamRetryDelayMs } = run.policy.limits;
-  if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries');
-  else if (nextAt - run.now() > maxUpstreamRetryDelayMs) run.stop('budget', 'maxUpstreamRetryDelayMs');
+  if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries', message);
+  else if (nextAt - run.now() > maxUpstreamRetryDelayMs)
+    run.stop('budget', 'maxUpstreamRetryDelayMs', message);
 }

@@ -65,14 +65,24 @@ export interface StopRef {
   readonly promptMessageId: string;
 }
 
-/** What went wrong. `reason` is stable and for programs, `message` is for operators; people see the fallback text. */
+/** What went wrong. `reason` is stable and for programs, `message` one plain sentence for people. */
 export interface TurnFailure {
   readonly reason: string;
   readonly message: string;
+  /** What upstream or a service said, for operators: at most 1,000 UTF-16 units, without the server's stack. */
+  readonly detail?: string;
+  /** Upstream's name of the error; `code` of one of this library when it waited for something that was away. */
   readonly name?: string;
   readonly statusCode?: number;
   /** The run was aborted and could not be seen to end: it may go on for a while, and the sweeper goes on aborting it. */
   readonly unconfirmed?: true;
+}
+
+/** What a completed answer lacks: the model had written as much as it may (`output_limit`), or ended without a word. */
+export interface TurnNotice {
+  readonly reason: 'output_limit' | 'no_text';
+  /** One plain sentence for people. */
+  readonly message: string;
 }
 
 export interface StoredTurn {
@@ -91,6 +101,7 @@ export interface StoredTurn {
   readonly durationMs?: number;
   readonly timeToFirstTokenMs?: number;
   readonly error?: TurnFailure;
+  readonly notice?: TurnNotice;
   readonly run: RunState;
   readonly prompts: readonly StoredPrompt[];
   readonly artifacts: readonly FileRef[];
@@ -137,6 +148,7 @@ export interface TurnPatch {
 export interface TerminalPatch extends TurnPatch {
   readonly status: Exclude<TurnStatus, 'pending'>;
   readonly error?: TurnFailure;
+  readonly notice?: TurnNotice;
   readonly durationMs: number;
   readonly timeToFirstTokenMs?: number;
   readonly finishedAt: number;

@@ -5,9 +5,18 @@
 
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part, Usage } from '../reply/part.ts';
-import type { StoredPrompt, TurnFailure, TurnStatus } from './stored-turn.ts';
+import type { StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from './stored-turn.ts';
 
-export type TurnProgress = 'queued' | 'started' | 'adopted' | 'prompted' | 'rerun' | 'resent' | 'finalizing';
+/** `waiting_for_server`: the OpenCode server does not answer; once it does, the phase of before is told again. */
+export type TurnProgress =
+  | 'queued'
+  | 'started'
+  | 'adopted'
+  | 'waiting_for_server'
+  | 'prompted'
+  | 'rerun'
+  | 'resent'
+  | 'finalizing';
 
 /** A prompt without the answer that a person has stored on it. */
 export type OpenPrompt = Omit<StoredPrompt, 'answer'>;
@@ -32,16 +41,19 @@ export type TurnEntryBody =
 export interface TurnEnd {
   readonly status: Exclude<TurnStatus, 'pending'>;
   readonly text: string;
-  readonly error?: Pick<TurnFailure, 'reason' | 'unconfirmed'>;
+  /** `message` is one plain sentence for people. */
+  readonly error?: Pick<TurnFailure, 'reason' | 'message' | 'unconfirmed'>;
+  /** What a completed answer lacks. */
+  readonly notice?: TurnNotice;
   readonly usage?: Usage;
   readonly durationMs?: number;
   readonly timeToFirstTokenMs?: number;
   readonly traceId?: string;
 }
 
-/** What followers are told of a failure; its message is for operators. */
-export function toldFailure({ reason, unconfirmed }: TurnFailure): NonNullable<TurnEnd['error']> {
-  return { reason, ...(unconfirmed ? { unconfirmed } : {}) };
+/** What followers are told of a failure; its detail is for operators. */
+export function toldFailure({ reason, message, unconfirmed }: TurnFailure): NonNullable<TurnEnd['error']> {
+  return { reason, message, ...(unconfirmed ? { unconfirmed } : {}) };
 }
 
 /** `id` is a cursor: pass it as `after` to go on behind this entry. Ids of one turn only grow. */

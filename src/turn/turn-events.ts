@@ -1,5 +1,6 @@
 import type { OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { isExplained, upstreamFailure } from './failure.ts';
 import type { TurnFailure } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
 
@@ -60,7 +61,7 @@ export class TurnEvents {
   #noteError(event: OpenCodeEvent): void {
     if (event.type !== 'session.error' && event.type !== 'session.status') return;
     if (event.properties.sessionID !== this.#ids.sessionId) return;
-    if (event.type === 'session.error') this.#error = failureOf(event) ?? this.#error;
+    if (event.type === 'session.error') this.#error = tellingMore(failureOf(event), this.#error);
     // It runs, so the error was not its end.
     else if (event.properties.status.type !== 'idle') this.#error = undefined;
   }
@@ -82,10 +83,11 @@ function failureOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): Tu
   const { error } = event.properties;
   if (!error || error.name === 'MessageAbortedError') return undefined;
   const { message, statusCode } = error.data ?? {};
-  return {
-    reason: 'upstream_error',
-    name: error.name,
-    message: message ?? error.name,
-    ...(statusCode === undefined ? {} : { statusCode }),
-  };
+  return upstreamFailure({ name: error.name, message: message ?? error.name, statusCode });
+}
+
+/** The server may tell an error twice, the second time as one of its own with a stack (1.18.33). */
+function tellingMore(next: TurnFailure | undefined, known: TurnFailure | undefined): TurnFailure | undefined {
+  if (next === undefined) return known;
+  return known && isExplained(known) && !isExplained(next) ? known : next;
 }

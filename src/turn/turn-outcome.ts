@@ -1,6 +1,6 @@
 import type { Usage } from '../reply/part.ts';
 import type { FileRef } from './ports.ts';
-import type { TurnFailure } from './stored-turn.ts';
+import type { TurnFailure, TurnNotice } from './stored-turn.ts';
 
 /** What every finished turn tells. Times in ms by the monotonic clock of the worker that finished it. */
 export interface TurnResult {
@@ -10,6 +10,7 @@ export interface TurnResult {
   readonly text: string;
   readonly usage: Usage;
   readonly artifacts: readonly FileRef[];
+  readonly notice?: TurnNotice;
   readonly durationMs: number;
   readonly timeToFirstTokenMs: number | undefined;
 }

@@ -16,6 +16,8 @@ export interface TurnLimits {
   readonly idleTimeoutMs: number;
   /** How long a question or permission waits for a person before it is rejected. Default 10 minutes. */
   readonly promptTimeoutMs: number;
+  /** How long the server may be away in one piece, whatever the turn is doing. Default 5 minutes. */
+  readonly upstreamAwayMs: number;
   /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
   readonly lostAfterMs: number;
   /**
@@ -51,6 +53,7 @@ export const defaultLimits: TurnLimits = {
   firstEventTimeoutMs: 120_000,
   idleTimeoutMs: 5 * 60_000,
   promptTimeoutMs: 10 * 60_000,
+  upstreamAwayMs: 5 * 60_000,
   lostAfterMs: 2_500,
   wrongAnswerTimeoutMs: 60_000,
   maxUpstreamRetries: 8,

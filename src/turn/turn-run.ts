@@ -4,13 +4,13 @@ import {
   LeaseLostError,
   ServiceUnavailableError,
   TurnAbortError,
-  type TurnsError,
 } from '../errors.ts';
 import type { Part } from '../reply/part.ts';
 import { Reply } from '../reply/reply.ts';
 import { persevere } from '../timing/persevere.ts';
 import { FollowerFeed } from './follower-feed.ts';
 import type { Fence } from './ports.ts';
+import { ServerAbsence } from './server-absence.ts';
 import { Snapshot } from './snapshot.ts';
 import type { StopRef, StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
 import type { TurnDeps, Upstream } from './turn-deps.ts';
@@ -40,8 +40,8 @@ export class TurnRun {
   told: readonly Part[] = [];
   /** Names in the agent's directory that are the user's own files. */
   uploadNames: ReadonlySet<string>;
-  /** The last failure of a look, while upstream is away. */
-  upstreamError: TurnsError | undefined;
+  /** Whether the server answers. */
+  readonly absence: ServerAbsence;
   firstTokenAt: number | undefined;
   /** Runs that this turn has aborted and not seen to end. */
   readonly openStops: StopRef[];
@@ -89,6 +89,14 @@ export class TurnRun {
       onLeaseLost: (error) => this.stop('lease-lost', undefined, error),
     });
     this.snapshot = new Snapshot(this);
+    this.absence = new ServerAbsence({
+      clock: deps.clock,
+      limitMs: policy.limits.upstreamAwayMs,
+      onAway: () => this.followers.setWaiting(true),
+      onBack: () => this.followers.setWaiting(false),
+      onLimit: (error) => this.stop('deadline', 'upstreamAwayMs', error),
+    });
+    this.defer(() => this.absence.close());
     this.#limitTime();
   }
 
@@ -101,8 +109,10 @@ export class TurnRun {
     return Math.round(this.#claimedAt + this.deps.clock.monotonicMs() - this.#heardAt);
   }
 
+  /** Calls of this client are noticed: see `absence`. */
   upstream(server?: string): Upstream {
-    return this.deps.upstream(server);
+    const { client, feed } = this.deps.upstream(server);
+    return { client: this.absence.watch(client), feed };
   }
 
   /** Takes the followers' stream over, from the owner before us if there was one. Throws LeaseLostError. */
@@ -190,7 +200,7 @@ export class TurnRun {
   #limitTime(): void {
     const { clock } = this.deps;
     const left = this.policy.limits.turnTimeoutMs - Math.max(0, this.now() - this.startedAt);
-    this.defer(clock.setTimer(left, () => this.stop('deadline', 'turnTimeoutMs')));
+    this.defer(clock.setTimer(left, () => this.stop('deadline', 'turnTimeoutMs', this.absence.error)));
   }
 }
 

@@ -134,14 +134,15 @@ export class TurnWatch {
         const { exchange } = look;
         this.#foreign.seen(exchange);
         const idleSeen = this.#run.reply?.idle ?? false;
-        const verdict = judge({ ...look, idleSeen, streamError: this.#events?.errorOf(exchange) });
+        const streamError = this.#events?.errorOf(exchange);
+        const verdict = judge({ ...look, idleSeen, streamError });
         if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
           return { ...verdict, exchange };
         // A server that disposes of its instance loses all runs in it.
         if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-        if (settling.stays(verdict, exchange)) return endOf(verdict, exchange);
+        if (settling.stays(verdict, exchange)) return endOf(verdict, exchange, streamError);
         this.#lookDue ||= settling.pauseMs !== undefined;
         // Only ever after a look, which may have seen what a mute stream did not tell.
         if (this.#progress.passed) {
@@ -186,7 +187,6 @@ export class TurnWatch {
     } catch (error) {
       if (error instanceof SessionNotFoundError) return 'gone';
       if (!this.#patience.bears(error)) throw error;
-      this.#run.upstreamError = error as TurnsError;
       this.#lookDue = true;
       return 'away';
     }
@@ -236,12 +236,19 @@ function mayBeTheEnd(event: OpenCodeEvent): boolean {
   return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
 }
 
-/** What stays unsettled has failed before it began, ended without a word, or is lost. */
-function endOf(verdict: OpenVerdict | FinalVerdict, exchange: Exchange): WatchEnd {
-  if (verdict.kind === 'doubtful') return endOf(verdict.meaning, exchange);
+/**
+ * What stays unsettled has failed before it began, ended without a word, or is lost. A run that ends with an error of
+ * the session may leave its message as it is (a directory that is missing): that one is not lost, it would fail again.
+ */
+function endOf(
+  verdict: OpenVerdict | FinalVerdict,
+  exchange: Exchange,
+  error: TurnFailure | undefined,
+): WatchEnd {
+  if (verdict.kind === 'doubtful') return endOf(verdict.meaning, exchange, error);
   if (verdict.kind === 'failed') return { ...verdict, exchange };
-  if (verdict.kind === 'unsettled' && verdict.failure)
-    return { kind: 'failed', failure: verdict.failure, exchange };
+  const failure = verdict.kind === 'unsettled' ? (verdict.failure ?? error) : undefined;
+  if (failure) return { kind: 'failed', failure, exchange };
   const lost = verdict.kind === 'unsettled' || verdict.kind === 'working';
   return { kind: lost ? 'lost' : verdict.kind, exchange };
 }

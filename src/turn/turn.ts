@@ -1,12 +1,14 @@
-import { CorruptTurnError, messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
+import { CorruptTurnError, type TurnAbortError, TurnsError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
 import { corruption, withoutRun } from './corrupt-turn.ts';
-import { type Ending, finishTurn, interruptedOutcome, openStops } from './finishing.ts';
+import { endingOf, marked, stoppedEnding } from './ending.ts';
+import { failureOfError, turnFailure } from './failure.ts';
+import { finishTurn, interruptedOutcome, openStops } from './finishing.ts';
 import { fullExchange } from './look.ts';
 import { reachPrompt, rerun, resend } from './prompting.ts';
 import { stopUpstream } from './stopping.ts';
-import type { StoredTurn, TurnFailure, TurnRecord } from './stored-turn.ts';
+import type { StoredTurn, TurnRecord } from './stored-turn.ts';
 import type { TurnDeps } from './turn-deps.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 import { type PromptIds, promptIds } from './turn-phase.ts';
@@ -84,12 +86,9 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
   const { deps, ids } = run;
   const { interactive } = watch;
   if (!('exchange' in end) || !ids) {
-    const failure = {
-      reason: `session_${end.kind}`,
-      message: 'the upstream session is of no use, a new one neither',
-    };
+    const detail = 'the upstream session is of no use, a new one neither';
     return finishTurn(run, {
-      ending: { status: 'error', error: failure },
+      ending: { status: 'error', error: turnFailure(`session_${end.kind}`, { detail }) },
       ids,
       exchange: undefined,
       interactive,
@@ -98,29 +97,14 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
   const exchange = await fullExchange(run, ids, end.exchange.messages);
   deps.tracer.event('opencode.stream.completed', { 'stream.end': end.kind });
   if (end.kind === 'failed') {
-    const { name, message, statusCode } = end.failure;
+    const { name, reason, statusCode } = end.failure;
     deps.tracer.event('opencode.response.upstream_error', {
       'error.type': name,
-      'error.message': message.slice(0, 200),
+      'turn.reason': reason,
       'http.response.status_code': statusCode,
     });
   }
-  return finishTurn(run, { ending: endingOf(end), ids, exchange, interactive });
-}
-
-const failures = {
-  lost: { reason: 'interrupted', message: 'the server lost the run' },
-  aborted: { reason: 'interrupted', message: 'the run was aborted upstream by somebody else' },
-  overtaken: {
-    reason: 'foreign_prompt',
-    message: 'somebody else prompted the session, and the server went on with that alone',
-  },
-  empty: { reason: 'empty_stream', message: 'upstream ended the turn without a word' },
-} satisfies Record<string, TurnFailure>;
-
-function endingOf(end: Extract<WatchEnd, { exchange: Exchange }>): Ending {
-  if (end.kind === 'completed') return { status: 'completed' };
-  return { status: 'error', error: end.kind === 'failed' ? end.failure : failures[end.kind] };
+  return finishTurn(run, { ending: await endingOf(run, ids, end), ids, exchange, interactive });
 }
 
 /** Everything that is not a normal end: stopped, let go, or failed. */
@@ -134,8 +118,7 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
     // What went wrong is ours; a run that goes on upstream would have no owner.
     const { exchange, confirmed } = await stopAndRead(run, watch);
-    const failure = { reason: codeOf(error), message: messageOf(error) };
-    const ending = marked({ status: 'error', error: failure }, confirmed);
+    const ending = marked({ status: 'error', error: failureOfError(error) }, confirmed);
     return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
   } catch (problem) {
     if (mustLetGo(run, problem)) return letGo(run, problem);
@@ -147,33 +130,11 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
 async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
   const { exchange, confirmed } = await stopAndRead(run, watch);
   return finishTurn(run, {
-    ending: marked(stoppedEnding(run, stopped), confirmed),
+    ending: marked(stoppedEnding(stopped), confirmed),
     ids: run.ids,
     exchange,
     interactive: watch.interactive,
   });
-}
-
-function stoppedEnding(run: TurnRun, { reason, detail, message }: TurnAbortError): Ending {
-  if (reason === 'user') return { status: 'cancelled' };
-  const away = run.upstreamError;
-  const because = away ? `; last upstream error: ${away.code}` : '';
-  const error = {
-    reason: detail ? `${reason}_${snakeCase(detail)}` : reason.replace('-', '_'),
-    message: `${message}${because}`,
-  };
-  return { status: 'error', error: away && reason === 'deadline' ? { ...error, name: away.code } : error };
-}
-
-const cancelUnconfirmed: TurnFailure = {
-  reason: 'cancel_unconfirmed',
-  message: 'the run was aborted and could not be seen to end; it may go on for a while',
-};
-
-/** An end that could not be seen upstream says so, whatever else it is. */
-function marked(ending: Ending, confirmed: boolean): Ending {
-  if (confirmed || ending.status === 'completed') return ending;
-  return { ...ending, error: { ...(ending.error ?? cancelUnconfirmed), unconfirmed: true } };
 }
 
 /** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
@@ -201,5 +162,3 @@ async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
 }
 
 const codeOf = (error: unknown) => (error instanceof TurnsError ? error.code : 'internal');
-
-const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

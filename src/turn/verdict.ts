@@ -3,6 +3,7 @@
  * was idle then adds nothing to the messages that were read after. `idle` events carry no result.
  */
 import type { Exchange } from '../reply/exchange.ts';
+import { upstreamFailure } from './failure.ts';
 import type { TurnFailure } from './stored-turn.ts';
 
 export interface Look {
@@ -65,7 +66,7 @@ function meaning({ exchange, streamError }: Pick<Look, 'exchange' | 'streamError
   const aborted = exchange.error?.name === 'MessageAbortedError';
   // Posted again since: the run that is to come has not begun.
   if (aborted) return { kind: exchange.begun ? 'aborted' : 'unsettled' };
-  if (exchange.error) return { kind: 'failed', failure: failureOf(exchange.error) };
+  if (exchange.error) return { kind: 'failed', failure: upstreamFailure(exchange.error) };
   if (exchange.inProgress) return { kind: 'unsettled' };
   // Complete without finish and without error: an abort during upstream's wait to retry looks like this.
   if (exchange.finish === undefined) return { kind: 'aborted' };
@@ -94,13 +95,4 @@ function stoppedByRejection(exchange: Exchange): boolean {
       part.status === 'error' &&
       rejections.some((text) => part.error?.startsWith(text)),
   );
-}
-
-function failureOf(error: { name: string; message: string; statusCode?: number | undefined }): TurnFailure {
-  return {
-    reason: 'upstream_error',
-    name: error.name,
-    message: error.message,
-    ...(error.statusCode === undefined ? {} : { statusCode: error.statusCode }),
-  };
 }

@@ -1,11 +1,10 @@
 import { linkTarget } from '../artifacts/linked-directory.ts';
-import { isAmbiguous, UnusableDirectoryError } from '../errors.ts';
+import { UnusableDirectoryError } from '../errors.ts';
 import type { WireSession } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
+import { patiently } from './patience.ts';
 import type { SessionRef } from './stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';
-
-const retry = { firstMs: 200, maxMs: 5_000, jitter: 0.3, again: isAmbiguous };
 
 /**
  * Where the agent of this session works. A directory of the host's own may be a link: the server has followed it when
@@ -19,7 +18,7 @@ export async function workplace(run: TurnRun, directory: string, session: Sessio
   if (target === undefined) return directory;
   const { client } = run.upstream(session.server);
   const ask = () => client.getSession(session.sessionId, signal);
-  const { directory: made = target } = await persevere(ask, { ...retry, clock: deps.clock }, signal);
+  const { directory: made = target } = await persevere(ask, patiently(run), signal);
   if (made !== target) throw new UnusableDirectoryError(directory, made);
   return target;
 }

@@ -147,7 +147,7 @@ it('a turn that fails: says why, exits 1, and leaves nothing behind', async () =
   const { out, exited } = demo(['--model', 'nosuch/model']);
   expect(await exited).toEqual([1, null]);
   const text = out.join('\n');
-  expect(text).toMatch(/error +upstream_error: .*Model not found: nosuch\/model/);
+  expect(text).toMatch(/error +provider_not_configured: No access key .*Model not found: nosuch\/model/);
   expect(text).not.toMatch(/undefined| at /);
   await left.gone();
 });

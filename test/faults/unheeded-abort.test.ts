@@ -122,7 +122,7 @@ describe('a run that is never seen to end', () => {
     const stored = await turn.followed;
     const error = { ...end.error, unconfirmed: true };
     expect(stored).toMatchObject({ ...end, content: 'some text ', error, run: { openStops: [{}] } });
-    const { message: _message, ...told } = stored.error ?? { message: '' };
+    const { detail: _detail, ...told } = stored.error ?? {};
     expect(turn.entries.at(-1)).toMatchObject({ type: 'finished', status: end.status, error: told });
     await eventually(() => expect(outcomes.at(-1)).toMatchObject({ turnId: turn.id, error }));
     expect(running()).toHaveLength(1);

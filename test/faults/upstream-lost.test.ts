@@ -153,7 +153,7 @@ describe('a run that ends without a last word', () => {
     const turn = await start('no such agent');
     expect(await turn.ended).toMatchObject({
       status: 'error',
-      error: { reason: 'upstream_error', name: 'UnknownError' },
+      error: { reason: 'unknown_agent', name: 'UnknownError' },
     });
     expect(turn.requests()).toBe(0);
   });

@@ -94,7 +94,7 @@ describe('a turn', () => {
     const { stored } = await runTurn(turns, await newConversation(turns), 'hello');
     expect(stored).toMatchObject({
       status: 'error',
-      error: { reason: 'upstream_error', name: 'APIError', statusCode: 401 },
+      error: { reason: 'provider_authentication', name: 'APIError', statusCode: 401, detail: 'bad key' },
     });
     expect(stored.content).toBe('The assistant could not finish this answer.');
   });
@@ -103,7 +103,7 @@ describe('a turn', () => {
     const other = await system.connect({ prefix: `${system.options.prefix}-agent` });
     await other.work({ policies: { default: { model: 'scripted/scripted', agent: 'nobody' } } });
     const { stored } = await runTurn(other, await newConversation(other), 'hello');
-    expect(stored).toMatchObject({ status: 'error', error: { reason: 'upstream_error' } });
+    expect(stored).toMatchObject({ status: 'error', error: { reason: 'unknown_agent' } });
     await other.close();
   });
 

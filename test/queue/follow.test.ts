@@ -300,10 +300,17 @@ describe('what is no longer kept', () => {
 describe('the end', () => {
   it('comes once even when its writer died before telling it', async () => {
     await tell(...whole);
-    turn = { ...turn, status: 'error', error: { reason: 'interrupted', message: 'for operators' } };
+    turn = {
+      ...turn,
+      status: 'error',
+      error: { reason: 'interrupted', message: 'for people', detail: 'for operators' },
+    };
     const entries = await all({ after: '9' });
     expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
-    expect(entries.at(-1)).toMatchObject({ status: 'error', error: { reason: 'interrupted' } });
+    expect(entries.at(-1)).toMatchObject({
+      status: 'error',
+      error: { reason: 'interrupted', message: 'for people' },
+    });
     expect(JSON.stringify(entries)).not.toContain('for operators');
   });
 

@@ -171,13 +171,13 @@ describe('tool parts', () => {
     ]);
   });
 
-  it('keep their first name when upstream renames them to invalid', () => {
+  it('keep their first name when upstream renames them to invalid, and have failed', () => {
     const { reply } = begin();
     reply.apply(part(wireTool('t1', 'write', { status: 'pending', input: {} })));
     reply.apply(
       part(wireTool('t1', 'invalid', { status: 'completed', input: { tool: 'write', error: 'no' } })),
     );
-    expect(tool(reply)).toMatchObject({ tool: 'write', status: 'completed' });
+    expect(tool(reply)).toMatchObject({ tool: 'write', status: 'error', error: 'no' });
   });
 
   it('keep it also when upstream does not say any more what the name was', () => {

@@ -16,22 +16,61 @@ const getters = Object.entries(Object.getOwnPropertyDescriptors(ToolDisplay.prot
 );
 const view = (display: ToolDisplay) => Object.fromEntries(getters.map((name) => [name, display[name]]));
 
+describe('a call that was never made has failed, and says how', () => {
+  it.each([
+    [
+      'bash',
+      { error: 'The user rejected permission to use this specific tool call.' },
+      'Run not allowed: ls',
+    ],
+    [
+      'bash',
+      { error: 'The user has specified a rule which prevents you from using this' },
+      'Run not allowed: ls',
+    ],
+    ['bash', { error: 'Tool execution aborted' }, 'Run failed: ls'],
+    ['question', { error: 'The user dismissed this question' }, 'Question not answered'],
+    ['weather_now', { error: 'no' }, 'Weather now failed'],
+  ])('%s: %j', (tool, state, past) => {
+    const display = show(tool, { status: 'error', input: { command: 'ls' }, ...state });
+    expect([display.isError, display.pastTenseTitle]).toEqual([true, past]);
+  });
+
+  it.each([
+    ['bash', 'Run not available'],
+    ['bsah', 'Bsah not available'],
+  ])(
+    'one of a tool that the agent does not have, which upstream completes as `invalid`: %s',
+    (tool, past) => {
+      const error = `Model tried to call unavailable tool '${tool}'. Available tools: edit.`;
+      const state = {
+        status: 'completed',
+        title: 'Invalid Tool',
+        output: 'are invalid',
+        input: { tool, error },
+      };
+      const display = show('invalid', state);
+      expect([display.status, display.error, display.pastTenseTitle]).toEqual(['error', error, past]);
+      expect(display.bashCommand).toBeUndefined();
+    },
+  );
+});
+
 describe('every tool of OpenCode 1.18.33', () => {
   it.each([
-    ['grep:error', 'Search: hello', 'Searched for hello', 'search'],
-    ['glob:error', 'Find files: **/*.md', 'Found files **/*.md', 'search'],
-    ['read:error', 'Read: nope.md', 'Read nope.md', 'read'],
+    ['grep:error', 'Search: hello', 'Search failed: hello', 'search'],
+    ['glob:error', 'Find files: **/*.md', 'Find files failed: **/*.md', 'search'],
+    ['read:error', 'Read: nope.md', 'Read failed: nope.md', 'read'],
     ['read:completed', 'Read: report.md', 'Read report.md', 'read'],
     ['write:completed', 'Write: report.md', 'Wrote report.md', 'write'],
-    ['write:error', 'Write', 'Wrote', 'write'],
+    ['write:error', 'Write', 'Write failed', 'write'],
     ['edit:completed', 'Edit: report.md', 'Edited report.md', 'edit'],
     ['apply_patch:completed', 'Patch: 2 files', 'Patched 2 files', 'edit'],
     ['bash:completed', 'Run: exit 3', 'Ran exit 3', 'shell'],
     ['todowrite:completed', 'Update todos', 'Updated todos', 'todo'],
-    ['skill:error', 'Skill: demo', 'Loaded skill demo', 'skill'],
+    ['skill:error', 'Skill: demo', 'Skill failed: demo', 'skill'],
     ['webfetch:completed', 'Fetch: http://127.0.0.1:5100/page', 'Fetched http://127.0.0.1:5100/page', 'web'],
     ['task:completed', 'Task: Sub work', 'Delegated Sub work', 'task'],
-    ['invalid:completed', 'Invalid Tool', 'Ran Invalid Tool', 'other'],
   ])('%s reads "%s"', (sample, title, past, kind) => {
     const display = new ToolDisplay(samples[sample]);
     expect([display.title, display.pastTenseTitle, display.kind]).toEqual([title, past, kind]);

@@ -170,7 +170,9 @@ async function showSummary(
   const { usage } = turn;
   screen.line(`\n${turn.status}`, turn.status === 'completed' ? 'green' : 'red');
   // Upstream may send a stack behind its first line.
-  if (turn.error) screen.fact('error', `${turn.error.reason}: ${turn.error.message.split('\n')[0]}`);
+  const { error } = turn;
+  if (error)
+    screen.fact('error', `${error.reason}: ${error.message}${error.detail ? ` (${error.detail})` : ''}`);
   const first =
     turn.timeToFirstTokenMs === undefined ? '' : `, first token after ${turn.timeToFirstTokenMs} ms`;
   screen.fact('time', `${turn.durationMs} ms${first}`);

@@ -14,6 +14,7 @@ const phases: Record<string, string> = {
   finalizing: 'attaching files',
   rerun: 'the server lost the run: asked once more',
   resent: 'the session was gone: asked in a new one',
+  waiting_for_server: 'the OpenCode server does not answer: waiting for it',
 };
 
 /** Shows one turn on a terminal while it runs: text as it grows, tools by title. */

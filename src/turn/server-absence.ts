@@ -1,0 +1,105 @@
+import { isAmbiguous, TurnsError } from '../errors.ts';
+import type { Clock } from '../timing/clock.ts';
+import type { OpenCode } from './ports.ts';
+
+/** A server that answers again within this time was hardly away: nobody is told. */
+const tellAfterMs = 1_000;
+
+export interface ServerAbsenceOptions {
+  readonly clock: Clock;
+  /** How long the server may be away in one piece. */
+  readonly limitMs: number;
+  /** It has been away for a second: whoever follows the turn should know why nothing happens. */
+  readonly onAway: () => void;
+  /** It is back, after `onAway`. */
+  readonly onBack: () => void;
+  /** It was away for `limitMs`. */
+  readonly onLimit: (error: TurnsError) => void;
+}
+
+/**
+ * Whether the OpenCode server answers one turn, by what becomes of its calls. One that fails without an answer begins
+ * an absence, one that is answered, refusals included, ends it.
+ */
+export class ServerAbsence {
+  readonly #options: ServerAbsenceOptions;
+  readonly #watched = new WeakMap<OpenCode, OpenCode>();
+  #error: TurnsError | undefined;
+  #told = false;
+  #closed = false;
+  #cancelTimers: (() => void)[] = [];
+
+  constructor(options: ServerAbsenceOptions) {
+    this.#options = options;
+  }
+
+  /** The last failure, while the server is away. */
+  get error(): TurnsError | undefined {
+    return this.#error;
+  }
+
+  /** The same client, whose calls are noticed here. */
+  watch(client: OpenCode): OpenCode {
+    let watched = this.#watched.get(client);
+    if (!watched) {
+      watched = new Proxy(client, { get: (target, name) => this.#noticing(target, name as keyof OpenCode) });
+      this.#watched.set(client, watched);
+    }
+    return watched;
+  }
+
+  /** No timer is left after this, and nobody is told anything any more. */
+  close(): void {
+    this.#closed = true;
+    this.#clearTimers();
+  }
+
+  #noticing(client: OpenCode, name: keyof OpenCode): unknown {
+    const call = client[name] as unknown;
+    if (typeof call !== 'function') return call;
+    return async (...args: unknown[]) => {
+      try {
+        const answer: unknown = await call.apply(client, args);
+        this.#answered();
+        return answer;
+      } catch (error) {
+        if (isAmbiguous(error)) this.#failed(error as TurnsError);
+        else if (isRefusal(error)) this.#answered();
+        throw error;
+      }
+    };
+  }
+
+  #failed(error: TurnsError): void {
+    const begins = this.#error === undefined;
+    this.#error = error;
+    if (!begins || this.#closed) return;
+    const { clock, limitMs, onAway, onLimit } = this.#options;
+    const tell = () => {
+      this.#told = true;
+      onAway();
+    };
+    this.#cancelTimers = [
+      clock.setTimer(tellAfterMs, tell),
+      clock.setTimer(limitMs, () => onLimit(this.#error ?? error)),
+    ];
+  }
+
+  #answered(): void {
+    this.#error = undefined;
+    this.#clearTimers();
+    if (!this.#told || this.#closed) return;
+    this.#told = false;
+    this.#options.onBack();
+  }
+
+  #clearTimers(): void {
+    for (const cancel of this.#cancelTimers) cancel();
+    this.#cancelTimers = [];
+  }
+}
+
+/** The server has said no, which is an answer; an abort of our own is none. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof TurnsError && 'facts' in error;
+}
