@@ -5,7 +5,7 @@
 import { TurnsError } from './errors/turns-error.ts';
 
 export { FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
-export { CorruptTurnError, PolicyHookError } from './errors/turns.ts';
+export { CorruptTurnError, PolicyHookError, PolicyNotAppliedError } from './errors/turns.ts';
 export { type Disposition, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';
 

@@ -14,6 +14,23 @@ export class CorruptTurnError extends TurnsError {
 }
 
 /**
+ * The permission rules of a turn's policy could not be brought about in its session: the server refused them, or did not
+ * keep them. Nothing was prompted.
+ */
+export class PolicyNotAppliedError extends TurnsError {
+  readonly code = 'policy_not_applied';
+  readonly disposition = 'fail';
+  readonly policy: string;
+  constructor(policy: string, options?: { cause?: unknown }) {
+    super(
+      `the server did not take the permission rules of policy "${policy}"; nothing was prompted`,
+      options,
+    );
+    this.policy = policy;
+  }
+}
+
+/**
  * Code of the host did not do its part. `policy` and `hook` say which (`policies.NAME.HOOK`), `kind` how: it threw,
  * did not answer in time, or answered what it may not.
  */

@@ -32,6 +32,10 @@ export const events = {
   'opencode.artifacts.dropped': 'Files were left out; the attributes say how many and why.',
   'opencode.turn.finished': 'The turn reached its outcome.',
   'turn.adopted': 'A worker joined a turn that another one had started.',
+  'session.rules_changed':
+    'The session was told the rules of this turn, which are not those of the turn before.',
+  'session.replaced_for_rules':
+    'A session whose rules could not become those of the turn was replaced by a new one.',
   'turn.rerun': 'The server lost the run; the same message was prompted again.',
   'turn.stop_unconfirmed': 'A run was aborted and not seen to end; the sweeper goes on aborting it.',
   'turn.parked': 'An earlier turn of the record is not finished; the job waits without a slot.',

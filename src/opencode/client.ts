@@ -129,6 +129,12 @@ export function openCodeClient({
         },
         signal,
       ),
+    addPermissions: (sessionID, rules, signal) => {
+      const permission = rules.map((rule) => ({ ...rule }));
+      const send = (s: SendOptions) => sdk.session.update({ sessionID, permission }, s);
+      const absent = ofSession(sessionID);
+      return run({ method: 'PATCH', path: '/session/{id}', absent, schema: session, send }, signal);
+    },
     deleteSession: (sessionID, signal) =>
       run(
         {

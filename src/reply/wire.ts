@@ -51,6 +51,11 @@ export interface WireSession {
   readonly title?: string;
   readonly cost?: number;
   readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly permission?: readonly {
+    readonly permission: string;
+    readonly pattern: string;
+    readonly action: 'allow' | 'ask' | 'deny';
+  }[];
   readonly time?: { readonly created: number; readonly updated: number };
 }
 

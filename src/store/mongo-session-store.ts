@@ -28,6 +28,7 @@ export class MongoSessionStore implements SessionStore {
       return {
         sessionId: record.opencodeSessionId ?? null,
         server: record.opencodeServer ?? null,
+        rules: record.opencodeRules ?? null,
         title: typeof record.title === 'string' ? record.title : '',
       };
     });
@@ -42,6 +43,15 @@ export class MongoSessionStore implements SessionStore {
         .select({ opencodeSessionId: 1 })
         .lean<RecordDoc[]>();
       return new Set(found.flatMap(({ opencodeSessionId }) => opencodeSessionId ?? []));
+    });
+  }
+
+  noteRules(recordId: string, seen: string | undefined, { sessionId, rules }: SessionRef): Promise<void> {
+    return mongoCall(async () => {
+      const session = { _id: recordKey(recordId), opencodeSessionId: sessionId };
+      const unchanged = { ...session, opencodeRules: seen ?? null };
+      const { matchedCount } = await this.#records.updateOne(unchanged, { $set: { opencodeRules: rules } });
+      if (matchedCount === 0) await this.#records.updateOne(session, { $unset: { opencodeRules: 1 } });
     });
   }
 

@@ -1,11 +1,13 @@
 import type { Model, Schema, Types } from 'mongoose';
 import type { SessionRef } from '../turn/stored-turn.ts';
 
-/** The fields that a record gains. Both are set together, by compare-and-set. */
+/** The fields that a record gains, set together by compare-and-set. */
 export interface OpenCodeSessionFields {
   opencodeSessionId?: string | null;
   /** Base URL of the server that minted the session: a session lives on one server. */
   opencodeServer?: string | null;
+  /** Fingerprint of the permission rules that the session has. */
+  opencodeRules?: string | null;
 }
 
 /** The statics that a model gains. */
@@ -31,6 +33,7 @@ export function opencodeSession(schema: Schema): void {
   schema.add({
     opencodeSessionId: { type: String },
     opencodeServer: { type: String },
+    opencodeRules: { type: String },
   });
   schema.index(
     { opencodeSessionId: 1 },
@@ -44,12 +47,12 @@ export function opencodeSession(schema: Schema): void {
     this: Model<OpenCodeSessionFields>,
     _id,
     expected,
-    { sessionId, server },
+    { sessionId, server, rules },
   ) {
     const result = await this.updateOne(
       // Null matches a missing field too: both mean "no session".
       { _id, opencodeSessionId: expected },
-      { $set: { opencodeSessionId: sessionId, opencodeServer: server } },
+      { $set: { opencodeSessionId: sessionId, opencodeServer: server, opencodeRules: rules ?? null } },
       { runValidators: true },
     );
     return result.matchedCount === 1;
@@ -61,6 +64,6 @@ export function opencodeSession(schema: Schema): void {
 
 /** The session of a stored document, or undefined when it has none. */
 export function sessionIn(document: OpenCodeSessionFields): SessionRef | undefined {
-  const { opencodeSessionId: sessionId, opencodeServer: server } = document;
-  return sessionId && server ? { sessionId, server } : undefined;
+  const { opencodeSessionId: sessionId, opencodeServer: server, opencodeRules: rules } = document;
+  return sessionId && server ? { sessionId, server, ...(rules ? { rules } : {}) } : undefined;
 }

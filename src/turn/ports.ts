@@ -62,6 +62,12 @@ export interface OpenCode {
   health(signal?: AbortSignal): Promise<{ version: string }>;
   createSession(session: NewSession, signal?: AbortSignal): Promise<WireSession>;
   getSession(sessionId: string, signal?: AbortSignal): Promise<WireSession>;
+  /** Appends rules: none can be removed, and the last one that matches decides. The session as it is then. */
+  addPermissions(
+    sessionId: string,
+    rules: readonly PermissionRule[],
+    signal?: AbortSignal,
+  ): Promise<WireSession>;
   /** True when it existed. Abort a busy session first: deleting does not stop its run. */
   deleteSession(sessionId: string, signal?: AbortSignal): Promise<boolean>;
   /** Also stops what runs in a session that was deleted: only the directory finds that one. */
@@ -234,6 +240,11 @@ export interface SessionStore {
    * Throws NotFoundError when the record is gone, ConflictError when the session id belongs to another record.
    */
   swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean>;
+  /**
+   * Stores `session.rules` if the record still holds that session with the rules that were `seen`. Somebody else may have
+   * changed them meanwhile: then nobody knows what is in force, and that is stored.
+   */
+  noteRules(recordId: string, seen: string | undefined, session: SessionRef): Promise<void>;
   /** Those of the ids that some record holds. */
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>>;
 }
@@ -241,6 +252,7 @@ export interface SessionStore {
 export interface RecordSession {
   readonly sessionId: string | null;
   readonly server: string | null;
+  readonly rules?: string | null;
   readonly title: string;
 }
 

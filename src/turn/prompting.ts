@@ -1,8 +1,15 @@
-import { isAmbiguous, isRetryable, SessionNotFoundError, StaleSessionError } from '../errors.ts';
+import {
+  isAmbiguous,
+  isRetryable,
+  PolicyNotAppliedError,
+  SessionNotFoundError,
+  StaleSessionError,
+} from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
+import { applyRules } from './apply-rules.ts';
 import { patiently } from './patience.ts';
 import { directoryOf, permissionsOf, systemText } from './policy-hooks.ts';
-import type { PromptRequest } from './ports.ts';
+import type { PermissionRule, PromptRequest } from './ports.ts';
 import { Session } from './session.ts';
 import { waitUntilIdle } from './stopping.ts';
 import { isPrompted, type PromptIds, promptIds } from './turn-phase.ts';
@@ -71,7 +78,8 @@ async function orResend(
 
 async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
   const directory = await directoryOf(run);
-  const session = sessionOf(run, directory);
+  const rules = (await permissionsOf(run)) ?? [];
+  const session = sessionOf(run, directory, rules);
   await run.deps.prepareDirectory(directory);
   const options = patiently(run);
   // What upstream did not answer well is borne for a while; a lock or a database that is away is waited for.
@@ -79,7 +87,15 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
     isAmbiguous(error)
       ? options.again(error)
       : isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
-  const found = await persevere(() => session[how](run.signal), { ...options, again }, run.signal);
+  const reach = (way: 'ensure' | 'recreate') =>
+    persevere(() => session[way](run.signal), { ...options, again }, run.signal);
+  let found = await reach(how);
+  if (!session.justCreated && !(await applyRules(run, found, rules))) {
+    run.deps.tracer.event('session.replaced_for_rules');
+    found = await reach('recreate');
+    if (!session.justCreated && !(await applyRules(run, found, rules)))
+      throw new PolicyNotAppliedError(run.policy.name);
+  }
   const ids: PromptIds = {
     sessionId: found.sessionId,
     server: found.server,
@@ -147,7 +163,7 @@ async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptReques
   };
 }
 
-function sessionOf(run: TurnRun, directory: string): Session {
+function sessionOf(run: TurnRun, directory: string, permission: readonly PermissionRule[]): Session {
   const { deps, record } = run;
   return new Session({
     recordId: record.id,
@@ -157,7 +173,7 @@ function sessionOf(run: TurnRun, directory: string): Session {
     lock: deps.lock,
     upstream: (server) => run.upstream(server),
     directory,
-    permissionsFor: () => permissionsOf(run),
+    ...(permission.length > 0 ? { permission } : {}),
     tracer: deps.tracer,
     reporter: deps.reporter,
   });

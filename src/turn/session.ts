@@ -12,8 +12,9 @@ import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
-import type { Lock, OpenCode, PermissionRule, SessionStore } from './ports.ts';
+import type { Lock, OpenCode, PermissionRule, RecordSession, SessionStore } from './ports.ts';
 import { markIn, metadataOf } from './session-mark.ts';
+import { fingerprintOf } from './session-rules.ts';
 import type { SessionRef } from './stored-turn.ts';
 import type { Upstream } from './turn-deps.ts';
 import { checkMade } from './workplace.ts';
@@ -24,8 +25,6 @@ const cleanupRetry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
 const secondLookMs = 1_000;
 /** Name of the lock around a record's mint. */
 export const sessionLock = (recordId: string): string => `session:${recordId}`;
-
-type PermissionRules = readonly PermissionRule[] | undefined;
 
 export interface SessionOptions {
   readonly recordId: string;
@@ -38,8 +37,8 @@ export interface SessionOptions {
   /** The server a stored session lives on; without a name, one for new sessions. */
   readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
   readonly directory: string;
-  /** Asked at the moment of each mint. */
-  readonly permissionsFor: () => PermissionRules | Promise<PermissionRules>;
+  /** The rules that a session minted by this object has. None by default. */
+  readonly permission?: readonly PermissionRule[];
   readonly tracer: Tracer;
   readonly reporter: ErrorReporter;
 }
@@ -100,8 +99,7 @@ export class Session {
   }
 
   async #stored(): Promise<SessionRef | undefined> {
-    const { sessionId, server } = await this.#options.store.session(this.#options.recordId);
-    return sessionId && server ? { sessionId, server } : undefined;
+    return refIn(await this.#options.store.session(this.#options.recordId));
   }
 
   #locked<T>(fn: (signal: AbortSignal) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -111,8 +109,10 @@ export class Session {
   /** Reads again under the lock: whoever had it before may have minted what we want. */
   async #mintUnless(good: (stored: SessionRef) => boolean, signal: AbortSignal): Promise<SessionRef> {
     const { store, recordId, tracer } = this.#options;
-    const { sessionId, server, title } = await store.session(recordId);
-    if (sessionId && server && good({ sessionId, server })) return { sessionId, server };
+    const record = await store.session(recordId);
+    const { sessionId, title } = record;
+    const stored = refIn(record);
+    if (stored && good(stored)) return stored;
     try {
       return await tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
     } catch (error) {
@@ -127,7 +127,8 @@ export class Session {
     const { store, recordId, tracer } = this.#options;
     const { client } = this.#options.upstream();
     const sessionId = await this.#create(client, title, signal);
-    const minted = { sessionId, server: client.server };
+    const { permission = [] } = this.#options;
+    const minted = { sessionId, server: client.server, rules: fingerprintOf(permission) };
     try {
       signal.throwIfAborted();
       if (await store.swap(recordId, expected, minted)) {
@@ -158,9 +159,8 @@ export class Session {
    * is looked for by the mint's own mark.
    */
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
-    const { recordId, prefix, directory, permissionsFor } = this.#options;
+    const { recordId, prefix, directory, permission } = this.#options;
     const mint = randomUUID();
-    const permission = await permissionsFor();
     const metadata = metadataOf({ prefix, recordId, mint });
     signal.throwIfAborted();
     const created = client.createSession({
@@ -239,4 +239,9 @@ function mayHaveMade(failure: unknown): boolean {
 /** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */
 function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
   return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
+}
+
+function refIn({ sessionId, server, rules }: RecordSession): SessionRef | undefined {
+  if (!sessionId || !server) return undefined;
+  return { sessionId, server, ...(rules ? { rules } : {}) };
 }

@@ -122,6 +122,8 @@ export type TurnWishes = Pick<StoredTurn, 'run' | 'prompts'>;
 export interface SessionRef {
   readonly sessionId: string;
   readonly server: string;
+  /** Fingerprint of the permission rules that are in force there; without one nobody knows. */
+  readonly rules?: string;
 }
 
 export interface TurnRecord {

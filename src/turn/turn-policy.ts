@@ -83,8 +83,11 @@ export interface TurnPolicy {
   /** Appended to the system prompt of this turn; at most 1 MiB. */
   readonly system?: string | ((record: TurnRecord, signal: AbortSignal) => string | Promise<string>);
   /**
-   * Rules of a new session; `ask` rules are not inherited by sub-agents, `deny` rules are. A rule whose permission the
-   * server does not know is refused: it would protect nothing.
+   * Rules of each turn, whatever its session was minted under: asked for before every prompt, and appended upstream when
+   * they have changed. Rules that say nothing of what the session's older ones decide get a new session, which has no
+   * memory: begin with `{ permission: '*', pattern: '*', action }` where policies alternate. What cannot be brought about
+   * ends the turn without a prompt (`policy_not_applied`). `ask` rules are not inherited by sub-agents, `deny` rules are.
+   * A rule whose permission the server does not know is refused: it would protect nothing.
    */
   readonly permissions?:
     | readonly PermissionRule[]

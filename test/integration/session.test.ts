@@ -72,7 +72,6 @@ async function newRecord(): Promise<Made> {
         lock: parts.lock ?? lock,
         upstream: () => ({ client: parts.client ?? client }),
         directory,
-        permissionsFor: () => undefined,
         tracer: noopTracer,
         reporter,
       }),
@@ -170,6 +169,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   const failing = (swap: SessionStore['swap']): SessionStore => ({
     session: (id) => store.session(id),
     stored: (ids) => store.stored(ids),
+    noteRules: (...args) => store.noteRules(...args),
     swap,
   });
 

@@ -43,7 +43,6 @@ const session = () =>
     lock,
     upstream: () => ({ client }),
     directory: task.directory,
-    permissionsFor: () => undefined,
     tracer: noopTracer,
     reporter,
   });
