@@ -159,6 +159,12 @@ export class ConflictError extends TurnsError {
   }
 }
 
+/** The database takes no document of this size, and never will; nothing was written. */
+export class DocumentTooLargeError extends TurnsError {
+  readonly code = 'turn_too_large';
+  readonly disposition = 'fail';
+}
+
 // ---------------------------------------------------------------- the OpenCode server
 
 /** A prompt was accepted, but no event came within `firstEventTimeoutMs` and the message list shows no progress. */

@@ -16,6 +16,8 @@ export interface TurnStreamOptions {
   readonly prefix: string;
   /** Entries kept per turn. Default 5,000: over four minutes at the highest rate. */
   readonly maxLength?: number;
+  /** Bytes of entries kept per turn; the last entry is kept whatever its size. Default 8 MiB. */
+  readonly maxBytes?: number;
   /** How long a stream lives after its turn ended. Default 10 minutes. */
   readonly keepMs?: number;
   /** How long it lives when nobody writes any more. Default 24 hours. */
@@ -32,19 +34,28 @@ export const streamKeys = (prefix: string, turnId: string) => ({
 /**
  * Appends entries under a fence. Entry ids are 1-0, 2-0, 3-0 …, so a reader sees from an id alone whether
  * something in front of it is missing. One script, hence one decision: epoch, numbers, entries, end and nudge.
- * Answers -1 to an older epoch, and the unchanged number once the stream has ended.
- * ARGV: epoch, max length, time to live in ms, "end" or "", entries…
+ * Answers -1 to an older epoch, and the unchanged number once the stream has ended. Each entry carries the bytes that
+ * were told before it: so those of what is kept are known, however it was trimmed.
+ * ARGV: epoch, max length, time to live in ms, "end" or "", max bytes, entries…
  */
 const appendScript = `
 local epoch = tonumber(redis.call('HGET', KEYS[2], 'epoch') or '0')
 if epoch > tonumber(ARGV[1]) then return -1 end
 local n = tonumber(redis.call('HGET', KEYS[2], 'n') or '0')
 if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return n end
-for i = 5, #ARGV do
+local bytes = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
+for i = 6, #ARGV do
   n = n + 1
-  redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i])
+  redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes)
+  bytes = bytes + #ARGV[i]
 end
-redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'n', n)
+while #ARGV > 5 do
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  local before = oldest and tonumber(oldest[2][4])
+  if not before or oldest[1] == n .. '-0' or bytes - before <= tonumber(ARGV[5]) then break end
+  redis.call('XDEL', KEYS[1], oldest[1])
+end
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
 if ARGV[4] == 'end' then redis.call('HSET', KEYS[2], 'ended', 1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
@@ -62,7 +73,13 @@ export class TurnStream implements TurnPublisher {
   readonly #options: Required<TurnStreamOptions>;
 
   constructor(options: TurnStreamOptions) {
-    this.#options = { maxLength: 5_000, keepMs: 600_000, abandonedMs: 86_400_000, ...options };
+    this.#options = {
+      maxLength: 5_000,
+      maxBytes: 8 * 1024 * 1024,
+      keepMs: 600_000,
+      abandonedMs: 86_400_000,
+      ...options,
+    };
   }
 
   async open(fence: Fence): Promise<TurnView | null> {
@@ -138,11 +155,11 @@ export class TurnStream implements TurnPublisher {
     ttlMs: number,
     end: string,
   ): Promise<number> {
-    const { prefix, maxLength } = this.#options;
+    const { prefix, maxLength, maxBytes } = this.#options;
     const { stream, meta, channel } = streamKeys(prefix, fence.turnId);
     const rows = entries.map((entry) => JSON.stringify(entry));
     try {
-      const args = [fence.epoch, maxLength, ttlMs, end, ...rows];
+      const args = [fence.epoch, maxLength, ttlMs, end, maxBytes, ...rows];
       const number = Number(await this.#script([stream, meta, channel], args));
       if (number < 0) throw new LeaseLostError(fence.turnId, fence.epoch);
       return number;

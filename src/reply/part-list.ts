@@ -1,4 +1,5 @@
 import { callKey } from './call-key.ts';
+import { commonLength } from './common-length.ts';
 import type { Part, ToolPart } from './part.ts';
 import { arrange, isStreamOnly } from './part-source.ts';
 import type { ReplyObservers } from './reply-observer.ts';
@@ -182,12 +183,4 @@ export class PartList {
     const replaced = retyped || offset < known.length;
     this.#observers.tell('partChanged', part, { offset, delta: part.text.slice(offset), replaced });
   }
-}
-
-/** The length of the common beginning, in UTF-16 units. */
-function commonLength(a: string, b: string): number {
-  if (b.startsWith(a)) return a.length;
-  let at = 0;
-  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at += 1;
-  return at;
 }

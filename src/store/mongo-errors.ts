@@ -1,12 +1,14 @@
 import {
   ConflictError,
   DatabaseRefusedError,
+  DocumentTooLargeError,
   InvalidInputError,
   messageOf,
   ServiceUnavailableError,
   TurnsError,
 } from '../errors.ts';
 import { isDuplicate, verdictOn } from './mongo-verdicts.ts';
+import { isTooLarge } from './too-large.ts';
 
 /** Fields of the unique index that refused a write, as far as the server says; some engines say nothing. */
 function duplicateKeys(error: unknown): readonly string[] {
@@ -32,7 +34,9 @@ function refusedField(error: unknown): string | undefined {
 
 /** Driver's and Mongoose's errors as ours; what comes from neither goes on as it is. */
 export function mongoError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof TurnsError) return error;
+  if (error instanceof TurnsError) return error;
+  if (isTooLarge(error)) return new DocumentTooLargeError(`mongodb: ${messageOf(error)}`, { cause: error });
+  if (!(error instanceof Error)) return error;
   if (isDuplicate(error)) {
     const keys = duplicateKeys(error);
     const same = keys.length > 0 ? `same ${keys.join(', ')}` : 'same unique value';

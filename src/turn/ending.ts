@@ -1,10 +1,16 @@
-import { type AbortReason, messageOf, type TurnAbortError, TurnsError } from '../errors.ts';
+import {
+  type AbortReason,
+  DocumentTooLargeError,
+  messageOf,
+  type TurnAbortError,
+  TurnsError,
+} from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Part } from '../reply/part.ts';
 import { within } from '../timing/time-limit.ts';
-import { isExplained, sentenceOf, turnFailure, upstreamFailure } from './failure.ts';
-import type { Ending } from './finishing.ts';
+import { failureOfError, isExplained, sentenceOf, turnFailure, upstreamFailure } from './failure.ts';
 import type { TurnFailure, TurnNotice } from './stored-turn.ts';
+import type { Ending } from './terminal-write.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 import type { WatchEnd } from './turn-watch.ts';
@@ -62,6 +68,7 @@ const notice = (reason: TurnNotice['reason']): TurnNotice => ({ reason, message:
 /** How a turn ends that was stopped. */
 export function stoppedEnding({ reason, detail, cause }: TurnAbortError): Ending {
   if (reason === 'user') return { status: 'cancelled' };
+  if (cause instanceof DocumentTooLargeError) return { status: 'error', error: failureOfError(cause) };
   return { status: 'error', error: stoppedFailure(reason, detail, cause) };
 }
 

@@ -45,6 +45,8 @@ export const sentences: Readonly<Record<string, string>> = {
     'No one was there who could answer this. Please tell whoever runs this service.',
   budget_max_cost: expensive,
   budget_max_tokens: expensive,
+  budget_max_prompts: 'The answer was stopped because it asked too many questions.',
+  turn_too_large: 'The answer is too large to be kept.',
   budget_max_steps: 'The answer was stopped because it needed too many steps.',
   budget_max_upstream_retries: 'The AI provider keeps failing. Please try again later.',
   budget_max_upstream_retry_delay_ms: 'The AI provider asks for a long pause. Please try again later.',

@@ -1,25 +1,17 @@
 import { PolicyHookError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
-import type { Usage } from '../reply/part.ts';
 import { within } from '../timing/time-limit.ts';
 import { attachArtifacts, attachedFiles } from './attaching.ts';
 import { turnFailure } from './failure.ts';
 import type { Interactive } from './interactive.ts';
 import { callHook } from './policy-hooks.ts';
 import type { FileRef } from './ports.ts';
-import type { RunState, TerminalPatch, TurnFailure, TurnNotice } from './stored-turn.ts';
+import type { TerminalPatch } from './stored-turn.ts';
+import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
 import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
-
-/** How long each of the last writes waits for a database that is away, once the turn itself may wait no longer. */
-const terminalWriteMs = 60_000;
-
-export type Ending =
-  | { readonly status: 'completed'; readonly notice?: TurnNotice | undefined }
-  | { readonly status: 'cancelled'; readonly error?: TurnFailure }
-  | { readonly status: 'error'; readonly error: TurnFailure };
 
 export interface Finish {
   readonly ending: Ending;
@@ -34,7 +26,7 @@ export interface Finish {
  * the next owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
  */
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
-  const { deps, turn, fence } = run;
+  const { deps, turn } = run;
   if (finish.exchange) recover(run, finish.exchange);
   await finish.interactive?.closeAll();
 
@@ -46,15 +38,13 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
     artifacts = turn.run.phase === 'finalizing' ? await attachedFiles(run) : turn.artifacts;
   }
   await run.followers.flush();
-  const terminal = terminalPatch(run, finish.ending, artifacts);
-  const won = await within(terminalWriteMs, (signal) =>
-    run.persist(() => deps.store.finish(fence, terminal), signal),
-  );
-  if (!won) return interruptedOutcome(run, 'lease-lost');
+  const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
+  if (!terminal) return interruptedOutcome(run, 'lease-lost');
 
+  if (terminal.parts) run.followers.settle(terminal.parts);
   await run.followers.flush();
   await tellEnd(run, terminal);
-  const outcome = outcomeOf(run, finish, terminal, artifacts);
+  const outcome = outcomeOf(run, finish, terminal);
   deps.tracer.event('opencode.turn.finished', {
     'turn.status': terminal.status,
     'turn.reason': terminal.error?.reason,
@@ -90,36 +80,6 @@ export function interruptedOutcome(
   return { status: 'interrupted', turnId: run.turn.id, reason, ...(cause === undefined ? {} : { cause }) };
 }
 
-const noTokens = { input: 0, output: 0, reasoning: 0, cacheRead: 0, cacheWrite: 0 };
-const noUsage: Usage = { ...noTokens, cost: 0, steps: 0, children: { cost: 0, tokens: noTokens } };
-
-function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
-  const now = run.now();
-  const patch = run.snapshot.patch();
-  const content = patch.content || (ending.status === 'error' ? run.policy.fallbackText : '');
-  const { firstTokenAt } = run;
-  return {
-    ...patch,
-    run: { ...patch.run, phase: 'finished', ...openStops(run) },
-    status: ending.status,
-    content,
-    usage: patch.usage ?? run.turn.usage ?? noUsage,
-    artifacts,
-    finishedAt: now,
-    durationMs: Math.max(0, now - run.startedAt),
-    ...(firstTokenAt === undefined
-      ? {}
-      : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.turn.createdAt) }),
-    ...('error' in ending && ending.error ? { error: ending.error } : {}),
-    ...(ending.status === 'completed' && ending.notice ? { notice: ending.notice } : {}),
-  };
-}
-
-/** What the sweeper, or the record's next turn, has to go on with. */
-export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTriedAt'> {
-  return run.openStops.length === 0 ? {} : { openStops: run.openStops, stopTriedAt: run.now() };
-}
-
 /** The end is durable already: a follower that misses this entry finds it in the stored turn. */
 async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
   const { deps, fence } = run;
@@ -146,7 +106,6 @@ function outcomeOf(
   run: TurnRun,
   { ids }: Finish,
   terminal: TerminalPatch,
-  artifacts: readonly FileRef[],
 ): Exclude<TurnOutcome, { status: 'interrupted' }> {
   const result = {
     turnId: run.turn.id,
@@ -154,7 +113,7 @@ function outcomeOf(
     sessionId: ids?.sessionId,
     text: terminal.content ?? '',
     usage: terminal.usage ?? noUsage,
-    artifacts,
+    artifacts: terminal.artifacts ?? [],
     durationMs: terminal.durationMs,
     timeToFirstTokenMs: terminal.timeToFirstTokenMs,
     ...(terminal.notice ? { notice: terminal.notice } : {}),

@@ -39,6 +39,7 @@ export class FollowerFeed {
   #cancelTimer: (() => void) | undefined;
   #lastFlushAt = Number.NEGATIVE_INFINITY;
   #failures = 0;
+  #settled: readonly Part[] | undefined;
   #closed = false;
 
   constructor(options: FollowerFeedOptions) {
@@ -70,13 +71,22 @@ export class FollowerFeed {
   }
 
   change(part: Part, rewritten = false): void {
+    if (this.#settled) return;
     this.#buffer.change(part, rewritten);
     this.#schedule();
   }
 
   /** The list itself was corrected: followers get it whole. */
   reset(parts: readonly Part[]): void {
+    if (this.#settled) return;
     this.#buffer.reset(parts);
+    this.#schedule();
+  }
+
+  /** The parts are stored for good: followers get exactly these, and no later change of any. */
+  settle(parts: readonly Part[]): void {
+    this.#settled = parts;
+    this.#buffer.settle(parts);
     this.#schedule();
   }
 
@@ -129,10 +139,8 @@ export class FollowerFeed {
     let sent: readonly TurnEntryBody[] = [];
     try {
       if (!this.#known) await this.#reopen();
-      const { entries, confirm } = this.#buffer.drain();
-      sent = entries;
-      if (entries.length > 0) this.#cursor = await publisher.append(fence, entries);
-      confirm();
+      sent = this.#buffer.drain(this.#parts);
+      if (sent.length > 0) this.#cursor = await publisher.append(fence, sent);
       this.#failures = 0;
     } catch (error) {
       this.#failed(error, sent);
@@ -160,9 +168,11 @@ export class FollowerFeed {
   }
 
   async #reopen(): Promise<void> {
-    const { publisher, fence, parts } = this.#options;
+    const { publisher, fence } = this.#options;
     const view = await publisher.open(fence);
     this.#known = true;
-    this.#buffer.rebase(view?.parts ?? [], parts());
+    this.#buffer.rebase(view?.parts ?? [], this.#parts());
   }
+
+  readonly #parts = () => this.#settled ?? this.#options.parts();
 }

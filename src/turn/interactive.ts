@@ -1,7 +1,10 @@
 import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
+import { maxPrompts } from './byte-budget.ts';
 import { checkFits } from './check-answer.ts';
+import { fittedRequest } from './fitted-request.ts';
 import type { PromptAnswer } from './ports.ts';
 import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
@@ -22,12 +25,17 @@ export class Interactive {
   readonly #open = new Map<string, StoredPrompt>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
+  /** How many prompts the turn has had. */
+  #count: number;
+  /** Aborts when the changes of prompts have waited long enough for a database that is away. */
+  #storeUntil: AbortSignal | undefined;
   /** One write after the other: a prompt that closes at once must not be opened again by its first write. */
   #writing = Promise.resolve();
 
   constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[]) {
     this.#run = run;
     this.#ids = ids;
+    this.#count = known.length;
     for (const prompt of known) if (prompt.state === 'open') this.#track(prompt);
     run.defer(() => {
       for (const cancel of this.#timers.values()) cancel();
@@ -40,12 +48,17 @@ export class Interactive {
     request: Readonly<Record<string, unknown>> & { id: string; sessionID: string },
   ): void {
     if (this.#open.has(request.id)) return;
+    this.#count += 1;
+    if (this.#count > maxPrompts) {
+      this.#run.stop('budget', 'maxPrompts');
+      return;
+    }
     const now = this.#run.now();
     const prompt: StoredPrompt = {
       requestId: request.id,
       kind,
       sessionId: request.sessionID,
-      request,
+      request: fittedRequest(request),
       askedAt: now,
       deadlineAt: now + this.#run.policy.limits.promptTimeoutMs,
       state: 'open',
@@ -84,10 +97,16 @@ export class Interactive {
     }
   }
 
-  /** Nobody can answer any more: closes what is open, and resolves once every change is stored. */
+  /**
+   * Nobody can answer any more: closes what is open, and resolves once every change is stored, or a database that is
+   * away has been waited for long enough: for all changes together, since the turn's end waits behind them.
+   */
   async closeAll(): Promise<void> {
-    for (const requestId of [...this.#open.keys()]) this.settled(requestId, 'closed');
-    await this.#writing;
+    await within(storeMs, async (signal) => {
+      this.#storeUntil = signal;
+      for (const requestId of [...this.#open.keys()]) this.settled(requestId, 'closed');
+      await unlessAborted(this.#writing, signal).catch(() => undefined);
+    });
   }
 
   #track(prompt: StoredPrompt): void {
@@ -162,7 +181,7 @@ export class Interactive {
     const { turn, deps, followers } = this.#run;
     const { answer: _answer, ...told } = prompt;
     // Not under the run's signal: a prompt that closes because the run was stopped must be stored, too.
-    const write = () => within(storeMs, (signal) => this.#run.write({ prompt }, signal));
+    const write = () => within(storeMs, (signal) => this.#run.write({ prompt }, signal), this.#storeUntil);
     this.#writing = this.#writing
       .then(write)
       .catch((error) =>

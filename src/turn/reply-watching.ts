@@ -1,6 +1,8 @@
 import type { Part } from '../reply/part.ts';
 import type { Reply } from '../reply/reply.ts';
 import type { SessionRetry } from '../reply/reply-observer.ts';
+import { maxSentenceBytes } from './byte-budget.ts';
+import { cutText } from './cut-text.ts';
 import type { Interactive } from './interactive.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -35,8 +37,9 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
       else if (requests.withoutTool > maxWithoutTool) run.stop('no-progress');
     },
     sessionRetried: ({ attempt, message, nextAt }) => {
-      run.followers.add({ type: 'retry', attempt, message, nextAt });
-      checkRetries(run, { attempt, message, nextAt });
+      const told = cutText(message, maxSentenceBytes);
+      run.followers.add({ type: 'retry', attempt, message: told, nextAt });
+      checkRetries(run, { attempt, message: told, nextAt });
     },
     questionAsked: (request) => interactive.opened('question', { ...request }),
     questionReplied: (requestId) => interactive.settled(requestId, 'answered'),

@@ -1,8 +1,9 @@
 import { LeaseLostError } from '../errors.ts';
 import type { Reply } from '../reply/reply.ts';
+import { byteBudget } from './byte-budget.ts';
+import { fittedParts, fittedText } from './fitted-reply.ts';
 import type { FollowerFeed } from './follower-feed.ts';
 import type { Fence } from './ports.ts';
-import { boundedPart } from './stored-part.ts';
 import type { TurnPatch } from './stored-turn.ts';
 import type { TurnDeps } from './turn-deps.ts';
 
@@ -16,13 +17,15 @@ export interface SnapshotSource {
   readonly reply: Reply | undefined;
   readonly followers: Pick<FollowerFeed, 'cursor'>;
   readonly firstTokenAt: number | undefined;
-  stop(reason: 'lease-lost', detail: undefined, cause: unknown): void;
+  /** Ends the run when the error says that no write will succeed. */
+  noteWrite(error: unknown): void;
 }
 
 /**
  * Stores the reply as it grows, so that `get` and a late follower see it. At most one write per interval and
  * one under way; a slow database makes snapshots rarer, never the turn slower. A snapshot that fails is left
- * to the next one: the terminal write does not depend on it.
+ * to the next one: the terminal write does not depend on it. Only one that fails for its size, or for a newer owner,
+ * ends the run.
  */
 export class Snapshot {
   readonly #run: SnapshotSource;
@@ -54,12 +57,12 @@ export class Snapshot {
       ...(firstTokenAt === undefined ? {} : { firstTokenAt }),
     };
     if (!reply) return { run };
-    const { parts, fullText, reasoningText } = reply.result();
+    const { parts } = reply.result();
     return {
       run,
-      content: fullText,
-      reasoning: reasoningText,
-      parts: parts.map(boundedPart),
+      content: fittedText(parts, 'text', byteBudget.content),
+      reasoning: fittedText(parts, 'reasoning', byteBudget.reasoning),
+      parts: fittedParts(parts),
       usage: reply.usage(),
     };
   }
@@ -75,8 +78,8 @@ export class Snapshot {
     try {
       await deps.store.write(fence, this.patch());
     } catch (error) {
-      if (error instanceof LeaseLostError) this.#run.stop('lease-lost', undefined, error);
-      else
+      this.#run.noteWrite(error);
+      if (!(error instanceof LeaseLostError))
         deps.reporter.report(error, { action: 'turn.snapshot', severity: 'warning', turnId: fence.turnId });
     }
   }

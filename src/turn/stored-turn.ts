@@ -154,6 +154,8 @@ export interface TerminalPatch extends TurnPatch {
   readonly durationMs: number;
   readonly timeToFirstTokenMs?: number;
   readonly finishedAt: number;
+  /** With an end that must be as small as it can be: nothing of what was asked stays. */
+  readonly prompts?: readonly [];
 }
 
 /** What a person says to a question or a permission. */

@@ -25,7 +25,10 @@ export type TurnEntryBody =
   | { readonly type: 'phase'; readonly phase: TurnProgress; readonly sessionId?: string }
   /** A new part, or one that changed otherwise than by growing. Replaces the part of the same id. */
   | { readonly type: 'part'; readonly part: Part }
-  /** Text or reasoning grew. `offset` is the length before, in UTF-16 units: a repeated entry changes nothing. */
+  /**
+   * Text or reasoning grew. `offset` is the length before, in UTF-16 units: a repeated entry changes nothing. Of a text
+   * that is too long to be told whole, the mark at its end is replaced: `offset` is then where that begins.
+   */
   | { readonly type: 'text'; readonly partId: string; readonly offset: number; readonly delta: string }
   /** All parts, in order. Replaces everything that was told before. */
   | { readonly type: 'parts'; readonly parts: readonly Part[] }

@@ -1,5 +1,6 @@
 import {
   type AbortReason,
+  DocumentTooLargeError,
   isRetryable,
   LeaseLostError,
   ServiceUnavailableError,
@@ -8,6 +9,7 @@ import {
 import type { Part } from '../reply/part.ts';
 import { Reply } from '../reply/reply.ts';
 import { persevere } from '../timing/persevere.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { FollowerFeed } from './follower-feed.ts';
 import type { Fence } from './ports.ts';
 import { ServerAbsence } from './server-absence.ts';
@@ -140,8 +142,9 @@ export class TurnRun {
   }
 
   /**
-   * A fenced write. MongoDB away: tried again until `signal` aborts, then ServiceUnavailableError. LeaseLostError
-   * means that somebody else owns the turn now: nothing may be touched any more.
+   * A fenced write. MongoDB away: tried again until `signal` aborts, then ServiceUnavailableError; one that is under
+   * way then is waited for no longer. LeaseLostError means that somebody else owns the turn now: nothing may be
+   * touched any more. DocumentTooLargeError ends the turn.
    */
   async write(patch: TurnPatch, signal: AbortSignal = this.signal): Promise<void> {
     let askedAt = 0;
@@ -149,14 +152,25 @@ export class TurnRun {
       askedAt = this.deps.clock.monotonicMs();
       return this.deps.store.write(this.fence, patch);
     };
-    await this.persist(write, signal);
+    try {
+      await this.persist(write, signal);
+    } catch (error) {
+      this.noteWrite(error);
+      throw error;
+    }
     // What was true when it was asked may be long over when the answer is read: the process may have been frozen.
     this.#freshAt = askedAt;
   }
 
   /** The same perseverance for calls that no fence guards. */
   persist<T>(fn: () => Promise<T>, signal: AbortSignal = this.signal): Promise<T> {
-    return persevere(fn, { ...storeRetry, clock: this.deps.clock }, signal);
+    return persevere(() => answered(fn(), signal), { ...storeRetry, clock: this.deps.clock }, signal);
+  }
+
+  /** A write that has failed for good ends the turn: whatever else it would do could not be stored either. */
+  noteWrite(error: unknown): void {
+    if (error instanceof LeaseLostError) this.stop('lease-lost', undefined, error);
+    else if (error instanceof DocumentTooLargeError) this.stop('budget', 'documentBytes', error);
   }
 
   /**
@@ -201,6 +215,20 @@ export class TurnRun {
     const { clock } = this.deps;
     const left = this.policy.limits.turnTimeoutMs - Math.max(0, this.now() - this.startedAt);
     this.defer(clock.setTimer(left, () => this.stop('deadline', 'turnTimeoutMs', this.absence.error)));
+  }
+}
+
+/**
+ * The outcome of a call to the database, or ServiceUnavailableError when the signal aborts first: neither the time
+ * limit nor a cancel waits for a database that says nothing. What is cut off this way may still be stored, under its
+ * fence, before the next write of the run or after it.
+ */
+async function answered<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await unlessAborted(call, signal);
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    throw new ServiceUnavailableError('mongodb', 'has not answered in time', { cause: error });
   }
 }
 

@@ -64,6 +64,23 @@ describe('entries', () => {
     expect(await stream().lastNumber(turnId)).toBe(3);
   });
 
+  it('are kept up to a number of bytes, and the last one whatever its size', async () => {
+    const bounded = stream({ maxBytes: 1_000 });
+    const sizes = async () =>
+      (await bounded.read(turnId, 0, 100)).map(({ body }) => JSON.stringify(body).length);
+    for (let n = 0; n < 20; n += 1) await bounded.append(by(1), [part('x'.repeat(200)), phase]);
+    const kept = await sizes();
+    expect(kept.length).toBeGreaterThan(4);
+    expect(kept.reduce((a, b) => a + b)).toBeLessThanOrEqual(1_000);
+    expect((await ids()).at(-1)).toBe('40-0');
+    await bounded.append(by(1), [part('y'.repeat(5_000))]);
+    expect(await ids()).toEqual(['41-0']);
+    await bounded.append(by(1), [phase]);
+    expect(await ids()).toEqual(['42-0']);
+    // Nothing that was told to the end of what is kept counts as missing: the numbers go on.
+    expect(await bounded.lastNumber(turnId)).toBe(42);
+  });
+
   it('go on in a Redis that has lost its scripts', async () => {
     await stream().append(by(1), [phase]);
     await redis.script('FLUSH');
