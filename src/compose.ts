@@ -15,7 +15,7 @@ import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
 import { serverProbe } from './opencode/probe.ts';
 import { openTransport } from './opencode/transport.ts';
-import { giveJobs } from './queue/jobless-turns.ts';
+import { JoblessTurns } from './queue/jobless-turns.ts';
 import { PolicyTable } from './queue/policy-table.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
@@ -113,8 +113,9 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
     const clients = servers.map(({ client }) => client);
     const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
+    const jobless = new JoblessTurns({ store, jobs, clock, reporter, minAgeMs });
     const chores = {
-      'jobless-turns': { everyMs, run: () => giveJobs({ store, jobs, clock, reporter, minAgeMs }) },
+      'jobless-turns': { everyMs, run: () => jobless.sweep() },
       'stray-streams': { everyMs, run: () => strays.step() },
       'stray-uploads': { everyMs, run: () => discardStrayUploads({ files, store, clock, reporter }) },
       'open-stops': { everyMs, run: () => retryStops(deps) },

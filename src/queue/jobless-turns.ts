@@ -1,7 +1,7 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { TurnStore } from '../turn/ports.ts';
-import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { PendingTurn } from '../turn/stored-turn.ts';
 import type { TurnJobs } from './turn-jobs.ts';
 
 export interface JoblessOptions {
@@ -13,31 +13,49 @@ export interface JoblessOptions {
   readonly minAgeMs: number;
 }
 
-/** Pending turns looked at in one sweep, oldest first. */
-const batch = 500;
+/** Pending turns read at once, and pages in one sweep: however many wait, a sweep has an end. */
+const pageSize = 500;
+const maxPages = 4;
 /** Turns from the future by so much are looked at too: the clock of whoever enqueued them is ahead of ours. */
 const aheadMs = 24 * 3_600_000;
 
 /**
  * Gives a job to every turn that is stored and has none: its enqueuer died, Redis lost its data, or the job was
  * spent while the database was away. Wakes the job of a turn with a wish (cancel, answer) that nobody has acted
- * on. Answers how many jobs were added or woken; errors are reported per turn.
+ * on. Each sweep goes on where the last one of this process stopped, oldest first, and begins anew at the end: no
+ * number of old turns that stay pending keeps it from the younger ones.
  */
-export async function giveJobs({ store, jobs, clock, reporter, minAgeMs }: JoblessOptions): Promise<number> {
-  let mended = 0;
-  const now = clock.now();
-  for (const turn of await store.pending(now + aheadMs, batch)) {
-    if (Math.abs(now - turn.createdAt) < minAgeMs) continue;
+export class JoblessTurns {
+  readonly #options: JoblessOptions;
+  #after: PendingTurn | undefined;
+
+  constructor(options: JoblessOptions) {
+    this.#options = options;
+  }
+
+  /** Answers how many jobs were added or woken; errors are reported per turn. Throws what the store throws. */
+  async sweep(): Promise<number> {
+    const { store, clock } = this.#options;
+    let mended = 0;
+    for (let page = 0; page < maxPages; page += 1) {
+      const now = clock.now();
+      const turns = await store.pending(now + aheadMs, pageSize, this.#after);
+      for (const turn of turns) if (await this.#giveJob(turn, now)) mended += 1;
+      this.#after = turns.length < pageSize ? undefined : turns.at(-1);
+      if (!this.#after) break;
+    }
+    return mended;
+  }
+
+  async #giveJob(turn: PendingTurn, now: number): Promise<boolean> {
+    const { jobs, reporter, minAgeMs } = this.#options;
+    if (Math.abs(now - turn.createdAt) < minAgeMs) return false;
     try {
-      if ((await jobs.ensure(turn, { now: hasWish(turn) })) !== 'there') mended += 1;
+      // A turn that runs has an owner, who hears of wishes by himself; ours are those whose job waits.
+      return (await jobs.ensure(turn, { now: turn.hasWish })) !== 'there';
     } catch (error) {
       reporter.report(error, { action: 'sweeper.turn', severity: 'warning', turnId: turn.id });
+      return false;
     }
   }
-  return mended;
 }
-
-/** A turn that runs has an owner, who hears of wishes by himself; ours are those whose job waits. */
-const hasWish = ({ run, prompts }: StoredTurn): boolean =>
-  run.cancelRequestedAt !== undefined ||
-  prompts.some(({ state, answer }) => state === 'open' && answer !== undefined);

@@ -13,6 +13,7 @@ import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import { endRecordless } from '../turn/recordless.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
@@ -186,10 +187,15 @@ export class TurnWorker {
   async #claimAndRun(
     turn: WaitingTurn,
     signal: AbortSignal,
-  ): Promise<TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' }> {
+  ): Promise<
+    TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' | 'recordless' }
+  > {
     const policy = await this.#policyFor(turn.policy, turn.id);
     const claim = await this.#deps.store.claim(turn, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
+    // Its record may be there after all: then the job comes again.
+    if (claim.kind === 'recordless' && !(await endRecordless(this.#deps, turn.id, signal)))
+      return { status: 'behind', turnId: turn.id };
     if (claim.kind !== 'claimed') return { status: claim.kind };
     return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
   }

@@ -116,7 +116,7 @@ function messageSchema(): Schema {
   );
   // Few at any time: runs that could not be seen to end.
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
-  schema.index({ status: 1, role: 1, createdAt: 1 }, { name: 'pending_by_age' });
+  schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return JSON.parse(this.parts) as Part[];
   });

@@ -10,8 +10,10 @@ import type {
   TurnStore,
 } from '../turn/ports.ts';
 import type {
+  PendingTurn,
   StoredTurn,
   TerminalPatch,
+  TurnFailure,
   TurnPatch,
   TurnRecord,
   TurnWishes,
@@ -25,7 +27,7 @@ import { sessionIn } from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
 import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { type QuestionDoc, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
+import { pendingFields, pendingOf, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
@@ -186,20 +188,42 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  pending(before: number, limit: number): Promise<readonly StoredTurn[]> {
+  pending(
+    before: number,
+    limit: number,
+    after?: Pick<PendingTurn, 'id' | 'createdAt'>,
+  ): Promise<readonly PendingTurn[]> {
     return mongoCall(async () => {
-      const filter: Filter = {
-        role: 'assistant',
-        status: 'pending',
-        createdAt: trusted({ $lt: new Date(before) }),
-      };
+      const age = { $lt: new Date(before) };
+      const filter: Filter = { role: 'assistant', status: 'pending', createdAt: trusted(age) };
+      if (after) {
+        const createdAt = new Date(after.createdAt);
+        const sameTime = { createdAt, _id: trusted({ $gt: objectId(after.id, 'turnId') }) };
+        filter.$or = [{ createdAt: trusted({ $gt: createdAt }) }, sameTime];
+      }
       const messages = await this.#messages
-        .find(filter)
-        .sort({ createdAt: 1 })
+        .find(filter, pendingFields)
+        .sort({ createdAt: 1, _id: 1 })
         .limit(Math.max(1, limit))
         .lean<MessageDoc[]>();
-      const questions = await this.#questions(messages);
-      return messages.map((message) => turnOf(message, questions.get(String(message.counterpart)) ?? null));
+      return messages.map(pendingOf);
+    });
+  }
+
+  abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      const known = await this.#messages
+        .findOne({ _id, role: 'assistant' }, { conversation: 1 })
+        .lean<MessageDoc>();
+      // A secondary may not have heard of a record that is new.
+      if (!known || (await this.#records.exists({ _id: known.conversation }).read('primary'))) return null;
+      const end = { status: 'error', error: failure, finishedAt: new Date(), 'run.phase': 'finished' };
+      const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
+      const message = await this.#messages
+        .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })
+        .lean<MessageDoc>();
+      return message && turnOf(message, await this.#find({ _id: message.counterpart }));
     });
   }
 
@@ -238,19 +262,12 @@ export class MongoTurnStore implements TurnStore {
     const message = await this.#find({ _id, role: 'assistant' });
     if (!message) return { kind: 'missing' };
     if (message.status !== 'pending') return { kind: 'finished' };
-    if (!record || !first?.conversation.equals(message.conversation)) return { kind: 'missing' };
+    if (!record) return { kind: 'recordless' };
+    if (!first?.conversation.equals(message.conversation)) return { kind: 'missing' };
     return { kind: 'behind', turnId: String(first._id) };
   }
 
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
-  }
-
-  /** The users' messages, by id. */
-  async #questions(messages: readonly MessageDoc[]): Promise<ReadonlyMap<string, QuestionDoc>> {
-    const _id = trusted({ $in: messages.map(({ counterpart }) => counterpart) });
-    const fields = { content: 1, artifacts: 1 };
-    const questions = await this.#messages.find({ _id } as Filter, fields).lean<MessageDoc[]>();
-    return new Map(questions.map((question) => [String(question._id), question]));
   }
 }

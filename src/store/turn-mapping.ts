@@ -1,6 +1,7 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
 import type {
+  PendingTurn,
   RunState,
   StoredPrompt,
   StoredTurn,
@@ -83,6 +84,25 @@ export function waitingOf(message: MessageDoc): WaitingTurn {
     ...(carrier ? { carrier } : {}),
   };
 }
+
+/** Of a message with the fields of `pendingFields`. */
+export function pendingOf(message: MessageDoc): PendingTurn {
+  const { createdAt, run, prompts } = message;
+  const hasWish =
+    run?.cancelRequestedAt !== undefined ||
+    prompts.some(({ state, answer }) => state === 'open' && answer !== undefined);
+  return { ...waitingOf(message), createdAt: createdAt.getTime(), hasWish };
+}
+
+export const pendingFields = {
+  conversation: 1,
+  policy: 1,
+  carrier: 1,
+  createdAt: 1,
+  'run.cancelRequestedAt': 1,
+  'prompts.state': 1,
+  'prompts.answer': 1,
+} as const;
 
 function promptOf({ request, answer, ...prompt }: StoredPromptDoc): StoredPrompt {
   return {

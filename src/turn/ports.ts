@@ -13,11 +13,13 @@ import type {
   WireSessionStatus,
 } from '../reply/wire.ts';
 import type {
+  PendingTurn,
   PromptAnswer,
   SessionRef,
   StopRef,
   StoredTurn,
   TerminalPatch,
+  TurnFailure,
   TurnPatch,
   TurnRecord,
   TurnWishes,
@@ -165,6 +167,8 @@ export type ClaimResult =
   /** Terminal already, or never existed: the job has nothing to do. */
   | { readonly kind: 'finished' }
   | { readonly kind: 'missing' }
+  /** Pending, and its record was deleted: nobody can claim it. */
+  | { readonly kind: 'recordless' }
   /** An earlier turn of the record comes first, or one is running. */
   | { readonly kind: 'behind'; readonly turnId: string };
 
@@ -206,8 +210,17 @@ export interface TurnStore {
   newMessageId(): string;
   /** Those of the ids that some stored message has. */
   stored(messageIds: readonly string[]): Promise<ReadonlySet<string>>;
-  /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`. */
-  pending(before: number, limit: number): Promise<readonly StoredTurn[]>;
+  /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`; `after`: only those behind that one. */
+  pending(
+    before: number,
+    limit: number,
+    after?: Pick<PendingTurn, 'id' | 'createdAt'>,
+  ): Promise<readonly PendingTurn[]>;
+  /**
+   * Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then. Null
+   * when it is not pending, or has its record.
+   */
+  abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
 }
 
 export interface OpenStop {

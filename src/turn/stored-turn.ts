@@ -115,6 +115,13 @@ export interface StoredTurn {
 /** A turn that waits, as far as its job needs it. */
 export type WaitingTurn = Pick<StoredTurn, 'id' | 'recordId' | 'policy' | 'carrier'>;
 
+/** A turn that waits or runs, as far as the sweeper needs it: of a turn's size nothing. */
+export type PendingTurn = WaitingTurn &
+  Pick<StoredTurn, 'createdAt'> & {
+    /** Somebody wishes its end, or has answered what it asked. */
+    readonly hasWish: boolean;
+  };
+
 /** What people may wish of a running turn (cancel, answers), and who owns it. */
 export type TurnWishes = Pick<StoredTurn, 'run' | 'prompts'>;
 

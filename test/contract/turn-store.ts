@@ -6,12 +6,14 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { InvalidInputError, LeaseLostError, NotFoundError, TurnBusyError } from '../../src/errors.ts';
 import type { Usage } from '../../src/reply/part.ts';
 import type { ClaimResult, NewTurn, TurnStore } from '../../src/turn/ports.ts';
-import type { StoredPrompt, TerminalPatch } from '../../src/turn/stored-turn.ts';
+import type { StoredPrompt, StoredTurn, TerminalPatch } from '../../src/turn/stored-turn.ts';
 
 export interface TurnStoreWorld {
   readonly store: TurnStore;
   /** A record without turns; answers its id. */
   record(): Promise<string>;
+  /** Deletes a record, as a host does. */
+  remove(recordId: string): Promise<void>;
   /** An id of the right form that names nothing. */
   unknownId(): string;
 }
@@ -101,9 +103,6 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       const created = await create(recordId, { uploads: { messageId, files: [file] } });
       expect(created.uploads).toEqual([file]);
       expect((await store.get(created.id))?.uploads).toEqual([file]);
-      expect(
-        (await store.pending(Date.now() + 60_000, 500)).find(({ id }) => id === created.id)?.uploads,
-      ).toEqual([file]);
       expect(claimed(await store.claim(created, 'one')).turn.uploads).toEqual([file]);
       expect(await store.stored([messageId, world.unknownId()])).toEqual(new Set([messageId]));
     });
@@ -567,10 +566,18 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
   });
 
   describe('pending', () => {
-    it('answers unfinished turns created before a time, oldest first, with their texts, within the limit', async () => {
+    const waiting = ({ id, recordId, policy, createdAt }: StoredTurn) => ({
+      id,
+      recordId,
+      policy,
+      createdAt,
+      hasWish: false,
+    });
+
+    it('answers unfinished turns created before a time, oldest first, within the limit', async () => {
       const recordId = await world.record();
       const before = Date.now() - 1;
-      const turns = [];
+      const turns: StoredTurn[] = [];
       for (const text of ['one', 'two', 'three']) {
         turns.push(await create(recordId, { text }));
         await new Promise((resolve) => setTimeout(resolve, 2));
@@ -578,9 +585,70 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       await store.cancel(turns[1]?.id ?? '');
       const ofRecord = async (time: number, limit: number) =>
         (await store.pending(time, limit)).filter((turn) => turn.recordId === recordId);
-      expect(await ofRecord(Date.now() + 1, 10_000)).toEqual([turns[0], turns[2]]);
+      expect(await ofRecord(Date.now() + 1, 10_000)).toEqual(
+        [turns[0], turns[2]].map((turn) => waiting(turn as StoredTurn)),
+      );
       expect(await ofRecord(before, 10_000)).toEqual([]);
       expect(await store.pending(Date.now() + 1, 1)).toHaveLength(1);
+    });
+
+    it('goes on behind a turn: every page is new, and none is left out', async () => {
+      const recordId = await world.record();
+      for (let n = 0; n < 7; n += 1) await create(recordId, { text: String(n) });
+      const until = Date.now() + 60_000;
+      const whole = await store.pending(until, 10_000);
+      const paged = [];
+      for (let after: (typeof whole)[number] | undefined; ; ) {
+        const page = await store.pending(until, 3, after);
+        paged.push(...page);
+        after = page.at(-1);
+        if (page.length < 3) break;
+      }
+      expect(paged).toEqual(whole);
+    });
+
+    it('tells of wishes that wait', async () => {
+      const { fence, turn } = await running();
+      const wish = async () =>
+        (await store.pending(Date.now() + 60_000, 10_000)).find(({ id }) => id === turn.id)?.hasWish;
+      await store.write(fence, { prompt: question('que_1') });
+      expect(await wish()).toBe(false);
+      await store.answer(turn.id, 'que_1', { kind: 'reject' });
+      expect(await wish()).toBe(true);
+      await store.write(fence, { prompt: question('que_1', { state: 'rejected' }) });
+      expect(await wish()).toBe(false);
+      await store.cancel(turn.id);
+      expect(await wish()).toBe(true);
+    });
+  });
+
+  describe('a turn whose record is gone', () => {
+    const failure = { reason: 'record_gone', message: 'x' };
+
+    it('is not claimed, and ends once', async () => {
+      const recordId = await world.record();
+      const turn = await create(recordId);
+      expect(await store.abandon(turn.id, failure)).toBeNull();
+      await world.remove(recordId);
+      expect(await store.claim(turn, 'one')).toEqual({ kind: 'recordless' });
+      const both = await Promise.all([store.abandon(turn.id, failure), store.abandon(turn.id, failure)]);
+      expect(both.filter((ended) => ended !== null)).toHaveLength(1);
+      expect(await store.get(turn.id)).toMatchObject({
+        status: 'error',
+        error: failure,
+        finishedAt: expect.any(Number),
+        run: { phase: 'finished', epoch: 1 },
+      });
+      expect(await store.claim(turn, 'one')).toEqual({ kind: 'finished' });
+    });
+
+    it('is taken from whoever had it', async () => {
+      const recordId = await world.record();
+      const { fence } = await running(recordId);
+      await world.remove(recordId);
+      expect(await store.abandon(fence.turnId, failure)).toMatchObject({ run: { epoch: fence.epoch + 1 } });
+      await expect(store.write(fence, { content: 'late' })).rejects.toThrow(LeaseLostError);
+      await expect(store.finish(fence, ended('completed'))).rejects.toThrow(LeaseLostError);
     });
   });
 

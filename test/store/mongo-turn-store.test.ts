@@ -33,7 +33,8 @@ beforeAll(async () => {
 });
 afterAll(() => database.stop());
 
-turnStoreContract(async () => ({ store, record: newRecord, unknownId }));
+const remove = async (id: string) => void (await models.Conversation.deleteOne({ _id: id }));
+turnStoreContract(async () => ({ store, record: newRecord, remove, unknownId }));
 
 describe('a writer that died between question and answer', () => {
   const crash = async (recordId: string, idempotencyKey?: string) => {
