@@ -19,6 +19,8 @@ export type DropReason =
   /** Something else is attached under that name. */
   | 'name_taken'
   | 'too_many'
+  /** The sandbox has more entries than are looked at; counted once, since nobody has counted what is in there. */
+  | 'folder_too_large'
   | 'out_of_time';
 
 /** Files that were left out for one reason. */

@@ -110,10 +110,14 @@ export class Sandbox {
    * outside. The sandbox need not be here: nothing is looked at but its own place.
    */
   async pathBelow(pathFromAgent: string): Promise<string | undefined> {
+    return (await this.pathsBelow())(pathFromAgent);
+  }
+
+  /** The same for any number of paths, at the cost of one look at the sandbox's place. */
+  async pathsBelow(): Promise<(pathFromAgent: string) => string | undefined> {
     // A sandbox that is no folder any more is refused by whoever looks at a file in it.
     const real = await this.realPath().catch(() => undefined);
-    const below = this.#below(real ?? this.path, pathFromAgent);
-    return below?.replaceAll(path.sep, '/');
+    return (pathFromAgent) => this.#below(real ?? this.path, pathFromAgent)?.replaceAll(path.sep, '/');
   }
 
   /**

@@ -17,8 +17,10 @@ export async function toolFiles(
   dropped: DropCount,
 ): Promise<readonly AgentFile[]> {
   const files = new Map<string, AgentFile>();
+  // Looked up once: a turn may have made a hundred thousand calls, and this is before any limit of time.
+  const pathOf = await sources.sandbox.pathsBelow();
   for (const call of calls) {
-    const relative = await sources.sandbox.pathBelow(call.path);
+    const relative = pathOf(call.path);
     if (relative === undefined) dropped.add('outside_sandbox', shownOutside(call.path));
     else if (isDeceiving(relative)) dropped.add('unsafe_file', relative);
     else {
@@ -57,7 +59,8 @@ export async function sandboxFiles(
   dropped: DropCount,
   signal: AbortSignal,
 ): Promise<readonly AgentFile[]> {
-  const { files, refused, leftOut } = await sandbox.files({ after: cutoff }, signal);
+  const { files, refused, leftOut, complete } = await sandbox.files({ after: cutoff }, signal);
+  if (!complete) dropped.add('folder_too_large', '.');
   const found = files
     .filter(({ filename }) => !uploadEcho.has(filename) && !known.has(filename))
     .map(sandboxAgentFile);

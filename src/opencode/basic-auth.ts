@@ -20,10 +20,19 @@ export function serverAddress(url: string, username?: string, password?: string)
   }
   if (!/^https?:$/.test(parsed.protocol))
     throw new InvalidConfigError('opencode.url', 'must be http:// or https://');
-  const user = username ?? (decodeURIComponent(parsed.username) || 'opencode');
-  const secret = password ?? decodeURIComponent(parsed.password);
+  const user = username ?? (decoded(parsed.username) || 'opencode');
+  const secret = password ?? decoded(parsed.password);
   const server = `${parsed.protocol}//${parsed.host}${parsed.pathname.replace(/\/+$/, '')}`;
   if (secret === '') return { server, headers: {} };
   const token = Buffer.from(`${user}:${secret}`).toString('base64');
   return { server, headers: { authorization: `Basic ${token}` } };
+}
+
+/** A "%" that stands for itself must be written as "%25". */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new InvalidConfigError('opencode.url', 'has a user name or password that is not percent-encoded');
+  }
 }

@@ -93,13 +93,40 @@ function checkName(field: string, value: unknown): string {
   throw new InvalidInputError(field, `must be a string of 1 to ${maxKeyLength} characters`);
 }
 
-/** The id of a record given as string, ObjectId or document. Objects with operators in place of an id are refused. */
+/**
+ * The id of a record given as string, ObjectId of any BSON version, or document. Objects with operators in place of an
+ * id are refused, and so is whatever only says that it is an id: JSON can claim `_bsontype`, but holds no functions.
+ */
 export function recordIdOf(value: unknown): string {
-  const id = typeof value === 'object' && value !== null && '_id' in value ? value._id : value;
-  if (typeof id === 'string' && /^[0-9a-f]{24}$/i.test(id)) return id.toLowerCase();
-  if (typeof id === 'object' && id !== null && '_bsontype' in id && id._bsontype === 'ObjectId')
-    return String(id);
-  throw new InvalidInputError('conversation', `must be a record's id or document, not ${kindOf(id)}`);
+  const id = hexOf(value) ?? hexOf(property(value, '_id'));
+  if (id !== undefined) return id;
+  throw new InvalidInputError('conversation', `must be a record's id or document, not ${kindOf(value)}`);
+}
+
+function hexOf(value: unknown): string | undefined {
+  const hex = typeof value === 'string' ? value : hexOfObjectId(value);
+  return typeof hex === 'string' && /^[0-9a-f]{24}$/i.test(hex) ? hex.toLowerCase() : undefined;
+}
+
+function hexOfObjectId(value: unknown): unknown {
+  const kind = property(value, '_bsontype');
+  // BSON before version 5 wrote it the other way.
+  if (kind !== 'ObjectId' && kind !== 'ObjectID') return undefined;
+  try {
+    return (value as { toHexString?: () => unknown }).toHexString?.();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of whatever a caller has passed on; a getter may throw. */
+function property(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  try {
+    return (value as Record<string, unknown>)[name];
+  } catch {
+    return undefined;
+  }
 }
 
 function kindOf(value: unknown): string {

@@ -103,13 +103,14 @@ export class TurnQueue {
   async answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
     const id = checkTurnId(turnId);
     const { store } = this.#deps;
+    const asked = checkRequestId(requestId);
     const checked = checkAnswer(answer);
     const turn = await store.wishes(id);
     if (!turn) throw new NotFoundError('turn', id);
-    const prompt = turn.prompts.find((known) => known.requestId === checkRequestId(requestId));
-    if (!prompt) throw new NotFoundError('prompt', requestId);
+    const prompt = turn.prompts.find((known) => known.requestId === asked);
+    if (!prompt) throw new NotFoundError('prompt', asked);
     checkFits(prompt, checked);
-    const stored = await store.answer(id, requestId, checked);
+    const stored = await store.answer(id, asked, checked);
     if (stored) await this.#bestEffort('turn.answer', id, () => this.#nudge(id));
     return stored;
   }

@@ -97,7 +97,7 @@ export class MongoTurnStore implements TurnStore {
       const claim = new TurnClaim(this.#messages);
       for (let attempt = 0; attempt < maxClaims; attempt += 1) {
         const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
-        if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, record, first);
+        if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, recordId, record, first);
         const question = await this.#find({ _id: first.counterpart });
         const raised = await claim.raise(first, owner);
         if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
@@ -258,12 +258,19 @@ export class MongoTurnStore implements TurnStore {
   }
 
   /** Why a turn that is not its record's first, or has no record, cannot be claimed. */
-  async #unclaimed(_id: ObjectId, record: TurnRecord | null, first: MessageDoc | null): Promise<ClaimResult> {
+  async #unclaimed(
+    _id: ObjectId,
+    recordId: string,
+    record: TurnRecord | null,
+    first: MessageDoc | null,
+  ): Promise<ClaimResult> {
     const message = await this.#find({ _id, role: 'assistant' });
     if (!message) return { kind: 'missing' };
     if (message.status !== 'pending') return { kind: 'finished' };
+    // A job that names another record than the turn's says nothing about either.
+    if (String(message.conversation) !== recordId) return { kind: 'missing' };
     if (!record) return { kind: 'recordless' };
-    if (!first?.conversation.equals(message.conversation)) return { kind: 'missing' };
+    if (!first) return { kind: 'missing' };
     return { kind: 'behind', turnId: String(first._id) };
   }
 

@@ -11,8 +11,11 @@ const marker = /\n?\[(\d+) bytes left out\]$/;
 
 export const leftOutMark = (bytes: number): string => `[${bytes} bytes left out]`;
 
-/** Whether a text ends in the mark of a cut; what grows behind such a one only changes its mark. */
-export const isCut = (text: string): boolean => marker.test(text.slice(-markerBytes));
+/** What is left of a text that was cut, without its mark; undefined for one that was not. */
+export function keptOf(text: string): string | undefined {
+  const [mark] = marker.exec(text.slice(-markerBytes)) ?? [];
+  return mark === undefined ? undefined : text.slice(0, text.length - mark.length);
+}
 
 /**
  * A text whose JSON has at most `maxBytes` (64 at least), cut at its end with a mark that says how many bytes of it
@@ -20,7 +23,9 @@ export const isCut = (text: string): boolean => marker.test(text.slice(-markerBy
  * cut shorter tells the whole loss.
  */
 export function cutText(text: string, maxBytes: number): string {
-  if (text.length * maxUnitBytes + 2 <= maxBytes || jsonBytes(text) <= maxBytes) return text;
+  if (text.length * maxUnitBytes + 2 <= maxBytes) return text;
+  // Each unit has a byte at least: a text that grows far beyond its bound is not measured again and again.
+  if (text.length <= maxBytes && jsonBytes(text) <= maxBytes) return text;
   const [mark, count] = marker.exec(text.slice(-markerBytes)) ?? ['', '0'];
   const whole = text.slice(0, text.length - mark.length);
   const head = beginning(whole, maxBytes - markerBytes - 2);

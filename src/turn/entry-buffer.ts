@@ -2,7 +2,7 @@ import { commonLength } from '../reply/common-length.ts';
 import type { Part } from '../reply/part.ts';
 import { sameValue } from '../reply/same-value.ts';
 import { byteBudget } from './byte-budget.ts';
-import { isCut } from './cut-text.ts';
+import { keptOf } from './cut-text.ts';
 import { bytesOf, fittedParts } from './fitted-reply.ts';
 import { boundedPart, partBytes } from './stored-part.ts';
 import type { TurnEntryBody } from './turn-entry.ts';
@@ -113,9 +113,10 @@ const sameIds = (a: readonly Part[], b: readonly Part[]) =>
 
 function entryFor(told: Part | undefined, part: Part, rewritten: boolean): TurnEntryBody | undefined {
   if (told && told.type !== 'tool' && part.type === told.type) {
-    const cut = isCut(told.text) || isCut(part.text);
+    const kept = keptOf(told.text);
+    const cut = kept !== undefined || keptOf(part.text) !== undefined;
     // What was cut goes on behind what is left of it: its mark is replaced.
-    const offset = cut ? commonLength(told.text, part.text) : told.text.length;
+    const offset = cut ? commonBeginning(kept ?? '', told.text, part.text) : told.text.length;
     const continues = part.text.length >= offset && (!rewritten || part.text.startsWith(told.text));
     if (cut || continues) {
       if (told.text === part.text) return undefined;
@@ -125,3 +126,7 @@ function entryFor(told: Part | undefined, part: Part, rewritten: boolean): TurnE
   if (told === part || (rewritten && sameValue(told, part))) return undefined;
   return { type: 'part', part };
 }
+
+/** `kept` is known to begin the first text, and begins the second as a rule. */
+const commonBeginning = (kept: string, a: string, b: string) =>
+  kept !== '' && b.startsWith(kept) ? kept.length : commonLength(a, b);

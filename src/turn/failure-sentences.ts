@@ -46,6 +46,7 @@ export const sentences: Readonly<Record<string, string>> = {
   budget_max_cost: expensive,
   budget_max_tokens: expensive,
   budget_max_prompts: 'The answer was stopped because it asked too many questions.',
+  record_gone: 'The conversation was deleted.',
   turn_too_large: 'The answer is too large to be kept.',
   budget_max_steps: 'The answer was stopped because it needed too many steps.',
   budget_max_upstream_retries: 'The AI provider keeps failing. Please try again later.',

@@ -1,11 +1,12 @@
 import { NotFoundError } from '../errors.ts';
 import { within } from '../timing/time-limit.ts';
-import type { StoredTurn, TurnFailure } from './stored-turn.ts';
+import { turnFailure } from './failure.ts';
+import type { StoredTurn } from './stored-turn.ts';
 import type { TurnDeps } from './turn-deps.ts';
-import type { TurnEnd } from './turn-entry.ts';
+import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import { promptIds } from './turn-phase.ts';
 
-const failure: TurnFailure = { reason: 'record_gone', message: 'the record of the turn was deleted' };
+const failure = turnFailure('record_gone', { detail: 'the record of the turn was deleted' });
 /** How long the run of an earlier owner is tried to be aborted. */
 const abortMs = 10_000;
 
@@ -40,5 +41,5 @@ export async function endRecordless(
 const endOf = ({ content }: StoredTurn): TurnEnd => ({
   status: 'error',
   text: content,
-  error: { reason: failure.reason },
+  error: toldFailure(failure),
 });

@@ -118,10 +118,60 @@ const folds: { [T in TurnEntryBody['type']]: Fold<T> } = {
   }),
 };
 
-/** The view after one more entry. Never throws; an entry of an unknown type changes nothing. */
+/** The view after one more entry. Never throws; an entry of an unknown type, or of another form, changes nothing. */
 export function applyEntry(view: TurnView, entry: TurnEntryBody): TurnView {
-  const fold = folds[entry.type] as Fold<typeof entry.type> | undefined;
-  return fold ? fold(view, entry as never) : view;
+  if (!isWhole(entry)) return view;
+  const fold = folds[entry.type] as Fold<typeof entry.type>;
+  return fold(view, entry as never);
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === 'string';
+const has =
+  (checks: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(checks).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+
+const isPart: Check = (value) =>
+  has({ id: isText, type: isText })(value) &&
+  (has({ type: (type) => type === 'tool' })(value) || has({ text: isText })(value));
+const isPrompt = has({ requestId: isText });
+const isArtifact = has({ filename: isText });
+const isObject = has({});
+
+/** What each fold reads of its entry: whoever can write to the stream could put anything there. */
+const checks: { readonly [T in TurnEntryBody['type']]: Check } = {
+  phase: has({ phase: isText }),
+  part: has({ part: isPart }),
+  text: has({ partId: isText, offset: Number.isSafeInteger, delta: isText }),
+  parts: has({ parts: listOf(isPart) }),
+  prompt: has({ prompt: isPrompt }),
+  retry: isObject,
+  usage: has({ usage: isObject }),
+  artifact: has({ artifact: isArtifact }),
+  snapshot: has({
+    view: has({
+      status: isText,
+      phase: isText,
+      parts: listOf(isPart),
+      prompts: listOf(isPrompt),
+      artifacts: listOf(isArtifact),
+    }),
+  }),
+  finished: has({ status: isText }),
+};
+
+function isWhole(entry: unknown): entry is TurnEntryBody {
+  if (!has({ type: isText })(entry)) return false;
+  const { type } = entry as TurnEntryBody;
+  return Object.hasOwn(checks, type) && checks[type](entry);
 }
 
 function upsert<T>(list: readonly T[], item: T, same: (known: T) => boolean): readonly T[] {

@@ -119,8 +119,8 @@ it('a text that grows beyond its bound is told to it, and then only how much is 
   const stream = new Stream();
   const { part, grow, feed, settle } = watched(stream);
   part({ id: 'prt_1', type: 'text', text: '' });
-  for (let n = 0; n < 300; n += 1) {
-    grow('prt_1', 'x'.repeat(10_000));
+  for (let n = 0; n < 150; n += 1) {
+    grow('prt_1', 'x'.repeat(20_000));
     await feed.flush();
   }
   const stored = await settle();
@@ -135,13 +135,13 @@ it.each([Number.POSITIVE_INFINITY, 7, 2])(
     const stream = new Stream(losing);
     const { part, tool, feed, settle } = watched(stream);
     part({ id: 'prt_t', type: 'text', text: 'I print. ', time: { start: 1, end: 2 } });
-    for (let n = 0; n < 400; n += 1) {
+    for (let n = 0; n < 200; n += 1) {
       part(tool(`prt_${n}`, `${n} ${'x'.repeat(45_000)}`));
       if (n % 3 === 0) await feed.flush();
     }
     const stored = await settle();
     expect(stream.view.parts).toEqual(stored);
-    expect(stored).toHaveLength(401);
+    expect(stored).toHaveLength(201);
     expect(jsonBytes(stored)).toBeLessThanOrEqual(byteBudget.parts);
     expect(stream.heldBytes).toBeLessThan(1.5 * byteBudget.parts);
     expect(Math.max(...stream.sizes)).toBeLessThanOrEqual(byteBudget.parts + 1_024);
