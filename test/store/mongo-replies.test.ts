@@ -324,7 +324,7 @@ describe('a key wins over whatever is found first', () => {
       expect(one.turn.id).toBe(two.turn.id);
       expect([one.created, two.created].sort()).toEqual([false, true]);
     }
-  });
+  }, 300_000);
 
   it('and a call with another key, or none, is refused', async () => {
     const recordId = await newRecord();
