@@ -113,7 +113,7 @@ describe('a session on a model of the host', () => {
     const { store, make } = await trips();
     const ids = await Promise.all([make(), make(), make()]);
     for (const id of ids)
-      expect(await store.session(id)).toEqual({ sessionId: null, server: null, title: 'Lisbon' });
+      expect(await store.session(id)).toMatchObject({ sessionId: null, server: null, title: 'Lisbon' });
   });
 
   it('is stored by one of twenty concurrent swaps from the same state', async () => {
