@@ -82,6 +82,8 @@ export const sentences: Readonly<Record<string, string>> = {
   turn_busy: busy,
   corrupt_turn: 'The message is stored wrongly and cannot be answered.',
   policy_hook_failed: 'The assistant is not set up correctly. Please tell whoever runs this service.',
+  policy_not_applied:
+    'The assistant’s server did not take the rules for this answer. Please tell whoever runs this service.',
   turn_aborted: 'The answer was stopped.',
   internal: 'Something went wrong. Please try again.',
 };
