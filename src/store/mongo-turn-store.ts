@@ -217,7 +217,8 @@ export class MongoTurnStore implements TurnStore {
         .findOne({ _id, role: 'assistant' }, { conversation: 1 })
         .lean<MessageDoc>();
       // A secondary may not have heard of a record that is new.
-      if (!known || (await this.#records.exists({ _id: known.conversation }).read('primary'))) return null;
+      if (!known || (await this.#records.exists({ _id: String(known.conversation) }).read('primary')))
+        return null;
       const end = { status: 'error', error: failure, finishedAt: new Date(), 'run.phase': 'finished' };
       const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
       const message = await this.#messages
