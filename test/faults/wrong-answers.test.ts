@@ -259,7 +259,7 @@ describe('a server that speaks another protocol', () => {
     await ended;
     const unsupported = {
       status: 'error',
-      error: { reason: 'unsupported_server', message: expect.stringMatching(/OpenCode 2\.0\.26; .* 1\.x/) },
+      error: { reason: 'unsupported_server', detail: expect.stringMatching(/OpenCode 2\.0\.26; .* 1\.x/) },
       run: { resends: 0, reruns: 0 },
     };
     expect(await turns.get(id)).toMatchObject(unsupported);
