@@ -5,7 +5,7 @@ import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
-import { concatenated, newConversation } from '../support/turns.ts';
+import { concatenated, newConversation, runTurn } from '../support/turns.ts';
 
 let system: TestSystem;
 let turns: Turns;
@@ -23,6 +23,8 @@ beforeAll(async () => {
   system = await startSystem();
   turns = await system.connect();
   worker = await turns.work({ policies: policies(system) });
+  // The shared directory is loaded once and for all: how long that takes is not what is tried here.
+  await runTurn(turns, await newConversation(turns), 'warm');
 }, 90_000);
 afterAll(() => system.stop());
 
