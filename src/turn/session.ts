@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import {
   ConflictError,
   isAmbiguous,
+  LockHeldError,
   LockLostError,
+  LockUnavailableError,
   SessionNotFoundError,
   type UpstreamFacts,
 } from '../errors.ts';
@@ -66,9 +68,10 @@ export class Session {
   }
 
   /**
-   * The stored session, without any lock when there is one; else one minted under the lock. Throws NotFoundError
-   * (record gone), LockHeldError, LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError,
-   * and upstream's errors. An abort rejects with its reason.
+   * The stored session, without any lock when there is one; else one minted under the lock, or what somebody else has
+   * stored by the time that the lock could not be had. Throws NotFoundError (record gone), LockHeldError,
+   * LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError, and upstream's errors. An abort
+   * rejects with its reason.
    */
   async ensure(signal?: AbortSignal): Promise<SessionRef> {
     this.#justCreated = false;
@@ -76,14 +79,14 @@ export class Session {
     // Good for one answer: whoever asks again has found out that it was not.
     this.#known = undefined;
     const stored = known ?? (await this.#stored());
-    return stored ?? this.#locked((lease) => this.#mintUnless(() => true, lease), signal);
+    return stored ?? this.#lockedUnless(() => true, signal);
   }
 
   /** A session newer than the one stored now. Two at once converge on one. Throws as `ensure`. */
   async recreate(signal?: AbortSignal): Promise<SessionRef> {
     this.#justCreated = false;
     const seen = (await this.#stored())?.sessionId;
-    return this.#locked((lease) => this.#mintUnless((stored) => stored.sessionId !== seen, lease), signal);
+    return this.#lockedUnless((stored) => stored.sessionId !== seen, signal);
   }
 
   /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
@@ -102,8 +105,17 @@ export class Session {
     return refIn(await this.#options.store.session(this.#options.recordId));
   }
 
-  #locked<T>(fn: (signal: AbortSignal) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    return this.#options.lock.run(sessionLock(this.#options.recordId), fn, signal);
+  /** Of many that wait for the lock the last may wait too long, for what the first has stored: only a mint needs it. */
+  async #lockedUnless(good: (stored: SessionRef) => boolean, signal?: AbortSignal): Promise<SessionRef> {
+    const { lock, recordId } = this.#options;
+    try {
+      return await lock.run(sessionLock(recordId), (lease) => this.#mintUnless(good, lease), signal);
+    } catch (error) {
+      if (!(error instanceof LockHeldError || error instanceof LockUnavailableError)) throw error;
+      const stored = await this.#stored();
+      if (stored && good(stored)) return stored;
+      throw error;
+    }
   }
 
   /** Reads again under the lock: whoever had it before may have minted what we want. */

@@ -7,7 +7,9 @@ import type { Model } from 'mongoose';
 import { spawnEntry } from '../../src/dev/entry.ts';
 import {
   ConflictError,
+  LockHeldError,
   LockLostError,
+  LockUnavailableError,
   NotFoundError,
   ServiceUnavailableError,
   type Turns,
@@ -121,7 +123,48 @@ describe('ensure', () => {
     expect(await upstream()).toEqual([answers[0]?.sessionId]);
     await Promise.all(exits);
     expect(await redis.keys('race:*')).toEqual([]);
-  });
+  }, 120_000);
+
+  it.each([new LockHeldError('session'), new LockUnavailableError('session')])(
+    'answers what is stored by the time that the lock could not be had: $code',
+    async (error) => {
+      const { session, upstream } = await newRecord();
+      let winner: SessionRef | undefined;
+      /** While it is waited for, somebody else mints. */
+      const refusing: Lock = {
+        run: async () => {
+          winner = await session().ensure();
+          throw error;
+        },
+      };
+      const late = session({ lock: refusing });
+      expect(await late.ensure()).toEqual(winner);
+      expect(late.justCreated).toBe(false);
+      const first = winner?.sessionId;
+      const renewed: Lock = {
+        run: async () => {
+          winner = await session().recreate();
+          throw error;
+        },
+      };
+      expect(await session({ lock: renewed }).recreate()).toEqual(winner);
+      expect(winner?.sessionId).not.toBe(first);
+      expect(await upstream()).toHaveLength(2);
+    },
+  );
+
+  it.each([new LockHeldError('session'), new LockUnavailableError('session')])(
+    'mints nothing without the lock: $code',
+    async (error) => {
+      const { session, upstream } = await newRecord();
+      const refusing: Lock = { run: () => Promise.reject(error) };
+      await expect(session({ lock: refusing }).ensure()).rejects.toBe(error);
+      expect(await upstream()).toEqual([]);
+      const { sessionId } = await session().ensure();
+      await expect(session({ lock: refusing }).recreate()).rejects.toBe(error);
+      expect(await upstream()).toEqual([sessionId]);
+    },
+  );
 
   it('asks for no lock when there is a session', async () => {
     const { session } = await newRecord();
@@ -150,6 +193,23 @@ describe('ensure', () => {
     expect(await upstream()).toEqual([first?.sessionId]);
     expect((await store.session(recordId)).sessionId).toBe(first?.sessionId);
   });
+});
+
+it('takes a fingerprint of rules away when another one is found than was seen, and leaves other sessions alone', async () => {
+  const { session, recordId } = await newRecord();
+  const { rules: seen, ...made } = await session().ensure();
+  const note = (before: string | undefined, rules: string, sessionId = made.sessionId) =>
+    store.noteRules(recordId, before, { ...made, sessionId, rules });
+  const noted = async () => (await store.session(recordId)).rules;
+  await note(seen, 'of the later owner');
+  expect(await noted()).toBe('of the later owner');
+  // Frozen since before that, and awake now: nobody knows whose rules stand last upstream.
+  await note(seen, 'of the earlier owner');
+  expect(await noted()).toBeNull();
+  await note(undefined, 'read again');
+  expect(await noted()).toBe('read again');
+  await note('read again', 'elsewhere', 'ses_of_before');
+  expect(await noted()).toBe('read again');
 });
 
 describe('recreate', () => {
