@@ -8,6 +8,7 @@ import type { TurnsOptions } from './config.ts';
 import { InvalidConfigError } from './errors.ts';
 import { calmReporter } from './instrumentation/calm-reporter.ts';
 import { consoleReporter, type ErrorReporter, safeReporter } from './instrumentation/error-reporter.ts';
+import { safeTracer } from './instrumentation/safe-tracer.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import { serverAddress } from './opencode/basic-auth.ts';
 import { openCodeClient } from './opencode/client.ts';
@@ -55,7 +56,7 @@ export async function connect(options: TurnsOptions): Promise<Turns> {
 async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> {
   const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
   const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
-  const tracer = options.tracer ?? otelTracer();
+  const tracer = safeTracer(options.tracer ?? otelTracer(), reporter);
   const servers = upstreams(options, tracer, reporter, closers);
   const clock = systemClock;
   const names = collectionNames(options.collectionPrefix);

@@ -1,7 +1,6 @@
 /**
  * Every span and event that this library emits. This table is the contract for dashboards; `docs/telemetry.md`
- * shows the same rows and a test compares them. No prompt text, credentials, absolute paths or file contents
- * ever become attributes.
+ * shows the same rows and a test compares them. What may stand in their attributes: `attributes.ts`.
  */
 export const spans = {
   'turn.request': 'A web request that enqueues a turn and follows it (demo and examples).',

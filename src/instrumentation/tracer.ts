@@ -3,10 +3,8 @@
  * to OpenTelemetry, and the no-op is the default. Nothing that a tracer does can break a turn: callers go
  * through `safeTracer`, which swallows what an adapter throws.
  */
+import type { Attributes } from './attributes.ts';
 import type { EventName, SpanName } from './events.ts';
-
-export type AttributeValue = string | number | boolean;
-export type Attributes = Readonly<Record<string, AttributeValue | undefined>>;
 
 export interface SpanHandle {
   /** Adds or replaces attributes of the span. */
@@ -30,7 +28,10 @@ export interface SpanOptions {
 }
 
 export interface Tracer {
-  /** Runs `fn` in a span that ends when `fn` settles; an error is recorded, unless it is an expected cancellation. */
+  /**
+   * Calls `fn`, before it returns, in a span that ends when `fn` settles. An error is recorded by class and code, unless
+   * it is an expected cancellation.
+   */
   span<T>(name: SpanName, options: SpanOptions, fn: (span: SpanHandle) => Promise<T>): Promise<T>;
   /** An event on the span that is current here; alone when there is none. */
   event(name: EventName, attributes?: Attributes): void;
@@ -40,7 +41,7 @@ export interface Tracer {
   traceId(): string | undefined;
 }
 
-const silentSpan: SpanHandle = { set() {}, event() {} };
+export const silentSpan: SpanHandle = { set() {}, event() {} };
 
 export const noopTracer: Tracer = {
   span: (_name, _options, fn) => fn(silentSpan),

@@ -8,7 +8,7 @@ import {
   TurnAbortError,
   UnknownPolicyError,
 } from '../errors.ts';
-import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -158,7 +158,7 @@ export class TurnWorker {
       const options = {
         kind: 'consumer' as const,
         attributes,
-        ...(carrier ? { parent: cleanCarrier(carrier) } : {}),
+        ...(carrier ? { parent: onlyTraceContext(carrier) } : {}),
       };
       return await this.#deps.tracer.span('turn.process', options, () =>
         this.#carry(turn, job, token, controller.signal),
@@ -288,9 +288,4 @@ function turnIdOf(job: Job): string {
 function interrupted(turnId: string, cause: unknown): Extract<TurnOutcome, { status: 'interrupted' }> {
   if (!isRetryable(cause)) throw cause;
   return { status: 'interrupted', turnId, reason: 'service-unavailable', cause };
-}
-
-function cleanCarrier(carrier: TraceCarrier): TraceCarrier {
-  const { traceparent, tracestate } = carrier;
-  return { ...(traceparent ? { traceparent } : {}), ...(tracestate ? { tracestate } : {}) };
 }

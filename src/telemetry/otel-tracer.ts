@@ -1,15 +1,17 @@
 import {
   context,
-  type Attributes as OtelAttributes,
-  propagation,
+  defaultTextMapGetter,
+  defaultTextMapSetter,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
-import { messageOf, TurnsError } from '../errors.ts';
-import type { Attributes, SpanHandle, SpanOptions, TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { TurnsError } from '../errors.ts';
+import { allowedAttributes, errorType } from '../instrumentation/attributes.ts';
+import type { SpanHandle, SpanOptions, TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
 
 const kinds = {
   internal: SpanKind.INTERNAL,
@@ -18,7 +20,11 @@ const kinds = {
   client: SpanKind.CLIENT,
 } as const;
 
-const maxValueLength = 300;
+/**
+ * What a turn carries along, whichever propagators the process has: those of a web app and of a worker may differ, and
+ * `baggage` is no business of a database.
+ */
+const traceContext = new W3CTraceContextPropagator();
 
 /**
  * Tracer on the OpenTelemetry API: silent until the process has an SDK, so a library user pays nothing without
@@ -41,11 +47,11 @@ export function otelTracer(name = 'opencode-turns'): Tracer {
       });
     },
     event(event, attributes) {
-      quietly(() => trace.getActiveSpan()?.addEvent(event, clean(attributes)));
+      quietly(() => trace.getActiveSpan()?.addEvent(event, allowedAttributes(attributes)));
     },
     carrier() {
       const carrier: TraceCarrier = {};
-      quietly(() => propagation.inject(context.active(), carrier));
+      quietly(() => traceContext.inject(context.active(), carrier, defaultTextMapSetter));
       return carrier;
     },
     traceId() {
@@ -56,33 +62,32 @@ export function otelTracer(name = 'opencode-turns'): Tracer {
 
 function start(tracer: string, spanName: string, options: SpanOptions): Span {
   const { kind = 'internal', attributes } = options;
-  const settings = { kind: kinds[kind], attributes: clean(attributes) };
+  const settings = { kind: kinds[kind], attributes: allowedAttributes(attributes) };
   return trace.getTracer(tracer).startSpan(spanName, settings, parentOf(options));
 }
 
 function parentOf({ parent }: SpanOptions) {
   if (!parent?.traceparent) return context.active();
-  return quietly(() => propagation.extract(ROOT_CONTEXT, parent)) ?? context.active();
+  const extracted = quietly(() => traceContext.extract(ROOT_CONTEXT, parent, defaultTextMapGetter));
+  return extracted && trace.getSpanContext(extracted) ? extracted : context.active();
 }
 
 const handleOf = (span: Span): SpanHandle => ({
-  set: (attributes) => quietly(() => span.setAttributes(clean(attributes))),
-  event: (event, attributes) => quietly(() => span.addEvent(event, clean(attributes))),
+  set: (attributes) => quietly(() => span.setAttributes(allowedAttributes(attributes))),
+  event: (event, attributes) => quietly(() => span.addEvent(event, allowedAttributes(attributes))),
 });
 
-/** What somebody asked for is no failure: a cancelled turn does not paint its spans red. */
+/**
+ * By class and code, never by message: those of other people's errors hold users' words, paths, addresses. What
+ * somebody asked for is no failure: a cancelled turn does not paint its spans red.
+ */
 function record(span: Span, error: unknown): void {
-  if (error instanceof TurnsError) span.setAttribute('error.type', error.code);
+  const type = errorType(error);
+  span.setAttribute('error.type', type);
   if (error instanceof TurnsError && error.disposition === 'cancelled') return;
-  span.recordException(error instanceof Error ? error : String(error));
-  span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error).slice(0, maxValueLength) });
-}
-
-function clean(attributes: Attributes = {}): OtelAttributes {
-  const entries = Object.entries(attributes).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(
-    entries.map(([key, value]) => [key, typeof value === 'string' ? value.slice(0, maxValueLength) : value]),
-  );
+  const thrown = error instanceof Error ? error.constructor.name : typeof error;
+  span.addEvent('exception', allowedAttributes({ 'exception.type': thrown, 'error.type': type }));
+  span.setStatus({ code: SpanStatusCode.ERROR, message: type });
 }
 
 function quietly<T>(fn: () => T): T | undefined {

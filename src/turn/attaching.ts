@@ -3,6 +3,7 @@ import type { DroppedFiles } from '../artifacts/dropped-files.ts';
 import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
 import { isAmbiguous } from '../errors.ts';
+import { printable } from '../instrumentation/printable.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
@@ -97,6 +98,6 @@ function tellDropped({ deps, turn }: TurnRun, { reason, count, paths }: DroppedF
     'turn.id': turn.id,
     'artifacts.reason': reason,
     'artifacts.count': count,
-    'artifacts.paths': paths.map((path) => path.slice(0, 200)).join('\n'),
+    'artifacts.paths': paths.map((path) => printable(path.slice(0, 200))).join('\n'),
   });
 }
