@@ -5,7 +5,12 @@
 import { TurnsError } from './errors/turns-error.ts';
 
 export { FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
-export { CorruptTurnError, PolicyHookError, PolicyNotAppliedError } from './errors/turns.ts';
+export {
+  AnsweredElsewhereError,
+  CorruptTurnError,
+  PolicyHookError,
+  PolicyNotAppliedError,
+} from './errors/turns.ts';
 export { type Disposition, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';
 
@@ -271,7 +276,14 @@ export class LeaseLostError extends TurnsError {
 }
 
 /** Why a turn's signal was aborted. `shutdown` and `lease-lost` leave the run upstream alone, the others abort it. */
-export type AbortReason = 'user' | 'shutdown' | 'lease-lost' | 'deadline' | 'budget' | 'no-progress';
+export type AbortReason =
+  | 'user'
+  | 'shutdown'
+  | 'lease-lost'
+  | 'deadline'
+  | 'budget'
+  | 'no-progress'
+  | 'answered-elsewhere';
 
 /** The reason of a turn's AbortSignal. `detail` names the limit that was crossed, for `deadline` and `budget`. */
 export class TurnAbortError extends TurnsError {

@@ -31,6 +31,31 @@ export class PolicyNotAppliedError extends TurnsError {
 }
 
 /**
+ * A permission was given, or a question answered, by somebody who is no person of ours: no such answer is stored. Whoever
+ * has the server's password can. `reply` is what upstream told of it.
+ */
+export class AnsweredElsewhereError extends TurnsError {
+  readonly code = 'answered_elsewhere';
+  readonly disposition = 'fail';
+  readonly kind: 'question' | 'permission';
+  readonly requestId: string;
+  readonly sessionId: string;
+  readonly reply: string | undefined;
+  constructor(
+    kind: AnsweredElsewhereError['kind'],
+    requestId: string,
+    sessionId: string,
+    reply: string | undefined,
+  ) {
+    super(`${kind} ${requestId} of session ${sessionId} was answered, and by nobody of ours`);
+    this.kind = kind;
+    this.requestId = requestId;
+    this.sessionId = sessionId;
+    this.reply = reply;
+  }
+}
+
+/**
  * Code of the host did not do its part. `policy` and `hook` say which (`policies.NAME.HOOK`), `kind` how: it threw,
  * did not answer in time, or answered what it may not.
  */

@@ -1,6 +1,6 @@
 import { InvalidInputError } from '../errors.ts';
 import type { PromptAnswer } from './ports.ts';
-import type { StoredPrompt } from './stored-turn.ts';
+import type { PermissionReply, StoredPrompt } from './stored-turn.ts';
 
 /** As upstream sent it: nothing of it is sure to be there. */
 interface Question {
@@ -9,15 +9,38 @@ interface Question {
   readonly custom?: unknown;
 }
 
+/** What may be replied to a permission under a policy; `always` crosses conversations and has to be allowed knowingly. */
+export function offeredReplies({ allowAlways }: { readonly allowAlways: boolean }): PermissionReply[] {
+  return allowAlways ? ['once', 'always', 'reject'] : ['once', 'reject'];
+}
+
 /**
  * Throws InvalidInputError that names the field when the answer is none to this request: another kind, another number
- * of answers than questions, more than one option where one is asked, one twice, or one that was not offered where
- * nothing of one's own may be said. Pure. A request never changes, so what fits once fits for ever.
+ * of answers than questions, more than one option where one is asked, one twice, one that was not offered where
+ * nothing of one's own may be said, or a reply that is not offered. Pure. A request never changes, so what fits once fits for ever.
  */
-export function checkFits({ kind, request }: StoredPrompt, answer: PromptAnswer): void {
+export function checkFits({ kind, request, replies }: StoredPrompt, answer: PromptAnswer): void {
   if (answer.kind === 'reject') return;
   if (answer.kind !== kind) refuse('kind', `must be "${kind}" or "reject": that is what is asked`);
   if (answer.kind === 'question') checkAnswers(questionsOf(request), answer.answers);
+  if (answer.kind === 'permission') checkOffered(answer.reply, replies ?? offeredReplies(strict));
+}
+
+/** Whether `checkFits` takes it. */
+export function fits(prompt: StoredPrompt, answer: PromptAnswer): boolean {
+  try {
+    checkFits(prompt, answer);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** For what was stored without a word about it. */
+const strict = { allowAlways: false };
+
+function checkOffered(reply: PermissionReply, offered: readonly PermissionReply[]): void {
+  if (!offered.includes(reply)) refuse('reply', `must be one of ${offered.join(', ')}`);
 }
 
 function checkAnswers(questions: readonly Question[], answers: readonly (readonly string[])[]): void {

@@ -29,6 +29,8 @@ export const sentences: Readonly<Record<string, string>> = {
   // its run
   interrupted: 'The answer was interrupted. Please try again.',
   foreign_prompt: 'The answer was interrupted by another message. Please try again.',
+  answered_elsewhere:
+    'The answer was stopped because something was allowed that nobody here has allowed. Please tell whoever runs this service.',
   cancel_unconfirmed: 'The answer was stopped; some of its work may go on for a while.',
   stream_idle: 'The assistant stopped in the middle of the answer. Please try again.',
   session_stale: 'The assistant did not begin to answer. Please try again.',

@@ -2,8 +2,9 @@ import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import { Approvals } from './approvals.ts';
 import { maxPrompts } from './byte-budget.ts';
-import { checkFits } from './check-answer.ts';
+import { checkFits, offeredReplies } from './check-answer.ts';
 import { fittedRequest } from './fitted-request.ts';
 import type { PromptAnswer } from './ports.ts';
 import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
@@ -25,6 +26,7 @@ export class Interactive {
   readonly #open = new Map<string, StoredPrompt>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
+  readonly approvals: Approvals;
   /** How many prompts the turn has had. */
   #count: number;
   /** Aborts when the changes of prompts have waited long enough for a database that is away. */
@@ -36,6 +38,7 @@ export class Interactive {
     this.#run = run;
     this.#ids = ids;
     this.#count = known.length;
+    this.approvals = new Approvals(run, known);
     for (const prompt of known) if (prompt.state === 'open') this.#track(prompt);
     run.defer(() => {
       for (const cancel of this.#timers.values()) cancel();
@@ -63,6 +66,7 @@ export class Interactive {
       deadlineAt: now + this.#run.policy.limits.promptTimeoutMs,
       state: 'open',
       ...callOf(request),
+      ...(kind === 'permission' ? { replies: offeredReplies(this.#run.policy) } : {}),
     };
     this.#track(prompt);
     this.#store(prompt);
@@ -76,13 +80,29 @@ export class Interactive {
     this.#store({ ...prompt, state });
   }
 
+  /** Upstream tells what was replied to a permission, or that a question was answered, whoever did. */
+  replied(requestId: string, reply?: string): void {
+    const prompt = this.#open.get(requestId);
+    this.settled(requestId, reply === 'reject' ? 'rejected' : 'answered');
+    if (prompt) this.approvals.replied(prompt, reply);
+  }
+
+  /** The tool call that asked is over, and nobody has told what was replied. */
+  callEnded(requestId: string): void {
+    const prompt = this.#open.get(requestId);
+    this.settled(requestId, 'closed');
+    if (prompt) this.approvals.vanished(prompt);
+  }
+
   /**
-   * Upstream has the request no more, and nobody has said why. With an answer that an owner before us may have sent,
-   * that is why.
+   * Upstream has the request no more, and nobody has said why. With an answer that this owner or one before us may have
+   * sent, that is why.
    */
   gone(requestId: string): void {
-    const answer = this.#open.get(requestId)?.answer;
+    const prompt = this.#open.get(requestId);
+    const answer = this.approvals.answerTo(requestId);
     this.settled(requestId, answer ? stateAfter(answer) : 'closed');
+    if (prompt) this.approvals.vanished(prompt);
   }
 
   /** Ids of the requests that wait for a person. */
@@ -92,6 +112,7 @@ export class Interactive {
 
   /** Sends what people have answered meanwhile. */
   async deliver(turn: TurnWishes): Promise<void> {
+    for (const prompt of turn.prompts) if (prompt.answer) this.approvals.given(prompt, prompt.answer);
     for (const { requestId, state, answer } of turn.prompts) {
       if (state === 'open' && answer) await this.#send(requestId, answer);
     }

@@ -25,6 +25,8 @@ export const policyShape = {
     .custom((value) => Array.isArray(value) || typeof value === 'function', 'must be a list or a function')
     .optional(),
   knownPermissions: z.array(name).max(1_000).optional(),
+  allowAlways: z.boolean().optional(),
+  answeredElsewhere: z.enum(['stop', 'report', 'allow']).optional(),
   directory: functionOf('(record) => an absolute path').optional(),
   directoryRoot: absolute.optional(),
   limits: z.looseObject({}).optional(),

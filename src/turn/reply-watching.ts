@@ -19,7 +19,11 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
   reply.observe({
     partAdded: (part) => changed(part),
     partChanged: (part, change) => changed(part, change.replaced),
-    partFinalized: (part) => changed(part),
+    partFinalized: (part) => {
+      changed(part);
+      interactive.approvals.seen(part);
+    },
+    childPartChanged: (_child, part) => interactive.approvals.seen(part),
     toolProgressed: (part) => changed(part),
     partsReset: (parts) => {
       run.followers.reset(parts);
@@ -42,12 +46,11 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
       checkRetries(run, { attempt, message: told, nextAt });
     },
     questionAsked: (request) => interactive.opened('question', { ...request }),
-    questionReplied: (requestId) => interactive.settled(requestId, 'answered'),
+    questionReplied: (requestId) => interactive.replied(requestId),
     questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
     permissionAsked: (request) => interactive.opened('permission', { ...request }),
-    promptGone: (requestId) => interactive.settled(requestId, 'closed'),
-    permissionReplied: (requestId, answer) =>
-      interactive.settled(requestId, answer === 'reject' ? 'rejected' : 'answered'),
+    promptGone: (requestId) => interactive.callEnded(requestId),
+    permissionReplied: (requestId, reply) => interactive.replied(requestId, reply),
   });
 }
 

@@ -50,6 +50,8 @@ export interface StoredPrompt {
   readonly callId?: string;
   /** The request as upstream sent it (questions, or permission with patterns). */
   readonly request: Readonly<Record<string, unknown>>;
+  /** What may be replied to a permission; without it `once` and `reject`. */
+  readonly replies?: readonly PermissionReply[];
   readonly askedAt: number;
   readonly deadlineAt?: number;
   readonly state: 'open' | 'answered' | 'rejected' | 'closed';
@@ -165,8 +167,11 @@ export interface TerminalPatch extends TurnPatch {
   readonly prompts?: readonly [];
 }
 
+/** `always` is remembered by the server for the directory, so for other conversations too. */
+export type PermissionReply = 'once' | 'always' | 'reject';
+
 /** What a person says to a question or a permission. */
 export type PromptAnswer =
   | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
-  | { readonly kind: 'permission'; readonly reply: 'once' | 'always' | 'reject'; readonly message?: string }
+  | { readonly kind: 'permission'; readonly reply: PermissionReply; readonly message?: string }
   | { readonly kind: 'reject' };

@@ -98,6 +98,20 @@ export interface TurnPolicy {
   /** Permissions that the server has from MCP servers and plugins; a pattern such as `exa_*` needs no mention. */
   readonly knownPermissions?: readonly string[];
   /**
+   * Whether people may answer a permission with `always`. False by default, and then that answer is neither offered nor
+   * taken: the server remembers it for the whole directory, so for every conversation that works there, and until its
+   * instance ends (OpenCode 1.18.33).
+   */
+  readonly allowAlways?: boolean;
+  /**
+   * What a permission means that was given and that no person of ours gave: whoever has the server's password can give
+   * one, the agent's own commands too, where they find it. `stop` (default): the run is aborted, and the turn ends as
+   * `answered_elsewhere`. `report`: told to the reporter (AnsweredElsewhereError), and the turn goes on. `allow`: not told.
+   * A question that was answered so is told at most. One that was asked and answered while no event stream was live, and
+   * one that the server did not ask for since somebody has told it `always`, is not seen.
+   */
+  readonly answeredElsewhere?: 'stop' | 'report' | 'allow';
+  /**
    * The agent's working directory: an absolute path below `directoryRoot`, so that no title and no `..` leads out of it.
    * Default: a folder of the sandbox root named after the record's id. Paths are compared as they are written; links
    * on the disk are not followed, since the server's disk may be another one.
@@ -124,7 +138,10 @@ export interface TurnPolicy {
 }
 
 export interface CompiledPolicy
-  extends Omit<TurnPolicy, 'limits' | 'model' | 'fallbackText' | 'transforms' | 'defaultAttach'> {
+  extends Omit<
+    TurnPolicy,
+    'limits' | 'model' | 'fallbackText' | 'transforms' | 'defaultAttach' | 'allowAlways' | 'answeredElsewhere'
+  > {
   readonly name: string;
   readonly limits: TurnLimits;
   readonly model?: { readonly providerID: string; readonly modelID: string };
@@ -132,6 +149,8 @@ export interface CompiledPolicy
   readonly onUpstreamLost: 'rerun' | 'fail';
   readonly transforms: readonly Transform[];
   readonly defaultAttach: 'all' | 'none';
+  readonly allowAlways: boolean;
+  readonly answeredElsewhere: 'stop' | 'report' | 'allow';
   /** The name of the limit that ends each of its turns before it does anything; none as a rule. */
   readonly ends?: string;
 }
@@ -144,6 +163,8 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
   checkLimits(`policies.${name}.limits`, limits, Object.keys(defaultLimits));
   return {
     onUpstreamLost: 'rerun',
+    allowAlways: false,
+    answeredElsewhere: 'stop',
     defaultAttach: policy.directory === undefined ? 'all' : 'none',
     fallbackText: 'The assistant could not finish this answer.',
     transforms: [],

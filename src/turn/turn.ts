@@ -58,6 +58,9 @@ async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined
     reachPrompt(run, watch),
   );
   const end = await deps.tracer.span('turn.stream', {}, () => followThrough(run, watch));
+  // A run may be over sooner than it is known who allowed what it did.
+  await watch.interactive?.approvals.judged();
+  if (run.stopped?.reason === 'answered-elsewhere') throw run.stopped;
   return deps.tracer.span('turn.finalize', {}, () => conclude(run, watch, end));
 }
 

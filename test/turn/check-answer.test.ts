@@ -67,3 +67,11 @@ it('an answer to a permission is none to a question', () => {
   expect(refused(permission, { kind: 'permission', reply: 'once' })).toBeUndefined();
   expect(refused(permission, { kind: 'reject' })).toBeUndefined();
 });
+
+it('a reply to a permission is one that is offered; without a word about it, `always` is none', () => {
+  const permission = asked('permission', { permission: 'bash', patterns: ['*'] });
+  const always = { kind: 'permission', reply: 'always' } as const;
+  expect(refused(permission, always)).toBe('answer.reply');
+  expect(refused({ ...permission, replies: ['once', 'reject'] }, always)).toBe('answer.reply');
+  expect(refused({ ...permission, replies: ['once', 'always', 'reject'] }, always)).toBeUndefined();
+});
