@@ -109,6 +109,8 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
     run.write({ run: { phase: 'prompting', resends: run.resends, startedAt: run.startedAt, ...ids } }),
     session.justCreated ? undefined : waitUntilIdle(run, ids),
   ]);
+  // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
+  run.ids = ids;
   await post(run, ids);
   return ids;
 }

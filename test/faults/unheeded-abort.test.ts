@@ -107,6 +107,12 @@ describe('an abort that upstream forgets', () => {
     await expectNothingRuns();
     const directory = path.join(system.sandboxRoot, turn.record);
     expect(await client.statuses(directory)).toEqual({});
+    // Idle is not enough: a run that has not begun is idle, too.
+    const { opencodeSessionId } = (await turns.models.Conversation.findById(turn.record).lean()) ?? {};
+    expect((await client.messages(opencodeSessionId ?? '')).at(-1)?.info.error?.name).toBe(
+      'MessageAbortedError',
+    );
+    expect(aborts.length).toBeGreaterThan(1);
   });
 });
 
