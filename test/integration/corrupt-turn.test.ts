@@ -71,7 +71,7 @@ describe('a stored turn that makes no sense', () => {
     const { view } = await followAll(turns, id);
     expect(view.end).toMatchObject({ status: 'error', error: { reason: 'corrupt_turn' } });
     const stored = await turns.get(id);
-    expect(stored?.error?.message).toMatch(message);
+    expect(stored?.error?.detail).toMatch(message);
     const heard = proxy.requests
       .slice(requests)
       .filter(({ method, path }) => method !== 'GET' || /ses_/.test(path));
