@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { SessionNotFoundError } from '../../src/errors.ts';
-import type { WireSession } from '../../src/reply/wire.ts';
-import { sessionsBelow } from '../../src/turn/family.ts';
+import type { WireMessage, WireSession } from '../../src/reply/wire.ts';
+import { areOver, sessionsBelow } from '../../src/turn/family.ts';
 
 const never = new AbortController().signal;
 
@@ -46,4 +46,37 @@ it('asks a bounded number of times, however many and however deep they are', asy
   const wide = server((id) => (id === 'root' ? Array.from({ length: 500 }, next) : []));
   expect(await below(wide, 'root')).toHaveLength(500);
   expect(wide.asked).toHaveLength(50);
+});
+
+const answer = (more: object, completed?: number) => ({
+  role: 'assistant',
+  time: { created: 1, completed },
+  ...more,
+});
+const sessions: Record<string, object[]> = {
+  empty: [],
+  asked: [answer({ finish: 'stop' }, 2), { role: 'user', time: { created: 3 } }],
+  writing: [answer({ finish: 'stop' })],
+  'between two steps': [answer({ finish: 'tool-calls' }, 2)],
+  'complete without a word': [answer({}, 2)],
+  finished: [{ role: 'user', time: { created: 0 } }, answer({ finish: 'stop' }, 2)],
+  aborted: [answer({ error: { name: 'MessageAbortedError' } }, 2)],
+};
+const messages = async (id: string) => {
+  if (id === 'gone') throw new SessionNotFoundError('not found', { method: 'GET', path: '/' });
+  return (sessions[id] ?? []).map((info) => ({ info, parts: [] })) as unknown as WireMessage[];
+};
+
+it.each([
+  ['empty', false],
+  ['asked', false],
+  ['writing', false],
+  ['between two steps', false],
+  ['complete without a word', false],
+  ['finished', true],
+  ['aborted', true],
+  ['gone', true],
+])('a session is over by its messages: %s, %s', async (id, over) => {
+  expect(await areOver({ messages }, [id], never)).toBe(over);
+  expect(await areOver({ messages }, ['finished', id, 'aborted'], never)).toBe(over);
 });
