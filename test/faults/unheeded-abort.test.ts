@@ -56,6 +56,7 @@ afterAll(async () => {
 });
 
 const held = { text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 };
+const isPrompt = ({ path: route }: { path: string }) => route.endsWith('/prompt_async');
 const running = () => system.model.requests.filter(({ outcome }) => outcome === undefined);
 const expectNothingRuns = () => eventually(() => expect(running()).toEqual([]));
 
@@ -133,8 +134,8 @@ describe('a run that is never seen to end', () => {
     await eventually(() => expect(outcomes.at(-1)).toMatchObject({ turnId: turn.id, error }));
     expect(running()).toHaveLength(1);
     forgotten = 0;
-    await expectNothingRuns();
     await eventually(async () => expect((await turns.get(turn.id))?.run).not.toHaveProperty('openStops'));
+    await expectNothingRuns();
     const tried = aborts.length;
     // What is closed is left alone: the same session serves the next turn, which nobody aborts.
     system.respond(() => ({ text: ['a ', 'b ', 'c'], chunkDelayMs: 700 }));
@@ -152,17 +153,23 @@ describe('a run that is never seen to end', () => {
     const stored = await turn.followed;
     expect(stored.error).toMatchObject({ reason: 'cancel_unconfirmed' });
     system.respond(({ userText }) => (userText === 'behind' ? { text: ['mine'] } : held));
-    const next = turns.enqueue({ conversation: turn.record, text: 'behind' });
+    const since = proxy.requests.length;
+    const { id } = await turns.enqueue({ conversation: turn.record, text: 'behind' });
+    // It stands in front of its prompt, and what ran before it is aborted.
+    await eventually(async () => expect((await turns.get(id))?.run.phase).toBe('prompting'));
     const before = aborts.length;
     await eventually(() => expect(aborts.length).toBeGreaterThan(before));
-    expect(system.model.requests.some(({ userText }) => userText === 'behind')).toBe(false);
+    const early = proxy.requests.slice(since);
     forgotten = 0;
-    const { id } = await next;
     await eventually(
       async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', content: 'mine' }),
       30_000,
     );
-    expect((await turns.get(id))?.run).toMatchObject({ sessionId: stored.run.sessionId, resends: 0 });
+    const kept = { sessionId: stored.run.sessionId, resends: 0, reruns: 0 };
+    expect((await turns.get(id))?.run).toMatchObject(kept);
+    // The prompt would be swallowed by what ran before it: not a moment too early, and once.
+    expect(early.filter(isPrompt)).toEqual([]);
+    expect(proxy.requests.slice(since).filter(isPrompt)).toHaveLength(1);
     expect((await turns.get(turn.id))?.run).not.toHaveProperty('openStops');
     await expectNothingRuns();
   });
