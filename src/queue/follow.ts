@@ -5,13 +5,15 @@ import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
-import { type TurnEnd, type TurnEntry, type TurnView, toldFailure } from '../turn/turn-entry.ts';
+import { endOf, viewOf } from '../turn/stored-view.ts';
+import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/stream-position.ts';
+import type { TurnEntry } from '../turn/turn-entry.ts';
+import { ReaderShare } from './reader-share.ts';
 import type { Nudges } from './turn-nudges.ts';
-import { streamKeys, type TurnStream } from './turn-stream.ts';
+import { type StreamRead, streamKeys, type TurnStream } from './turn-stream.ts';
 
 /** Without a nudge the stream is read again after this time; the nudge is only a hint. */
 const pollMs = 2_000;
-const batch = 500;
 /** A service that is away is waited for so long, each time, from the first look on. */
 const awayMs = 300_000;
 const awayBackoff = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
@@ -27,14 +29,16 @@ export interface FollowDeps {
   /** The stream's connection: one that was closed on purpose does not come back. */
   readonly redis: Pick<Redis, 'status'>;
   readonly store: Pick<TurnStore, 'get'>;
-  readonly stream: Pick<TurnStream, 'read' | 'lastNumber'>;
+  readonly stream: Pick<TurnStream, 'read'>;
   readonly nudges: Nudges;
   readonly prefix: string;
 }
 
 /**
- * Entries of a turn from its beginning, or from behind a cursor, to the terminal one; then it ends. When what
- * comes next is no longer kept, a `snapshot` entry comes first and replaces all that the reader holds.
+ * Entries of a turn from its beginning, or from behind a cursor, to the terminal one; then it ends. When what comes next
+ * is no longer kept, or the cursor is of a stream that Redis has lost, a `snapshot` entry comes first and replaces all
+ * that the reader holds. Whatever was lost in between, what a reader holds in the end is what is stored. Nothing is
+ * read ahead of a reader who does not ask, but for one batch of a bounded size (`ReaderShare`).
  * Redis or MongoDB being away, also when it begins, delays it. Throws NotFoundError, InvalidInputError for a cursor that
  * is none, ServiceUnavailableError for a service that stays away for five minutes.
  */
@@ -45,7 +49,10 @@ export async function* follow(
 ): AsyncGenerator<TurnEntry> {
   const { signal } = options;
   const deps = ridingOut(given, signal);
-  let cursor = parseCursor(options.after);
+  let at = parseCursor(options.after);
+  /** The last snapshot may lack something in front of `at`: it is made good by one before the end. */
+  let doubtful = false;
+  const share = new ReaderShare();
   const wakeup = new Wakeup();
   const stop = () => wakeup.wake();
   const unlisten = deps.nudges.listen(streamKeys(deps.prefix, turnId).channel, () => wakeup.wake());
@@ -53,35 +60,46 @@ export async function* follow(
   try {
     await existing(deps.store, turnId);
     for (let nudged = false; !signal?.aborted; ) {
-      const entries = await deps.stream.read(turnId, cursor, batch);
-      const first = entries[0]?.number;
-      const last = first === undefined ? await deps.stream.lastNumber(turnId) : undefined;
-      const missed = (first ?? cursor + 1) > cursor + 1 || (last ?? cursor) < cursor;
+      const read = await deps.stream.read(turnId, at, share.take());
+      const { last, entries } = read;
+      share.keep(read.size);
+      const missed = missedBy(at, read);
       // The stored turn is read when something is missing or nothing is heard, never while entries flow.
-      if (missed || (entries.length === 0 && !nudged)) {
+      if (missed !== undefined || (entries.length === 0 && !nudged)) {
         const turn = await existing(deps.store, turnId);
         if (entries.length === 0 && turn.status !== 'pending') {
-          yield* ending(deps, turn, cursor, last ?? 0);
+          yield* ending(deps, turn, share, at, doubtful);
           return;
         }
-        if (missed) {
+        if (missed !== undefined) {
           // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
-          cursor = last ?? Math.max(turn.run.cursor ?? 0, (first ?? 1) - 1);
-          yield { type: 'snapshot', id: String(cursor), view: viewOf(turn) };
+          const stored = turn.run.stream === last.stream ? (turn.run.cursor ?? 0) : 0;
+          at = { stream: last.stream, number: Math.min(Math.max(stored, missed), last.number) };
+          doubtful = at.number > stored;
+          yield { type: 'snapshot', id: idOf(at, doubtful), view: viewOf(turn) };
           continue;
         }
       }
+      at = { stream: last.stream, number: at.number };
       for (const { number, body } of entries) {
-        cursor = number;
-        yield { ...body, id: String(number) };
+        // Not ours: the next look starts in front of it, and a snapshot takes its place.
+        if (!body) break;
+        if (body.type === 'finished' && doubtful) {
+          doubtful = false;
+          yield { type: 'snapshot', id: cursorOf(at), view: viewOf(await existing(deps.store, turnId)) };
+        }
+        if (body.type === 'snapshot') doubtful = false;
+        at = { stream: last.stream, number };
+        yield { ...body, id: idOf(at, doubtful) };
         if (body.type === 'finished' || signal?.aborted) return;
       }
-      if (entries.length < batch) nudged = await wakeup.wait(pollMs);
+      if (at.number >= last.number) nudged = await wakeup.wait(pollMs);
     }
   } catch (error) {
     // The service was away when the reader left: that is no error of his.
     if (!signal?.aborted) throw error;
   } finally {
+    share.release();
     unlisten();
     signal?.removeEventListener('abort', stop);
   }
@@ -101,32 +119,49 @@ function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal |
   return {
     ...deps,
     store: { get: (id) => patiently(() => store.get(id)) },
-    stream: {
-      read: (...args) => patiently(() => stream.read(...args)),
-      lastNumber: (id) => patiently(() => stream.lastNumber(id)),
-    },
+    stream: { read: (...args) => patiently(() => stream.read(...args)) },
   };
+}
+
+/** One who lacks something, leaves, and comes back is known by it: his cursor is of a stream that nobody knows. */
+const idOf = (at: StreamPosition, doubtful: boolean) => cursorOf(doubtful ? { ...at, stream: '' } : at);
+
+/**
+ * Where a reader who has missed something goes on at the earliest, once he has a snapshot; undefined when he has not. A
+ * stream gives the whole state from its first entry on: what is read twice changes nothing, what is left out may.
+ */
+function missedBy(at: StreamPosition, { known, entries, last }: StreamRead): number | undefined {
+  if (!known) return 0;
+  const [first] = entries;
+  if (!first) return last.number > at.number ? last.number : undefined;
+  if (!first.body) return first.number;
+  return first.number > at.number + 1 ? first.number - 1 : undefined;
 }
 
 /**
  * The turn is terminal. Its last entry may be on its way, lost with its writer, or expired with the stream; or told
- * after the look at the entries and before the one at their last number, so the entries are read again from the cursor.
+ * after the look at the entries and before the one at their last number, so the entries are read again.
  */
 async function* ending(
   deps: FollowDeps,
   turn: StoredTurn,
-  cursor: number,
-  lastNumber: number,
+  share: ReaderShare,
+  from: StreamPosition,
+  doubtful: boolean,
 ): AsyncGenerator<TurnEntry> {
-  let last = Math.max(cursor, lastNumber);
-  for (const { number, body } of await deps.stream.read(turn.id, cursor, batch)) {
-    last = number;
-    yield { ...body, id: String(number) };
-    if (body.type === 'finished') return;
+  const { entries, last } = await deps.stream.read(turn.id, from, share.take());
+  // They go on exactly where this reader stands: one of another stream, or with a gap, needs the whole state.
+  const rest = entries.flatMap(({ number, body }, at) =>
+    body && number === from.number + at + 1 ? { ...body, id: cursorOf({ ...last, number }) } : [],
+  );
+  if (!doubtful && rest.length === entries.length && rest.at(-1)?.type === 'finished') {
+    yield* rest;
+    return;
   }
-  yield { type: 'snapshot', id: String(last), view: viewOf(turn) };
+  const number = Math.max(from.number, last.number);
+  yield { type: 'snapshot', id: cursorOf({ ...last, number }), view: viewOf(turn) };
   const end = endOf(turn);
-  if (end) yield { type: 'finished', ...end, id: String(last + 1) };
+  if (end) yield { type: 'finished', ...end, id: cursorOf({ ...last, number: number + 1 }) };
 }
 
 async function existing(store: FollowDeps['store'], turnId: string): Promise<StoredTurn> {
@@ -135,37 +170,8 @@ async function existing(store: FollowDeps['store'], turnId: string): Promise<Sto
   return turn;
 }
 
-function parseCursor(after: string | undefined): number {
-  if (after === undefined || after === '') return 0;
-  if (/^\d{1,15}$/.test(after)) return Number(after);
+function parseCursor(after: string | undefined): StreamPosition {
+  const position = after === undefined || after === '' ? beginning : positionOf(after);
+  if (position) return position;
   throw new InvalidInputError('after', 'must be the id of an entry that this turn has yielded');
-}
-
-/** The stored turn as followers see it. */
-export function viewOf(turn: StoredTurn): TurnView {
-  const end = endOf(turn);
-  return {
-    status: turn.status,
-    phase: end ? 'finished' : turn.run.phase === 'queued' ? 'queued' : 'prompted',
-    parts: turn.parts,
-    prompts: turn.prompts.map(({ answer: _answer, ...prompt }) => prompt),
-    artifacts: turn.artifacts,
-    ...(turn.usage ? { usage: turn.usage } : {}),
-    ...(end ? { end } : {}),
-  };
-}
-
-/** Undefined while the turn is pending. */
-export function endOf(turn: StoredTurn): TurnEnd | undefined {
-  if (turn.status === 'pending') return undefined;
-  const { usage, durationMs, timeToFirstTokenMs } = turn;
-  return {
-    status: turn.status,
-    text: turn.content,
-    ...(turn.error ? { error: toldFailure(turn.error) } : {}),
-    ...(turn.notice ? { notice: turn.notice } : {}),
-    ...(usage ? { usage } : {}),
-    ...(durationMs === undefined ? {} : { durationMs }),
-    ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
-  };
 }

@@ -10,7 +10,8 @@ const retry = { firstMs: 100, maxMs: 1_000 };
  * BullMQ's worker, but one that looks for jobs by itself every second. Redis calls one of the workers that wait,
  * and no other: when that one is frozen, cut off or killed right then, the call is lost. The loser is whoever
  * else waits, and does not look before its own wait is over: BullMQ's 5 s (`drainDelay`), or 10 s while a job is
- * delayed, as parked turns are. A worker without jobs costs Redis two commands a second: the wait and the look.
+ * delayed, as parked turns are. A worker without jobs costs Redis some six commands a second (5.9 measured over 30 s),
+ * half of them the sweeper's: four schedulers and a BullMQ worker of its own.
  *
  * An error reply is no reason for BullMQ to wait: it would ask again at once, thousands of times a second.
  */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { TurnStore } from '../turn/ports.ts';
-import { endOf } from './follow.ts';
+import { endOf, viewOf } from '../turn/stored-view.ts';
 import { redisError } from './redis-errors.ts';
 import { streamKeys, type TurnStream } from './turn-stream.ts';
 
@@ -58,7 +58,7 @@ export class StrayStreams {
     const turn = await store.get(turnId);
     const end = turn && endOf(turn);
     if (turn && !end) return false;
-    if (turn && end) await stream.end({ turnId, epoch: turn.run.epoch }, end);
+    if (turn && end) await stream.end({ turnId, epoch: turn.run.epoch }, end, viewOf(turn));
     else await stream.remove(turnId);
     return true;
   }

@@ -138,7 +138,7 @@ export class TurnQueue {
 
   async #tellQueued(turnId: string): Promise<void> {
     try {
-      await this.#deps.stream.append({ turnId, epoch: 0 }, [{ type: 'phase', phase: 'queued' }]);
+      await this.#deps.stream.append({ turnId, epoch: 0 }, 'any', [{ type: 'phase', phase: 'queued' }]);
     } catch (error) {
       // A worker has begun the turn already: what it tells is newer.
       if (!(error instanceof LeaseLostError)) throw error;

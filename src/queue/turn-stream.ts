@@ -1,15 +1,18 @@
-import { createHash } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { LeaseLostError, messageOf } from '../errors.ts';
+import { LeaseLostError } from '../errors.ts';
 import type { Fence, TurnPublisher } from '../turn/ports.ts';
+import { beginning, type StreamPlace, type StreamPosition } from '../turn/stream-position.ts';
 import {
   applyEntry,
   emptyView,
+  isEntry,
   type TurnEnd,
   type TurnEntryBody,
   type TurnView,
 } from '../turn/turn-entry.ts';
 import { redisError } from './redis-errors.ts';
+import { appendScript, readScript } from './stream-scripts.ts';
 
 export interface TurnStreamOptions {
   readonly redis: Redis;
@@ -31,39 +34,24 @@ export const streamKeys = (prefix: string, turnId: string) => ({
   channel: `${prefix}:turn:{${turnId}}`,
 });
 
-/**
- * Appends entries under a fence. Entry ids are 1-0, 2-0, 3-0 …, so a reader sees from an id alone whether
- * something in front of it is missing. One script, hence one decision: epoch, numbers, entries, end and nudge.
- * Answers -1 to an older epoch, and the unchanged number once the stream has ended. Each entry carries the bytes that
- * were told before it: so those of what is kept are known, however it was trimmed.
- * ARGV: epoch, max length, time to live in ms, "end" or "", max bytes, entries…
- */
-const appendScript = `
-local epoch = tonumber(redis.call('HGET', KEYS[2], 'epoch') or '0')
-if epoch > tonumber(ARGV[1]) then return -1 end
-local n = tonumber(redis.call('HGET', KEYS[2], 'n') or '0')
-if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return n end
-local bytes = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
-for i = 6, #ARGV do
-  n = n + 1
-  redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes)
-  bytes = bytes + #ARGV[i]
-end
-while #ARGV > 5 do
-  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-  local before = oldest and tonumber(oldest[2][4])
-  if not before or oldest[1] == n .. '-0' or bytes - before <= tonumber(ARGV[5]) then break end
-  redis.call('XDEL', KEYS[1], oldest[1])
-end
-redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
-if ARGV[4] == 'end' then redis.call('HSET', KEYS[2], 'ended', 1) end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-redis.call('PUBLISH', KEYS[3], n)
-return n
-`;
+/** How much one read brings at most: so many entries, and no more once they hold so many bytes. */
+export interface StreamBatch {
+  readonly count: number;
+  readonly bytes: number;
+}
 
-const appendSha = createHash('sha1').update(appendScript).digest('hex');
+export interface StreamRead {
+  /** Of the last entry that is there. */
+  readonly last: StreamPosition;
+  /** The place that was asked for is one of this stream. Otherwise there are no entries. */
+  readonly known: boolean;
+  /** Those behind that place, in order. `body` is undefined for one that is no entry of ours. */
+  readonly entries: readonly { readonly number: number; readonly body: TurnEntryBody | undefined }[];
+  /** Characters of all of them. */
+  readonly size: number;
+}
+
+const everything: StreamBatch = { count: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER };
 
 /**
  * The stream of a turn on Redis: what followers read and resume from. The stored message stays the truth; this
@@ -82,46 +70,39 @@ export class TurnStream implements TurnPublisher {
     };
   }
 
-  async open(fence: Fence): Promise<TurnView | null> {
-    await this.append(fence, []);
-    const entries = await this.read(fence.turnId, 0, this.#options.maxLength);
-    const first = entries[0];
-    if (first === undefined || first.number !== 1) return null;
-    return entries.reduce((view, { body }) => applyEntry(view, body), emptyView);
+  async open(fence: Fence): Promise<{ view: TurnView | null; at: StreamPosition }> {
+    const at = await this.#append(fence, 'open', []);
+    if (!at) throw new LeaseLostError(fence.turnId, fence.epoch);
+    const { entries } = await this.read(fence.turnId, beginning, everything);
+    const bodies = entries.flatMap(({ body }) => body ?? []);
+    // What cannot be told for certain counts as not known: then all of it is told again.
+    const whole = entries[0]?.number === 1 && bodies.length === entries.length;
+    return { at, view: whole ? bodies.reduce(applyEntry, emptyView) : null };
   }
 
-  append(fence: Fence, entries: readonly TurnEntryBody[]): Promise<number> {
-    return this.#append(fence, entries, this.#options.abandonedMs, '');
+  append(
+    fence: Fence,
+    where: StreamPlace,
+    entries: readonly TurnEntryBody[],
+  ): Promise<StreamPosition | null> {
+    return this.#append(fence, where, entries);
   }
 
-  async end(fence: Fence, end: TurnEnd): Promise<void> {
-    await this.#append(fence, [{ type: 'finished', ...end }], this.#options.keepMs, 'end');
+  async end(fence: Fence, end: TurnEnd, view?: TurnView): Promise<void> {
+    const whole = view ? [{ type: 'snapshot', view } as const] : [];
+    await this.#append(fence, 'any', [...whole, { type: 'finished', ...end }]);
   }
 
-  /** Entries behind number `after`, at most `count`, in order. */
-  async read(
-    turnId: string,
-    after: number,
-    count: number,
-  ): Promise<{ number: number; body: TurnEntryBody }[]> {
-    const { stream } = streamKeys(this.#options.prefix, turnId);
+  /** What comes behind that place. At least one entry, if there is any. */
+  async read(turnId: string, after: StreamPosition, batch: StreamBatch): Promise<StreamRead> {
+    const { redis, prefix } = this.#options;
+    const { stream, meta } = streamKeys(prefix, turnId);
     try {
-      const rows = await this.#options.redis.xrange(stream, `${after + 1}-0`, '+', 'COUNT', count);
-      return rows.map(([id, fields]) => ({
-        number: Number.parseInt(id, 10),
-        body: JSON.parse(fields[1] ?? '{}') as TurnEntryBody,
-      }));
-    } catch (error) {
-      throw redisError(error);
-    }
-  }
-
-  /** The number of the last entry, 0 when the stream is empty or gone. */
-  async lastNumber(turnId: string): Promise<number> {
-    try {
-      return Number(
-        (await this.#options.redis.hget(streamKeys(this.#options.prefix, turnId).meta, 'n')) ?? 0,
-      );
+      const args = [after.stream, after.number, batch.count, batch.bytes];
+      const [name, last, known, ...rows] = (await readScript.run(redis, [stream, meta], args)) as Answer;
+      const entries = rows.flatMap((id, at) => (at % 2 === 1 ? [] : [entryOf(id, rows[at + 1])]));
+      const size = rows.reduce<number>((sum, row, at) => (at % 2 === 1 ? sum + String(row).length : sum), 0);
+      return { last: { stream: name, number: Number(last) }, known: known === 1, entries, size };
     } catch (error) {
       throw redisError(error);
     }
@@ -151,31 +132,46 @@ export class TurnStream implements TurnPublisher {
 
   async #append(
     fence: Fence,
+    where: StreamPlace | 'open',
     entries: readonly TurnEntryBody[],
-    ttlMs: number,
-    end: string,
-  ): Promise<number> {
-    const { prefix, maxLength, maxBytes } = this.#options;
+  ): Promise<StreamPosition | null> {
+    const { redis, prefix, maxLength, maxBytes, keepMs, abandonedMs } = this.#options;
     const { stream, meta, channel } = streamKeys(prefix, fence.turnId);
+    const ends = entries.at(-1)?.type === 'finished';
+    const place = typeof where === 'string' ? [where, 0] : [where.stream || 'none', where.number];
+    const bounds = [fence.epoch, maxLength, maxBytes, ends ? keepMs : abandonedMs, ends ? 'end' : ''];
     const rows = entries.map((entry) => JSON.stringify(entry));
+    const fresh = randomBytes(6).toString('hex');
     try {
-      const args = [fence.epoch, maxLength, ttlMs, end, maxBytes, ...rows];
-      const number = Number(await this.#script([stream, meta, channel], args));
-      if (number < 0) throw new LeaseLostError(fence.turnId, fence.epoch);
-      return number;
+      const args = [...bounds, ...place, fresh, ...rows];
+      const [number, name] = (await appendScript.run(redis, [stream, meta, channel], args)) as [
+        number,
+        string,
+      ];
+      if (number === -1) throw new LeaseLostError(fence.turnId, fence.epoch);
+      return number === -2 ? null : { stream: name, number };
     } catch (error) {
       throw redisError(error);
     }
   }
+}
 
-  /** By its hash: the text goes over only to a Redis that has not seen it yet, or has lost its scripts. */
-  async #script(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    const { redis } = this.#options;
-    try {
-      return await redis.evalsha(appendSha, keys.length, ...keys, ...args);
-    } catch (error) {
-      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      return redis.eval(appendScript, keys.length, ...keys, ...args);
-    }
+type Answer = [string, number, number, ...(string | number)[]];
+
+/** Read only when it is looked at: a reader who is slow holds the text of his batch and nothing more. */
+const entryOf = (id: unknown, text: unknown): StreamRead['entries'][number] => ({
+  number: Number.parseInt(String(id), 10),
+  get body() {
+    return bodyOf(text);
+  },
+});
+
+/** Whoever can write to Redis can write anything: what is no entry must not end the reading of those that are. */
+function bodyOf(text: unknown): TurnEntryBody | undefined {
+  try {
+    const body: unknown = JSON.parse(String(text));
+    return isEntry(body) ? body : undefined;
+  } catch {
+    return undefined;
   }
 }

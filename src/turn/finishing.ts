@@ -42,7 +42,6 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   if (!terminal) return interruptedOutcome(run, 'lease-lost');
 
   if (terminal.parts) run.followers.settle(terminal.parts);
-  await run.followers.flush();
   await tellEnd(run, terminal);
   const outcome = outcomeOf(run, finish, terminal);
   deps.tracer.event('opencode.turn.finished', {
@@ -82,7 +81,7 @@ export function interruptedOutcome(
 
 /** The end is durable already: a follower that misses this entry finds it in the stored turn. */
 async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
-  const { deps, fence } = run;
+  const { deps } = run;
   const traceId = deps.tracer.traceId();
   const { status, content = '', error, notice, usage, durationMs, timeToFirstTokenMs } = terminal;
   const end: TurnEnd = {
@@ -96,7 +95,7 @@ async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
     ...(traceId === undefined ? {} : { traceId }),
   };
   try {
-    await deps.publisher.end(fence, end);
+    await run.followers.end(end);
   } catch (problem) {
     deps.reporter.report(problem, { action: 'turn.tellEnd', severity: 'warning', turnId: run.turn.id });
   }

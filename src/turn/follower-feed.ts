@@ -4,14 +4,18 @@ import type { Part } from '../reply/part.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import type { Clock } from '../timing/clock.ts';
 import { EntryBuffer } from './entry-buffer.ts';
+import { fittedParts } from './fitted-reply.ts';
 import type { Fence, TurnPublisher } from './ports.ts';
-import type { TurnEntryBody } from './turn-entry.ts';
+import type { StreamPlace, StreamPosition } from './stream-position.ts';
+import { applyEntry, type TurnEnd, type TurnEntryBody, type TurnView } from './turn-entry.ts';
 
 export interface FollowerFeedOptions {
   readonly publisher: TurnPublisher;
   readonly fence: Fence;
   readonly clock: Clock;
   readonly reporter: ErrorReporter;
+  /** The stored turn as followers see it. */
+  readonly view: TurnView;
   /** The current parts, in order; read again after a failed append. */
   readonly parts: () => readonly Part[];
   /** A newer owner has the stream. */
@@ -27,14 +31,17 @@ const retry = { firstMs: 100, maxMs: 2_000 };
 /**
  * Tells followers what happens, at most once per interval, the first change at once. One append is under way
  * at a time. Redis away: nothing is queued, nothing is lost; after it is back followers get the difference
- * between what they were told and what is. Never throws into the turn.
+ * between what they were told and what is. Redis that has lost the stream, or its last entries: followers get everything
+ * again, in a stream that begins with a snapshot. Never throws into the turn.
  */
 export class FollowerFeed {
   readonly #options: FollowerFeedOptions;
   #buffer = new EntryBuffer();
-  #known = false;
   #phase: Extract<TurnEntryBody, { type: 'phase' }> = { type: 'phase', phase: 'started' };
-  #cursor = 0;
+  /** Where the next entry comes; undefined when nobody knows what followers hold. */
+  #place: StreamPlace | undefined;
+  /** As followers hold it; its parts are the buffer's. */
+  #view: TurnView;
   #flushing: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   #lastFlushAt = Number.NEGATIVE_INFINITY;
@@ -44,13 +51,15 @@ export class FollowerFeed {
 
   constructor(options: FollowerFeedOptions) {
     this.#options = options;
+    this.#view = options.view;
   }
 
   /** What followers have been told, or null when nobody knows. Throws LeaseLostError; Redis away answers null. */
   async open(): Promise<readonly Part[] | null> {
     try {
-      const view = await this.#options.publisher.open(this.#options.fence);
-      this.#known = true;
+      const { view, at } = await this.#options.publisher.open(this.#options.fence);
+      this.#place = view ? at : 'anew';
+      this.#view = view ?? this.#view;
       this.#buffer = new EntryBuffer(view?.parts);
       return view?.parts ?? null;
     } catch (error) {
@@ -62,12 +71,12 @@ export class FollowerFeed {
 
   /** Nobody has been told anything: the stream is taken over with the first entry. */
   begin(): void {
-    this.#known = true;
+    this.#place = 'any';
   }
 
-  /** Number of the last entry that was appended by this feed, 0 before the first. */
-  get cursor(): number {
-    return this.#cursor;
+  /** The last entry that is known to be told; undefined before the first, and while nobody knows. */
+  get at(): StreamPosition | undefined {
+    return typeof this.#place === 'string' ? undefined : this.#place;
   }
 
   change(part: Part, rewritten = false): void {
@@ -106,7 +115,8 @@ export class FollowerFeed {
   async flush(): Promise<void> {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    await this.#flushing;
+    // Two who waited for the same append: the first to go on is the next one under way.
+    while (this.#flushing) await this.#flushing;
     if (this.#closed || this.#buffer.empty) return;
     this.#flushing = this.#append().finally(() => {
       this.#flushing = undefined;
@@ -114,6 +124,16 @@ export class FollowerFeed {
       if (!this.#buffer.empty) this.#schedule();
     });
     await this.#flushing;
+  }
+
+  /** Appends what is waiting and the end behind it, in one step. Throws ServiceUnavailableError: then neither is told. */
+  async end(end: TurnEnd): Promise<void> {
+    this.#cancelTimer?.();
+    while (this.#flushing) await this.#flushing;
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#place === undefined) await this.#reopen();
+    await this.#send([...this.#buffer.drain(this.#parts), { type: 'finished', ...end }]);
   }
 
   /** No timer and no append is left after this; what was not flushed is dropped. */
@@ -135,16 +155,37 @@ export class FollowerFeed {
   }
 
   async #append(): Promise<void> {
-    const { publisher, fence } = this.#options;
     let sent: readonly TurnEntryBody[] = [];
     try {
-      if (!this.#known) await this.#reopen();
+      if (this.#place === undefined) await this.#reopen();
       sent = this.#buffer.drain(this.#parts);
-      if (sent.length > 0) this.#cursor = await publisher.append(fence, sent);
+      if (sent.length > 0) await this.#send(sent);
       this.#failures = 0;
     } catch (error) {
       this.#failed(error, sent);
     }
+  }
+
+  async #send(entries: readonly TurnEntryBody[]): Promise<void> {
+    const { publisher, fence } = this.#options;
+    const place = this.#place ?? 'anew';
+    const at = place === 'anew' ? null : await publisher.append(fence, place, entries);
+    this.#place = at ?? (await this.#tellAnew(entries));
+    this.#view = entries.reduce(withoutParts, this.#view);
+  }
+
+  /** Of the entries, those that make no part of the state come behind it. */
+  async #tellAnew(entries: readonly TurnEntryBody[]): Promise<StreamPosition | undefined> {
+    const { publisher, fence } = this.#options;
+    const parts = fittedParts(this.#parts());
+    const last = entries.filter(({ type }) => type === 'finished');
+    const { end: _end, ...view } = entries
+      .filter((entry) => !last.includes(entry))
+      .reduce(withoutParts, this.#view);
+    // Before anything is awaited: what changes meanwhile is told against these.
+    this.#buffer.rebase(parts, this.#parts());
+    const whole = { type: 'snapshot', view: { ...view, status: 'pending', parts } } as const;
+    return (await publisher.append(fence, 'anew', [whole, ...last])) ?? undefined;
   }
 
   #failed(error: unknown, sent: readonly TurnEntryBody[]): void {
@@ -155,7 +196,7 @@ export class FollowerFeed {
       return;
     }
     // The append may or may not have reached Redis: what followers hold is read again before the next one.
-    this.#known = false;
+    this.#place = undefined;
     for (const entry of sent) if (!remade.has(entry.type)) this.#buffer.add(entry);
     if (this.#failures === 0) {
       reporter.report(error, {
@@ -169,10 +210,14 @@ export class FollowerFeed {
 
   async #reopen(): Promise<void> {
     const { publisher, fence } = this.#options;
-    const view = await publisher.open(fence);
-    this.#known = true;
+    const { view, at } = await publisher.open(fence);
+    this.#place = view ? at : 'anew';
     this.#buffer.rebase(view?.parts ?? [], this.#parts());
   }
 
   readonly #parts = () => this.#settled ?? this.#options.parts();
 }
+
+/** The view after one more entry, but for its parts. */
+const withoutParts = (view: TurnView, entry: TurnEntryBody): TurnView =>
+  remade.has(entry.type) ? view : applyEntry(view, entry);

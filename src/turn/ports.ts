@@ -25,6 +25,7 @@ import type {
   TurnWishes,
   WaitingTurn,
 } from './stored-turn.ts';
+import type { StreamPlace, StreamPosition } from './stream-position.ts';
 import type { TurnEnd, TurnEntryBody, TurnView } from './turn-entry.ts';
 
 export type { FileRef, NewFile, PromptAnswer };
@@ -307,15 +308,19 @@ export interface FileStore {
 
 /**
  * The stream of entries that followers of a turn read. Fenced: opening it for an epoch shuts every older one
- * out, so that a worker that lost its turn can tell followers nothing. Throws ServiceUnavailableError('redis').
+ * out, so that a worker that lost its turn can tell followers nothing. Its entries, from the first one on, always give
+ * the whole state: whoever begins a stream anew begins it with a snapshot. Throws ServiceUnavailableError('redis').
  */
 export interface TurnPublisher {
-  /** Takes the stream over and answers what followers have been told, or null when that is no longer kept. */
-  open(fence: Fence): Promise<TurnView | null>;
-  /** Appends in order, all or nothing; answers the last entry's number. Throws LeaseLostError. */
-  append(fence: Fence, entries: readonly TurnEntryBody[]): Promise<number>;
-  /** The last entry: exactly one per turn, later calls add nothing. The stream expires some time after it. */
-  end(fence: Fence, end: TurnEnd): Promise<void>;
+  /** Takes the stream over, under a new name; answers what followers have been told, or null when that is not kept. */
+  open(fence: Fence): Promise<{ readonly view: TurnView | null; readonly at: StreamPosition }>;
+  /**
+   * Appends in order, all or nothing; answers the place of the last entry, or null when the stream does not stand at
+   * `where`: Redis has lost it, or its last entries. Nothing comes behind `finished`. Throws LeaseLostError.
+   */
+  append(fence: Fence, where: StreamPlace, entries: readonly TurnEntryBody[]): Promise<StreamPosition | null>;
+  /** Tells the end of a turn that nobody carries any more; `view`, what followers hold then, comes in front of it. */
+  end(fence: Fence, end: TurnEnd, view?: TurnView): Promise<void>;
 }
 
 /** Nudges from other processes: `changed` means "read the stored turn again". None is needed for correctness. */

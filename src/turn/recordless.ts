@@ -2,6 +2,7 @@ import { NotFoundError } from '../errors.ts';
 import { within } from '../timing/time-limit.ts';
 import { turnFailure } from './failure.ts';
 import type { StoredTurn } from './stored-turn.ts';
+import { viewOf } from './stored-view.ts';
 import type { TurnDeps } from './turn-deps.ts';
 import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import { promptIds } from './turn-phase.ts';
@@ -26,7 +27,7 @@ export async function endRecordless(
     reporter.report(error, { action: 'turn.recordless', severity: 'warning', turnId });
   report(new NotFoundError('record', turn.recordId));
   const bestEffort = (fn: () => Promise<void>) => fn().catch(report);
-  await bestEffort(() => publisher.end({ turnId, epoch: turn.run.epoch }, endOf(turn)));
+  await bestEffort(() => publisher.end({ turnId, epoch: turn.run.epoch }, endOf(turn), viewOf(turn)));
   // The phase is that of the end: what was prompted is told by the ids.
   const ids = promptIds({ ...turn.run, phase: 'prompted' });
   if (ids) {

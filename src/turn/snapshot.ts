@@ -15,7 +15,7 @@ export interface SnapshotSource {
   readonly deps: Pick<TurnDeps, 'store' | 'clock' | 'reporter'>;
   readonly fence: Fence;
   readonly reply: Reply | undefined;
-  readonly followers: Pick<FollowerFeed, 'cursor'>;
+  readonly followers: Pick<FollowerFeed, 'at'>;
   readonly firstTokenAt: number | undefined;
   /** Ends the run when the error says that no write will succeed. */
   noteWrite(error: unknown): void;
@@ -48,12 +48,12 @@ export class Snapshot {
     });
   }
 
-  /** What is to be stored now. The cursor is read first: parts may be newer than it, never older. */
+  /** What is to be stored now. The place is read first: parts may be newer than it, never older. */
   patch(): TurnPatch {
     const { reply, followers, firstTokenAt } = this.#run;
-    const cursor = followers.cursor;
+    const { at } = followers;
     const run = {
-      ...(cursor > 0 ? { cursor } : {}),
+      ...(at ? { cursor: at.number, stream: at.stream } : {}),
       ...(firstTokenAt === undefined ? {} : { firstTokenAt }),
     };
     if (!reply) return { run };

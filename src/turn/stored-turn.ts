@@ -31,8 +31,9 @@ export interface RunState {
   readonly reruns: number;
   /** How often the session was gone and the prompt went to a new one. */
   readonly resends: number;
-  /** Number of the last stream entry that the stored parts contain; a follower goes on after it. */
+  /** Number of the last stream entry that the stored parts contain, and the stream's name; a follower goes on after it. */
   readonly cursor?: number;
+  readonly stream?: string;
   /** Names in the agent's directory of what the user sent along; stored before the prompt. */
   readonly uploadNames?: readonly string[];
   /** What this turn may have left running; gone again once it was seen to be over. */

@@ -59,7 +59,7 @@ export function toldFailure({ reason, message, unconfirmed }: TurnFailure): NonN
   return { reason, message, ...(unconfirmed ? { unconfirmed } : {}) };
 }
 
-/** `id` is a cursor: pass it as `after` to go on behind this entry. Ids of one turn only grow. */
+/** `id` is a cursor: pass it as `after` to go on behind this entry. It is opaque. */
 export type TurnEntry = TurnEntryBody & { readonly id: string };
 
 /** The state that a follower holds after the entries it has seen. */
@@ -167,6 +167,12 @@ const checks: { readonly [T in TurnEntryBody['type']]: Check } = {
   }),
   finished: has({ status: isText }),
 };
+
+/** False for what no release of ours would tell. One of a type that we do not know may be of a newer release. */
+export function isEntry(value: unknown): value is TurnEntryBody {
+  if (!has({ type: isText })(value)) return false;
+  return !Object.hasOwn(checks, (value as TurnEntryBody).type) || isWhole(value);
+}
 
 function isWhole(entry: unknown): entry is TurnEntryBody {
   if (!has({ type: isText })(entry)) return false;

@@ -15,6 +15,7 @@ import type { Fence } from './ports.ts';
 import { ServerAbsence } from './server-absence.ts';
 import { Snapshot } from './snapshot.ts';
 import type { StopRef, StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
+import { viewOf } from './stored-view.ts';
 import type { TurnDeps, Upstream } from './turn-deps.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { CompiledPolicy } from './turn-policy.ts';
@@ -87,6 +88,7 @@ export class TurnRun {
       fence: this.fence,
       clock: deps.clock,
       reporter: deps.reporter,
+      view: viewOf(turn),
       parts: () => this.parts,
       onLeaseLost: (error) => this.stop('lease-lost', undefined, error),
     });

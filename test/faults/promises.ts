@@ -12,7 +12,7 @@ export function expectWholeStory(entries: readonly TurnEntry[], stored: StoredTu
   expect(concatenated(entries)).toBe(stored.content);
   expect(entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
   expect(entries.at(-1)?.type).toBe('finished');
-  const numbers = entries.filter(({ type }) => type !== 'snapshot').map(({ id }) => Number(id));
+  const numbers = entries.filter(({ type }) => type !== 'snapshot').map(({ id }) => Number.parseInt(id, 10));
   expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
 }
 

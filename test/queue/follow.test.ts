@@ -76,6 +76,7 @@ const deps = (connection = redis): FollowDeps => ({
   store: {
     get: async (id: string) => {
       looks += 1;
+      if (looks > 1) await between();
       return id === turn.id ? turn : null;
     },
   } as Pick<TurnStore, 'get'> as TurnStore,
@@ -84,16 +85,16 @@ const deps = (connection = redis): FollowDeps => ({
       reads += 1;
       return stream.read(...args);
     },
-    lastNumber: async (id: string) => {
-      await between();
-      return stream.lastNumber(id);
-    },
   } as TurnStream,
   nudges,
   prefix,
 });
 const fence = () => ({ turnId: turn.id, epoch: 1 });
-const tell = (...entries: TurnEntryBody[]) => stream.append(fence(), entries);
+const tell = (...entries: TurnEntryBody[]) => stream.append(fence(), 'any', entries);
+const numbers = (entries: readonly TurnEntry[]) => entries.map(({ id }) => Number.parseInt(id, 10));
+/** The cursor of that entry in the stream as it is now. */
+const behind = async (number: number) =>
+  `${number}-${await redis.hget(streamKeys(prefix, turn.id).meta, 'g')}`;
 const opened = (options: FollowOptions = {}) => follow(deps(), turn.id, options);
 async function all(options: FollowOptions = {}): Promise<TurnEntry[]> {
   const entries: TurnEntry[] = [];
@@ -113,9 +114,9 @@ describe('a follower', () => {
     await tell(...whole);
     await finish();
     const entries = await all();
-    expect(entries.map(({ id }) => id)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10']);
+    expect(numbers(entries)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect(concatenated(entries)).toBe(end.text);
-    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: '10' });
+    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: await behind(10) });
   });
 
   it('that resumes behind any entry gets the rest: nothing is missing, nothing comes twice', async () => {
@@ -123,8 +124,9 @@ describe('a follower', () => {
     await finish();
     const entries = await all();
     for (const [at, { id }] of entries.entries()) {
-      const rest = id === '10' ? [] : await all({ after: id });
-      if (id !== '10') expect(rest).toEqual(entries.slice(at + 1));
+      const isLast = at === entries.length - 1;
+      const rest = isLast ? [] : await all({ after: id });
+      if (!isLast) expect(rest).toEqual(entries.slice(at + 1));
     }
   });
 
@@ -180,9 +182,9 @@ describe('a follower', () => {
     await eventually(async () => expect(await listening()).toBe(1));
     const { stream: key, meta } = streamKeys(prefix, turn.id);
     await redis.xadd(key, '1-0', 'e', JSON.stringify({ type: 'finished', ...end }));
-    await redis.hset(meta, 'n', 1);
+    await redis.hset(meta, 'n', 1, 'g', 'a'.repeat(12));
     await done;
-    expect(entries).toEqual([{ type: 'finished', ...end, id: '1' }]);
+    expect(entries).toEqual([{ type: 'finished', ...end, id: await behind(1) }]);
   });
 
   it('that stands in the loop for long holds one batch, however much is told meanwhile', async () => {
@@ -198,7 +200,7 @@ describe('a follower', () => {
   });
 
   it('shares one subscription with every other one, and each gets everything', async () => {
-    const followers = [all(), all(), all({ after: '3' })];
+    const followers = [all(), all(), all()];
     await eventually(async () => expect(await listening()).toBe(1));
     const clients = async () => String(await redis.call('CLIENT', 'LIST', 'TYPE', 'pubsub'));
     expect((await clients()).trim().split('\n')).toHaveLength(1);
@@ -207,7 +209,7 @@ describe('a follower', () => {
     const [one, two, three] = await Promise.all(followers);
     expect(one).toHaveLength(10);
     expect(two).toEqual(one);
-    expect(three?.filter(({ type }) => type === 'finished')).toHaveLength(1);
+    expect(three).toEqual(one);
     await eventually(async () => expect(await listening()).toBe(0));
   });
 });
@@ -252,13 +254,17 @@ describe('what is no longer kept', () => {
   it('is replaced by a snapshot, and then the reader has the whole text', async () => {
     await tell(...whole);
     // Stored a little earlier than what is kept: the snapshot is never newer than what comes behind it.
-    turn = { ...turn, parts: [text('abcdef')], run: { ...turn.run, cursor: 7 } };
-    for (const after of [undefined, '1', '4']) {
+    turn = {
+      ...turn,
+      parts: [text('abcdef')],
+      run: { ...turn.run, cursor: 7, stream: (await behind(7)).slice(2) },
+    };
+    for (const after of [undefined, await behind(1), await behind(4)]) {
       const reader = opened(after === undefined ? {} : { after });
       const entries = [];
       for (let n = 0; n < 3; n += 1) entries.push((await reader.next()).value as TurnEntry);
       expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'text', 'text']);
-      expect(entries.map(({ id }) => id)).toEqual(['7', '8', '9']);
+      expect(numbers(entries)).toEqual([7, 8, 9]);
       expect(concatenated(entries)).toBe('abcdefgh');
       await reader.return(undefined);
     }
@@ -266,33 +272,36 @@ describe('what is no longer kept', () => {
 
   it('is not missed by a reader that has seen all of it', async () => {
     await tell(...whole);
-    const reader = opened({ after: '5' });
-    expect(await reader.next()).toMatchObject({ value: { id: '6', type: 'text' } });
+    const reader = opened({ after: await behind(5) });
+    expect(await reader.next()).toMatchObject({ value: { id: await behind(6), type: 'text' } });
     await reader.return(undefined);
   });
 
   it('for long after the end is a snapshot and the end', async () => {
     await tell(...whole);
+    const after = await behind(3);
     await finish();
-    await eventually(async () => expect(await stream.lastNumber(turn.id)).toBe(0));
-    const entries = await all({ after: '3' });
+    await eventually(async () => expect(await redis.exists(streamKeys(prefix, turn.id).meta)).toBe(0));
+    const entries = await all({ after });
     expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
     expect(viewOf(entries)).toMatchObject({ status: 'completed', end, parts: [{ text: end.text }] });
   });
 
   it('because Redis lost its data is a snapshot, and later entries follow', async () => {
     await tell(...whole);
-    const reader = opened({ after: '9' });
+    const reader = opened({ after: await behind(9) });
     const next = reader.next();
     await eventually(async () => expect(await listening()).toBe(1));
     // It has found nothing new, and waits.
     await eventually(() => expect(looks).toBe(2));
     await redis.del(...Object.values(streamKeys(prefix, turn.id)));
     turn = { ...turn, parts: [text('abcdefgh')] };
-    await tell({ type: 'text', partId: 'prt_1', offset: 8, delta: '!' });
-    expect(await next).toMatchObject({ value: { type: 'snapshot', id: '1' } });
+    await tell({ type: 'parts', parts: [text('abcdefgh!')] });
+    // The new stream is read from its beginning, whatever of it the snapshot holds already.
+    expect((await next).value).toMatchObject({ type: 'snapshot' });
+    expect(await reader.next()).toMatchObject({ value: { type: 'parts', id: await behind(1) } });
     await tell({ type: 'phase', phase: 'adopted' });
-    expect(await reader.next()).toMatchObject({ value: { type: 'phase', id: '2' } });
+    expect(await reader.next()).toMatchObject({ value: { type: 'phase', id: await behind(2) } });
     await reader.return(undefined);
   });
 });
@@ -305,7 +314,7 @@ describe('the end', () => {
       status: 'error',
       error: { reason: 'interrupted', message: 'for people', detail: 'for operators' },
     };
-    const entries = await all({ after: '9' });
+    const entries = await all({ after: await behind(9) });
     expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
     expect(entries.at(-1)).toMatchObject({
       status: 'error',
@@ -317,23 +326,75 @@ describe('the end', () => {
   it.each([
     ['is all that comes', [], ['finished']],
     ['comes behind what was told with it', [letters[0] as TurnEntryBody], ['text', 'finished']],
-  ])('that is told between two looks at Redis %s, and is not told again', async (_, more, types) => {
+  ])(
+    'that is told between a look at Redis and one at the turn %s, and is not told again',
+    async (_, more, types) => {
+      await tell(...whole);
+      between = async () => {
+        between = async () => undefined;
+        await tell(...more);
+        await finish();
+      };
+      const entries = await all({ after: await behind(9) });
+      expect(entries.map(({ type }) => type)).toEqual(types);
+      expect(entries.at(-1)?.id).toBe(await behind(9 + types.length));
+    },
+  );
+});
+
+describe('one who lacks something', () => {
+  it('holds what is stored when the end is told between the look at a stream that is not his and one at the turn', async () => {
+    await tell(...whole);
+    const after = await behind(4);
+    await redis.del(...Object.values(streamKeys(prefix, turn.id)));
+    await tell({ type: 'snapshot', view: { ...emptyView, parts: [text(end.text)] } });
+    between = async () => {
+      between = async () => undefined;
+      await finish();
+    };
+    const entries = await all({ after });
+    expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
+    expect(viewOf(entries)).toMatchObject({ status: 'completed', end, parts: [{ text: end.text }] });
+    expect(numbers(entries)).toEqual([4, 5]);
+  });
+
+  it('holds what is stored when entries are trimmed between the two', async () => {
     await tell(...whole);
     between = async () => {
       between = async () => undefined;
-      await tell(...more);
+      await tell(letters[0] as TurnEntryBody);
       await finish();
+      await redis.xdel(streamKeys(prefix, turn.id).stream, '10-0');
     };
-    const entries = await all({ after: '9' });
-    expect(entries.map(({ type }) => type)).toEqual(types);
-    expect(entries.at(-1)?.id).toBe(String(9 + types.length));
+    const entries = await all({ after: await behind(9) });
+    expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
+  });
+
+  it('lacks it no longer in the end, also when he leaves and comes back', async () => {
+    await tell(...whole);
+    turn = { ...turn, parts: [text('ab')] };
+    turn = { ...turn, run: { ...turn.run, cursor: 3, stream: (await behind(3)).slice(2) } };
+    // More was trimmed than is stored: nobody can tell him 'cde' before the end.
+    await redis.xdel(streamKeys(prefix, turn.id).stream, ...[1, 2, 3, 4, 5, 6].map((n) => `${n}-0`));
+    const seen: TurnEntry[] = [];
+    for (let visit = 0; visit < 2; visit += 1) {
+      const after = seen.at(-1)?.id;
+      const reader = opened(after === undefined ? {} : { after });
+      for (let n = 0; n < 3; n += 1) seen.push((await reader.next()).value as TurnEntry);
+      await reader.return(undefined);
+    }
+    expect(viewOf(seen).parts).not.toMatchObject([{ text: end.text }]);
+    await finish();
+    seen.push(...(await all({ after: seen.at(-1)?.id as string })));
+    expect(viewOf(seen)).toMatchObject({ status: 'completed', end, parts: [{ text: end.text }] });
+    expect(seen.filter(({ type }) => type === 'finished')).toHaveLength(1);
   });
 });
 
 describe('what cannot be followed', () => {
   it('is refused by its class', async () => {
     await expect(follow(deps(), 'unknown', {}).next()).rejects.toEqual(new NotFoundError('turn', 'unknown'));
-    for (const after of ['x', '-1', '1-0', '9999999999999999'])
+    for (const after of ['x', '-1', '1-0', '1-abc', `1-${'g'.repeat(12)}`, '9999999999999999'])
       await expect(opened({ after }).next()).rejects.toBeInstanceOf(InvalidInputError);
     const connection = await openRedis(service.url, 'commands', reporter);
     stream = new TurnStream({ redis: connection, prefix });
@@ -359,10 +420,7 @@ describe('a service that is away', () => {
     return {
       ...rest,
       store: { get: (id) => orAway('MongoDB', () => store.get(id)) },
-      stream: {
-        read: (...args) => orAway('Redis', () => kept.read(...args)),
-        lastNumber: (id) => orAway('Redis', () => kept.lastNumber(id)),
-      },
+      stream: { read: (...args) => orAway('Redis', () => kept.read(...args)) },
     };
   };
 
@@ -372,13 +430,13 @@ describe('a service that is away', () => {
     const entries: TurnEntry[] = [];
     for await (const entry of follow(shaky(), turn.id, {})) {
       entries.push(entry);
-      if (entry.id !== '9') continue;
+      if (Number.parseInt(entry.id, 10) !== 9) continue;
       expect(away[name]).toBe(0);
       away[name] = 2;
       await finish();
     }
     expect(concatenated(entries)).toBe(end.text);
-    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: '10' });
+    expect(entries.at(-1)).toEqual({ type: 'finished', ...end, id: await behind(10) });
   });
 
   it.each<Service>(['MongoDB', 'Redis'])('(%s) holds nobody who leaves', async (name) => {

@@ -56,7 +56,7 @@ it('the password and what was written stand in no error of a call', async () => 
   try {
     const taken = await thrown(lock.run('record', async () => undefined));
     expect(taken).toBeInstanceOf(LockUnavailableError);
-    const appended = await thrown(stream.append({ turnId: 'turn', epoch: 1 }, [entry]));
+    const appended = await thrown(stream.append({ turnId: 'turn', epoch: 1 }, 'any', [entry]));
     expect(appended).toBeInstanceOf(ServiceUnavailableError);
     const text = [taken, appended, ...told].map(printed).join('\n');
     expect(text).toContain('OOM');

@@ -24,17 +24,19 @@ class Stream implements TurnPublisher {
     this.#losing = losing;
   }
 
-  open = async () => this.view;
+  open = async () => ({ view: this.view, at: this.#at() });
 
-  append: TurnPublisher['append'] = async (_fence, entries) => {
+  append: TurnPublisher['append'] = async (_fence, _where, entries) => {
     this.#appends += 1;
     const lost = this.#appends % this.#losing === 0;
     if (!lost || this.#appends % 2 === 0) this.#take(entries);
     if (lost) throw new ServiceUnavailableError('redis', 'lost');
-    return this.sizes.length;
+    return this.#at();
   };
 
   end = async () => undefined;
+
+  #at = () => ({ stream: 'a'.repeat(12), number: this.sizes.length });
 
   #take(entries: readonly TurnEntryBody[]): void {
     for (const entry of entries) {
@@ -52,6 +54,7 @@ function watched(publisher: TurnPublisher) {
     fence: { turnId: 'turn', epoch: 1 },
     clock: systemClock,
     reporter: { report: () => undefined },
+    view: emptyView,
     parts: () => reply.result().parts,
     onLeaseLost: () => undefined,
     intervalMs: 3_600_000,
