@@ -10,6 +10,7 @@ export {
   CorruptTurnError,
   PolicyHookError,
   PolicyNotAppliedError,
+  ServerConfigFilesError,
 } from './errors/turns.ts';
 export { type Disposition, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';

@@ -56,6 +56,26 @@ export class AnsweredElsewhereError extends TurnsError {
 }
 
 /**
+ * Where the agent works there are settings of the OpenCode server that no host put there: it would run what they say with
+ * its own rights. `files` are paths relative to the agent's directory. Nothing was prompted.
+ */
+export class ServerConfigFilesError extends TurnsError {
+  readonly code = 'server_config_files';
+  readonly disposition = 'fail';
+  readonly files: readonly string[];
+  constructor(files: readonly string[], options?: { cause?: unknown }) {
+    const shown = files.slice(0, 5).map((file) => JSON.stringify(file.slice(0, 200)));
+    const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
+    super(
+      `settings of the server that no host put there, or that cannot be looked at: ${shown.join(', ')}${more}; ` +
+        "remove them, name your own in the policy's hostConfigFiles, or choose another serverConfigFiles",
+      options,
+    );
+    this.files = files;
+  }
+}
+
+/**
  * Code of the host did not do its part. `policy` and `hook` say which (`policies.NAME.HOOK`), `kind` how: it threw,
  * did not answer in time, or answered what it may not.
  */

@@ -38,6 +38,8 @@ export const sentences: Readonly<Record<string, string>> = {
   session_not_found: 'The assistant has lost this conversation. Please try again.',
   missing_directory:
     'The folder that the assistant works in is missing. Please tell whoever runs this service.',
+  server_config_files:
+    'The folder that the assistant works in holds settings that nobody has approved. Please tell whoever runs this service.',
   unusable_directory: 'The assistant cannot work in its folder. Please tell whoever runs this service.',
 
   // limits

@@ -26,6 +26,19 @@ export const policyShape = {
     .optional(),
   knownPermissions: z.array(name).max(1_000).optional(),
   allowAlways: z.boolean().optional(),
+  serverConfigFiles: z.enum(['refuse', 'remove', 'report', 'allow']).optional(),
+  hostConfigFiles: z
+    .array(
+      z.strictObject({
+        path: name,
+        sha256: z
+          .string()
+          .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits')
+          .optional(),
+      }),
+    )
+    .max(1_000)
+    .optional(),
   answeredElsewhere: z.enum(['stop', 'report', 'allow']).optional(),
   directory: functionOf('(record) => an absolute path').optional(),
   directoryRoot: absolute.optional(),

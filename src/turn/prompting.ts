@@ -7,6 +7,7 @@ import {
 } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import { applyRules } from './apply-rules.ts';
+import { checkServerConfig, guarded } from './config-guard.ts';
 import { patiently } from './patience.ts';
 import { directoryOf, permissionsOf, systemText } from './policy-hooks.ts';
 import type { PermissionRule, PromptRequest } from './ports.ts';
@@ -36,6 +37,7 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
   return orResend(run, watch, async () => {
     // Which he may not have done: it goes on beside the storing of the ids.
     await waitUntilIdle(run, stored);
+    await checkServerConfig(run, stored.directory);
     await post(run, stored);
     return stored;
   });
@@ -55,6 +57,7 @@ export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
   run.followers.add({ type: 'phase', phase: 'rerun' });
   await run.write({ run: { reruns: run.reruns } });
+  await checkServerConfig(run, ids.directory);
   await post(run, ids);
 }
 
@@ -78,9 +81,11 @@ async function orResend(
 
 async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
   const directory = await directoryOf(run);
-  const rules = (await permissionsOf(run)) ?? [];
+  const rules = guarded((await permissionsOf(run)) ?? [], run.policy);
   const session = sessionOf(run, directory, rules);
   await run.deps.prepareDirectory(directory);
+  // The first request for a directory makes the server read what stands there.
+  await checkServerConfig(run, directory);
   const options = patiently(run);
   // What upstream did not answer well is borne for a while; a lock or a database that is away is waited for.
   const again = (error: unknown) =>

@@ -1,3 +1,4 @@
+import type { HostConfigFile } from '../artifacts/server-config-files.ts';
 import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
@@ -119,6 +120,17 @@ export interface TurnPolicy {
   readonly directory?: (record: TurnRecord, signal: AbortSignal) => string | Promise<string>;
   /** What `directory` stays below. Default: the sandbox root. `/` allows every directory, knowingly. */
   readonly directoryRoot?: string;
+  /**
+   * What is done with the server's own settings (`opencode.json`, `opencode.jsonc`, `.opencode`) that no host put into the
+   * agent's directory, or above it up to `directoryRoot`: the server runs what they say with its own rights. Looked for
+   * before each prompt, where this process sees the directory. `refuse` (default): the turn ends without a prompt
+   * (`server_config_files`). `remove`: moved aside under another name and reported; below a folder of `hostConfigFiles`
+   * refused. `report`: told only. With these three the agent's file tools may not write them either. `allow`: nothing is
+   * looked at or denied.
+   */
+  readonly serverConfigFiles?: 'refuse' | 'remove' | 'report' | 'allow';
+  /** Those that are the host's own, by their path relative to the agent's directory, and by content where a hash is given. */
+  readonly hostConfigFiles?: readonly HostConfigFile[];
   readonly limits?: Partial<TurnLimits>;
   /** The server was restarted and lost the run: ask once more (default), or end with what is there. */
   readonly onUpstreamLost?: 'rerun' | 'fail';
@@ -150,6 +162,8 @@ export interface CompiledPolicy
   readonly transforms: readonly Transform[];
   readonly defaultAttach: 'all' | 'none';
   readonly allowAlways: boolean;
+  readonly serverConfigFiles: 'refuse' | 'remove' | 'report' | 'allow';
+  readonly hostConfigFiles: readonly HostConfigFile[];
   readonly answeredElsewhere: 'stop' | 'report' | 'allow';
   /** The name of the limit that ends each of its turns before it does anything; none as a rule. */
   readonly ends?: string;
@@ -165,6 +179,8 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
     onUpstreamLost: 'rerun',
     allowAlways: false,
     answeredElsewhere: 'stop',
+    serverConfigFiles: 'refuse',
+    hostConfigFiles: [],
     defaultAttach: policy.directory === undefined ? 'all' : 'none',
     fallbackText: 'The assistant could not finish this answer.',
     transforms: [],
