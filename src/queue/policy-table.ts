@@ -23,7 +23,8 @@ export class PolicyTable {
     policies: Readonly<Record<string, TurnPolicy>>,
     { unknownPolicyMs = defaultUnknownPolicyMs, clock = systemClock } = {},
   ) {
-    const compiled = Object.entries(policies).map(
+    const isTable = typeof policies === 'object' && policies !== null;
+    const compiled = Object.entries(isTable ? policies : {}).map(
       ([name, each]) => [name, compilePolicy(name, each)] as const,
     );
     if (compiled.length === 0)

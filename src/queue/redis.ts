@@ -126,6 +126,8 @@ function checkUrl(url: string): void {
   let parsed: URL;
   try {
     parsed = new URL(url);
+    // As the client will do it.
+    decodeURIComponent(`${parsed.username}:${parsed.password}`);
   } catch {
     // Without its cause: Node's error carries the URL, and with it the password.
     throw new InvalidConfigError('redis', problem);

@@ -1,3 +1,4 @@
+import mongoose from 'mongoose';
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
 import type {
@@ -19,37 +20,63 @@ export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
 /** The assistant message and its user message as the turn that they are. */
 export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
   const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
-  const { parts, damaged } = partsOf(message.parts);
+  const { parts, damaged } = partsOf(message);
+  const createdAt = timeOf(message.createdAt);
   return {
     id: String(message._id),
-    recordId: String(message.conversation),
+    recordId: idText(message.conversation),
     sequence: message.sequence,
     status: message.status,
     policy: message.policy,
-    userText: question?.content ?? '',
-    uploads: (question?.artifacts ?? []).map(artifactOf),
-    content: message.content,
-    reasoning: message.reasoning,
+    userText: textOf(question?.content),
+    uploads: objectsOf(question?.artifacts).map(artifactOf),
+    content: textOf(message.content),
+    reasoning: textOf(message.reasoning),
     parts,
-    ...(damaged ? { damaged: 'parts' } : {}),
+    ...(damaged === undefined ? {} : { damaged }),
     ...wishesOf(message),
-    artifacts: message.artifacts.map(artifactOf),
-    createdAt: message.createdAt.getTime(),
+    artifacts: objectsOf(message.artifacts).map(artifactOf),
+    createdAt: createdAt ?? 0,
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(error ? { error } : {}),
     ...(notice ? { notice } : {}),
     ...(carrier ? { carrier } : {}),
-    ...(finishedAt ? { finishedAt: finishedAt.getTime() } : {}),
+    ...(timeOf(finishedAt) === undefined ? {} : { finishedAt: timeOf(finishedAt) as number }),
   };
 }
 
-/** Parts that cannot be read must not hide the turn from those who can end it. */
-function partsOf(stored: string): { parts: readonly Part[]; damaged: boolean } {
-  const parts = readJson(stored);
-  return Array.isArray(parts) ? { parts, damaged: false } : { parts: [], damaged: true };
+/** What cannot be read must not hide the turn from those who can end it. `damaged` names it. */
+function partsOf(message: MessageDoc): { parts: readonly Part[]; damaged: string | undefined } {
+  const parts = readJson(message.parts);
+  const { conversation, createdAt, artifacts, prompts } = message;
+  const damaged = Object.entries({
+    parts: Array.isArray(parts),
+    conversation: idText(conversation) !== '',
+    createdAt: timeOf(createdAt) !== undefined,
+    artifacts: objectsOf(artifacts).length === artifacts?.length,
+    prompts: objectsOf(prompts).length === prompts?.length,
+  }).find(([, isWhole]) => !isWhole);
+  return { parts: Array.isArray(parts) ? parts : [], damaged: damaged?.[0] };
 }
+
+/** Documents are read as they are stored, past Mongoose's casting: any field may hold anything. */
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+/** Empty for what is no id. */
+function idText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value instanceof mongoose.Types.ObjectId ? value.toHexString() : '';
+}
+
+function timeOf(value: unknown): number | undefined {
+  const time = value instanceof Date ? value.getTime() : Number.NaN;
+  return Number.isNaN(time) ? undefined : time;
+}
+
+const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly T[] =>
+  Array.isArray(value) ? value.filter((one) => typeof one === 'object' && one !== null) : [];
 
 /** Undefined for what is no JSON. */
 function readJson(text: unknown): unknown {
@@ -62,7 +89,7 @@ function readJson(text: unknown): unknown {
 
 /** Of a message with `run` and `prompts` at least. */
 export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>): TurnWishes {
-  return { run: runOf(run), prompts: prompts.map(promptOf) };
+  return { run: runOf(run), prompts: objectsOf(prompts).map(promptOf) };
 }
 
 function runOf(run: MessageDoc['run']): RunState {
@@ -72,14 +99,14 @@ function runOf(run: MessageDoc['run']): RunState {
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
-  return claimedAt ? { ...state, claimedAt: claimedAt.getTime() } : state;
+  return claimedAt ? { ...state, claimedAt: timeOf(claimedAt) ?? Number.NaN } : state;
 }
 
 export function waitingOf(message: MessageDoc): WaitingTurn {
   const { _id, conversation, policy, carrier } = message;
   return {
     id: String(_id),
-    recordId: String(conversation),
+    recordId: idText(conversation),
     policy,
     ...(carrier ? { carrier } : {}),
   };
@@ -90,8 +117,8 @@ export function pendingOf(message: MessageDoc): PendingTurn {
   const { createdAt, run, prompts } = message;
   const hasWish =
     run?.cancelRequestedAt !== undefined ||
-    prompts.some(({ state, answer }) => state === 'open' && answer !== undefined);
-  return { ...waitingOf(message), createdAt: createdAt.getTime(), hasWish };
+    objectsOf(prompts).some(({ state, answer }) => state === 'open' && answer !== undefined);
+  return { ...waitingOf(message), createdAt: timeOf(createdAt) ?? 0, hasWish };
 }
 
 export const pendingFields = {

@@ -22,8 +22,9 @@ const times = ['claimedAt', 'startedAt', 'promptedAt', 'firstTokenAt', 'cancelRe
  */
 export function corruption({ run, userText, uploads, damaged }: StoredTurn): string | undefined {
   if (damaged !== undefined) return `${damaged} cannot be read`;
-  const phase = Object.hasOwn(phases, run.phase) ? phases[run.phase] : undefined;
-  if (!phase) return `run.phase is ${JSON.stringify(run.phase)}`;
+  const known = typeof run.phase === 'string' && Object.hasOwn(phases, run.phase);
+  const phase = known ? phases[run.phase] : undefined;
+  if (!phase) return `run.phase is ${shown(run.phase)}`;
   const fields = run as unknown as Readonly<Record<string, unknown>>;
   const filled = (name: string) => typeof fields[name] === 'string' && fields[name] !== '';
   const missing = phase.has.find((name) => !filled(name));
@@ -38,6 +39,9 @@ export function corruption({ run, userText, uploads, damaged }: StoredTurn): str
   if (userText === '' && uploads.length === 0) return 'the message of the user is gone';
   return undefined;
 }
+
+const shown = (value: unknown) =>
+  typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : typeof value;
 
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
 
