@@ -16,7 +16,9 @@ import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
 import { serverProbe } from './opencode/probe.ts';
 import { openTransport } from './opencode/transport.ts';
+import { checkConnectOptions, checkWorkOptions } from './options-check.ts';
 import { JoblessTurns } from './queue/jobless-turns.ts';
+import { PolicyAgreement } from './queue/policy-agreement.ts';
 import { PolicyTable } from './queue/policy-table.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
@@ -28,6 +30,7 @@ import { Nudges, wishNudges } from './queue/turn-nudges.ts';
 import { TurnQueue } from './queue/turn-queue.ts';
 import { TurnStream } from './queue/turn-stream.ts';
 import { defaultLockMs, TurnWorker } from './queue/turn-worker.ts';
+import { checkIndexes, neededIndexes } from './store/check-indexes.ts';
 import { collectionNames } from './store/collection-names.ts';
 import { connectMongo, plainConnection } from './store/connection.ts';
 import { refuseFormerNames } from './store/former-names.ts';
@@ -50,6 +53,7 @@ import { Turns, type WorkOptions } from './turns.ts';
  * was opened until then is closed. OpenCode is not asked: web apps need not reach it.
  */
 export async function connect(options: TurnsOptions): Promise<Turns> {
+  checkConnectOptions(options);
   return orClose((closers) => compose(options, closers));
 }
 
@@ -98,7 +102,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     clock,
     prefix,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    sandboxRoot: sandboxRoot(options),
+    sandboxRoot: options.sandboxRoot ?? path.resolve('sandboxes'),
     prepareDirectory: async (directory) => {
       await makeDirectory(directory).catch((error) => {
         reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
@@ -107,7 +111,11 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   };
 
   const startWork = async (workOptions: WorkOptions, opened: Closers) => {
+    checkWorkOptions(workOptions);
     const policies = new PolicyTable(workOptions.policies, workOptions);
+    await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
+    await checkIndexes(records.collection, neededIndexes(records, 'opencodeSessionId'));
+    await files.checkIndexes();
     const connection = await openRedis(options.redis, 'worker', reporter, connectTimeoutMs);
     opened.add('Redis worker connection', () => quit(connection));
     await checkEviction(redis, reporter);
@@ -132,7 +140,16 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
       { connection, prefix, jobs, policy, ...workOptions, lockMs },
     );
     opened.add('worker', () => worker.close());
-    await Promise.all([sweeper.start(), worker.ready()]);
+    const { policies: registered } = workOptions;
+    const agreement = new PolicyAgreement({
+      redis,
+      prefix,
+      owner: deps.owner,
+      reporter,
+      policies: registered,
+    });
+    opened.add('policy agreement', () => agreement.close());
+    await Promise.all([sweeper.start(), worker.ready(), agreement.start()]);
     return { worker, closers: opened };
   };
   const work = (workOptions: WorkOptions) => orClose((opened) => startWork(workOptions, opened));
@@ -160,7 +177,6 @@ function upstreams(
   closers: Closers,
 ): readonly Upstream[] {
   const configured = 'url' in options.opencode ? [options.opencode] : options.opencode;
-  if (configured.length === 0) throw new InvalidConfigError('opencode', 'must name at least one server');
   return configured.map(({ url, username, password }) => {
     const address = serverAddress(url, username, password);
     const transport = openTransport();
@@ -179,11 +195,6 @@ function serverNamed(servers: readonly Upstream[], name: string | undefined): Up
     'opencode',
     `a session lives on ${name}, which is not configured here (known: ${known})`,
   );
-}
-
-function sandboxRoot({ sandboxRoot: root = path.resolve('sandboxes') }: TurnsOptions): string {
-  if (path.isAbsolute(root)) return root;
-  throw new InvalidConfigError('sandboxRoot', `must be an absolute path, not "${root}"`);
 }
 
 async function quit(redis: { status: string; quit(): Promise<unknown>; disconnect(): void }): Promise<void> {

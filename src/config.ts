@@ -1,4 +1,5 @@
 import type { Model } from 'mongoose';
+import { checkEnvNames } from './checking/env-names.ts';
 import { InvalidConfigError } from './errors.ts';
 import type { ErrorReporter } from './instrumentation/error-reporter.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
@@ -40,8 +41,15 @@ const names = {
   opencode: 'OPENCODE_URL',
 } as const;
 
+const prefix = 'OPENCODE_TURNS_';
+/** Those of the library, and the one of its development services. */
+const known = ['PREFIX', 'COLLECTION_PREFIX', 'LOCK_LEASE_MS', 'SANDBOX_ROOT', 'CACHE'].map(
+  (name) => prefix + name,
+);
+
 /** Options from the environment. Pure. Throws InvalidConfigError that names the variable. */
 export function configFromEnv(env: Readonly<Record<string, string | undefined>> = process.env): TurnsOptions {
+  checkEnvNames(env, prefix, known);
   const need = (name: string): string => {
     const value = env[name];
     if (value) return value;

@@ -5,12 +5,14 @@
 import { TurnsError } from './errors/turns-error.ts';
 
 export { FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
+
 export {
   AnsweredElsewhereError,
   CorruptTurnError,
   PolicyHookError,
   PolicyNotAppliedError,
   ServerConfigFilesError,
+  TurnFailedError,
 } from './errors/turns.ts';
 export { type Disposition, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';

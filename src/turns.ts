@@ -107,7 +107,10 @@ export class Turns {
     return this.#open('answer').queue.answer(turnId, requestId, answer);
   }
 
-  /** Starts to take jobs in this process. Throws InvalidConfigError for a policy that makes no sense. */
+  /**
+   * Starts to take jobs in this process. Throws InvalidConfigError for an option or a policy that makes no sense, and when
+   * an index that correctness rests on is missing (see `createIndexes`); ServiceUnavailableError.
+   */
   async work(options: WorkOptions): Promise<RunningWorker> {
     const { worker, closers } = await this.#open('work').work(options);
     const workers = this.#workers;

@@ -1,4 +1,5 @@
-/** The queue board: BOARD_USER, BOARD_PASSWORD, BOARD_HOST (127.0.0.1), BOARD_PORT (3100), REDIS_URL. */
+/** The queue board: BOARD_USER, BOARD_PASSWORD, BOARD_HOST (127.0.0.1), BOARD_PORT (3100), BOARD_BASE_PATH (/board), REDIS_URL. */
+import './plainly.ts';
 import { createBoard } from '../src/board/board.ts';
 import { consoleReporter } from '../src/instrumentation/error-reporter.ts';
 import { openRedis } from '../src/queue/redis.ts';
@@ -14,6 +15,7 @@ const board = await createBoard({
   password: env.BOARD_PASSWORD ?? '',
   host: env.BOARD_HOST ?? '127.0.0.1',
   port: Number(env.BOARD_PORT ?? 3100),
+  ...(env.BOARD_BASE_PATH ? { basePath: env.BOARD_BASE_PATH } : {}),
 });
 console.log(JSON.stringify({ ready: true, worker: 'board', url: board.url, pid: process.pid }));
 

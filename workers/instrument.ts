@@ -2,10 +2,11 @@
  * OpenTelemetry preload: `node --import ./dist/workers/instrument.js …`. Does nothing without an OTLP endpoint,
  * and loads nothing of the SDK then.
  */
-import { register } from 'node:module';
+import '../src/node-version.ts';
 
 if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT || process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) {
   // Before anything else is loaded: modules that are imported by name can only be instrumented by this hook.
+  const { register } = await import('node:module');
   register('@opentelemetry/instrumentation/hook.mjs', import.meta.url);
   const { startTelemetry } = await import('../src/telemetry/sdk.ts');
   const stop = startTelemetry('opencode-turns');

@@ -3,10 +3,11 @@
  * is one policy `default`, with OPENCODE_MODEL and OPENCODE_AGENT. SIGTERM and SIGINT: no new turns, a grace
  * for those that run, the rest handed back, exit 0. A second signal leaves at once with code 130.
  */
-import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import './plainly.ts';
+import { checkEnvNames } from '../src/checking/env-names.ts';
 import { configFromEnv, connect, InvalidConfigError, type TurnPolicy } from '../src/index.ts';
 import { serveHealth } from '../src/web/health.ts';
+import { policiesIn, variables } from './policies.ts';
 
 const {
   TURNS_POLICIES,
@@ -17,7 +18,7 @@ const {
 } = process.env;
 
 async function loadPolicies(): Promise<Record<string, TurnPolicy>> {
-  if (TURNS_POLICIES) return (await import(pathToFileURL(path.resolve(TURNS_POLICIES)).href)).default;
+  if (TURNS_POLICIES) return policiesIn(TURNS_POLICIES);
   return {
     default: {
       ...(OPENCODE_MODEL ? { model: OPENCODE_MODEL } : {}),
@@ -31,14 +32,15 @@ function wholeNumber(name: string, value: string): number {
   throw new InvalidConfigError(name, `must be a whole number, not "${value}"`);
 }
 
+checkEnvNames(process.env, 'TURNS_', variables);
 const concurrency = wholeNumber('TURNS_CONCURRENCY', TURNS_CONCURRENCY);
 const shutdownMs = wholeNumber('TURNS_SHUTDOWN_MS', TURNS_SHUTDOWN_MS);
 const given = (option: string, name: string): Record<string, number> =>
   process.env[name] ? { [option]: wholeNumber(name, process.env[name]) } : {};
 
+const policies = await loadPolicies();
 const turns = await connect(configFromEnv());
 await turns.createIndexes();
-const policies = await loadPolicies();
 
 let leaving = false;
 async function leave(signal: NodeJS.Signals): Promise<void> {
@@ -48,8 +50,7 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
   console.log(JSON.stringify({ stopped: true, signal, handedBack }));
   await (await health).close();
   await turns.close();
-  // The event loop is empty now, and the process ends once telemetry is sent (3 s at most), unless a vendor left
-  // something running.
+  // The event loop is empty now: the process ends once telemetry is sent (3 s at most), or what a vendor left running.
   setTimeout(() => process.exit(0), 4_000).unref();
 }
 // Before the first job is taken: a signal that comes while the worker starts must not cost a turn its owner.

@@ -7,6 +7,7 @@ import { serve } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
 import type { Queue } from 'bullmq';
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { InvalidConfigError } from '../errors.ts';
 import { consoleReporter, type ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { GuessBounds } from './guess-limit.ts';
@@ -21,13 +22,19 @@ export interface BoardOptions {
   readonly host?: string;
   /** Default 0: a free one. */
   readonly port?: number;
+  /**
+   * The path under which browsers reach it. Default `/board`. A proxy in front may leave it on its requests, or take it
+   * off.
+   */
+  readonly basePath?: string;
   /** Told of wrong passwords. Default: a line on stderr. */
   readonly reporter?: ErrorReporter;
   /** Default: 10 wrong passwords a minute from one address, 100 from all. */
   readonly guesses?: Partial<GuessBounds>;
 }
 
-const basePath = '/board';
+/** Where the board stands behind its proxy: `/board`, `/ops/queues`. */
+const pathForm = /^(\/[\w.~-]+)+$/;
 
 /**
  * Serves Bull Board, read-only, behind basic auth with a bound on guesses. `/healthz` answers without. Whatever is
@@ -43,13 +50,16 @@ export async function createBoard(options: BoardOptions): Promise<{ url: string;
     port = 0,
     reporter = consoleReporter,
     guesses = {},
+    basePath = '/board',
   } = options;
+  if (!pathForm.test(basePath))
+    throw new InvalidConfigError('BOARD_BASE_PATH', `must be a path such as /board, not "${basePath}"`);
   if (user === '' || password.length < 8)
     throw new InvalidConfigError('BOARD_PASSWORD', 'must have at least 8 characters, and BOARD_USER one');
   const adapter = new HonoAdapter(serveStatic);
   adapter.setBasePath(basePath);
   createBullBoard({ queues: [new BullMQAdapter(queue, { readOnlyMode: true })], serverAdapter: adapter });
-  const app = new Hono();
+  const app = new Hono({ getPath: (request) => pathBelow(basePath, getPath(request)) });
   app.use(headers, notKept);
   app.get('/healthz', (context) => context.json({ ok: true }));
   app.use(signIn({ user, password, reporter, guesses }));
@@ -57,7 +67,6 @@ export async function createBoard(options: BoardOptions): Promise<{ url: string;
     context.text('Read-only', 405, { allow: 'GET' }),
   );
   app.use(noForeignFonts);
-  app.get('/', (context) => context.redirect(basePath));
   app.get(`${basePath}/`, (context) => context.redirect(basePath));
   app.route(basePath, adapter.registerPlugin());
   const server = serve({ fetch: app.fetch, hostname: host, port });
@@ -71,4 +80,10 @@ export async function createBoard(options: BoardOptions): Promise<{ url: string;
         if ('closeAllConnections' in server) server.closeAllConnections();
       }),
   };
+}
+
+/** A path that the proxy in front has shortened, or that leads nowhere else, is one of the board's. */
+function pathBelow(basePath: string, path: string): string {
+  if (path === '/healthz' || path === basePath || path.startsWith(`${basePath}/`)) return path;
+  return path === '/' ? basePath : basePath + path;
 }

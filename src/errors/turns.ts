@@ -98,3 +98,26 @@ export class PolicyHookError extends TurnsError {
     this.kind = kind;
   }
 }
+
+/**
+ * A turn has ended as an error: told to the ErrorReporter, once, and shown by the board as the reason of its failed job.
+ * `reason` is the stored one, `problem` names the upstream or local error behind it. No text of a person, a model or a
+ * server is in it; that is in the stored turn's `error.message`.
+ */
+export class TurnFailedError extends TurnsError {
+  readonly code = 'turn_failed';
+  readonly disposition = 'fail';
+  readonly turnId: string;
+  readonly reason: string;
+  readonly problem: string | undefined;
+  readonly statusCode: number | undefined;
+  constructor(turnId: string, failure: { reason: string; name?: string; statusCode?: number }) {
+    const { reason, name, statusCode } = failure;
+    const because = [name, statusCode].filter((each) => each !== undefined).join(' ');
+    super(`turn ${turnId} ended as an error: ${reason}${because === '' ? '' : ` (${because})`}`);
+    this.turnId = turnId;
+    this.reason = reason;
+    this.problem = name;
+    this.statusCode = statusCode;
+  }
+}

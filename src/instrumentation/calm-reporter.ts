@@ -48,6 +48,7 @@ export function calmReporter(
   };
 
   return {
+    note: (what, facts) => reporter.note?.(what, facts),
     report(error, context) {
       if (context.severity !== 'warning') return reporter.report(error, context);
       const key = kindOf(error, context);

@@ -13,6 +13,8 @@ export interface ReportContext {
 
 export interface ErrorReporter {
   report(error: unknown, context: ReportContext): void;
+  /** What happened and is no error, in one line: `turn finished`. A reporter without it is not told. */
+  note?(what: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
 /** The default: one line on stderr, without stack traces, prompt text or file contents; nothing in it moves a terminal. */
@@ -23,17 +25,28 @@ export const consoleReporter: ErrorReporter = {
     const rest = Object.entries(facts).map(([key, value]) => `${key}=${String(value)}`);
     console.error(printable([`[opencode-turns] ${severity} in ${action}: ${message}`, ...rest].join(' ')));
   },
+  note(what, facts) {
+    const rest = Object.entries(facts).filter(([, value]) => value !== undefined);
+    console.error(
+      [`[opencode-turns] ${what}`, ...rest.map(([key, value]) => `${key}=${String(value)}`)].join(' '),
+    );
+  },
 };
 
-/** Wraps a host's reporter so that one that throws costs only its own report. */
+/** Wraps a host's reporter so that one that throws, now or later, costs only its own report. Nobody waits for it. */
 export function safeReporter(reporter: ErrorReporter): ErrorReporter {
+  const safely = (reported: string, call: () => unknown) => {
+    const failed = (error: unknown) =>
+      consoleReporter.report(error, { action: 'error-reporter.report', reported });
+    try {
+      // An async one that fails would end the process as an unhandled rejection.
+      Promise.resolve(call()).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  };
   return {
-    report(error, context) {
-      try {
-        reporter.report(error, context);
-      } catch (failure) {
-        consoleReporter.report(failure, { action: 'error-reporter.report', reported: context.action });
-      }
-    },
+    report: (error, context) => safely(context.action, () => reporter.report(error, context)),
+    note: (what, facts) => safely(what, () => reporter.note?.(what, facts)),
   };
 }

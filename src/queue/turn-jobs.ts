@@ -29,8 +29,8 @@ const unlessAway = (error: unknown): void => {
 };
 
 /**
- * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there, waking one that runs
- * and removing one that is gone change nothing. Errors: ServiceUnavailableError('redis').
+ * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there and waking one that runs
+ * change nothing. Errors: ServiceUnavailableError('redis').
  */
 export class TurnJobs {
   readonly queue: Queue;
@@ -86,14 +86,6 @@ export class TurnJobs {
       () => false,
     );
     if (!woken) await this.ensure(turn, { now: true });
-  }
-
-  /** Removes a job that has not started. One that runs stays: its own end is near. */
-  async remove(turnId: string): Promise<void> {
-    await this.#try(async () => {
-      const job = await this.queue.getJob(turnJobId(turnId));
-      await job?.remove().catch(unlessAway);
-    });
   }
 
   async close(): Promise<void> {

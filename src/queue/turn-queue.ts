@@ -88,7 +88,8 @@ export class TurnQueue {
       if (!turn) return;
       const end: TurnEnd = { status: 'cancelled', text: '' };
       await stream.end({ turnId: id, epoch: turn.run.epoch }, end);
-      await jobs.remove(id);
+      // Its job has nothing to do any more but to tell the host's policy, which a worker knows.
+      await jobs.wake(turn);
       const next = await store.head(turn.recordId);
       if (next) await jobs.wake(next);
     });

@@ -6,6 +6,7 @@ import {
   isRetryable,
   messageOf,
   TurnAbortError,
+  TurnFailedError,
   UnknownPolicyError,
 } from '../errors.ts';
 import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
@@ -13,6 +14,7 @@ import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
+import { tellCancelled } from '../turn/cancelled-waiting.ts';
 import { endRecordless } from '../turn/recordless.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { runTurn } from '../turn/turn.ts';
@@ -47,6 +49,10 @@ interface Held {
   readonly turnId: string;
 }
 
+/** A turn that has ended as an error: its job has failed and is not tried again, since the end is stored and stays. */
+class FailedTurn extends UnrecoverableError {}
+
+const leaveBackoff = { firstMs: 500, maxMs: 10_000, jitter: 0.3 };
 const wakeRetry = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
 const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
 
@@ -79,9 +85,11 @@ export class TurnWorker {
       maxStalledCount: 10,
     });
     this.#worker.on('error', (error) => this.#report(error, 'worker'));
-    this.#worker.on('failed', (job, error) =>
-      this.#report(error, 'turn.job', /^turn-([0-9a-f]{24})$/.exec(job?.id ?? '')?.[1]),
-    );
+    this.#worker.on('failed', (job, error) => {
+      // That a turn has ended as an error is told with its end.
+      if (!(error instanceof FailedTurn))
+        this.#report(error, 'turn.job', /^turn-([0-9a-f]{24})$/.exec(job?.id ?? '')?.[1]);
+    });
     // The signal does not fire by itself when renewal fails: without this, two workers would carry one turn.
     this.#worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#worker.cancelJob(id, 'lock-lost');
@@ -163,6 +171,8 @@ export class TurnWorker {
       return await this.#deps.tracer.span('turn.process', options, () =>
         this.#carry(turn, job, token, controller.signal),
       );
+    } catch (error) {
+      throw error instanceof TurnFailedError ? new FailedTurn(error.message) : error;
     } finally {
       signal?.removeEventListener('abort', lost);
       this.#held.delete(key);
@@ -175,11 +185,15 @@ export class TurnWorker {
     token: string | undefined,
     signal: AbortSignal,
   ): Promise<TurnJobResult> {
-    const outcome = await this.#claimAndRun(turn, signal).catch((error: unknown) =>
-      interrupted(turn.id, error),
-    );
+    const outcome = await this.#claimAndRun(turn, signal).catch((error: unknown) => {
+      if (error instanceof UnknownPolicyError) return { status: 'unknown', error } as const;
+      return interrupted(turn.id, error);
+    });
+    if (outcome.status === 'unknown') return this.#leave(job, token, turn.id, outcome.error);
     if (outcome.status === 'behind') return this.#park(job, token, outcome.turnId);
     if (outcome.status !== 'interrupted') await this.#wakeNext(turn.recordId, signal);
+    // Its span is an error, and the board shows its job as failed.
+    if (outcome.status === 'error') throw new TurnFailedError(turn.id, outcome.error);
     if (outcome.status !== 'interrupted') return { status: outcome.status };
     return this.#giveBack(job, token, outcome);
   }
@@ -196,18 +210,22 @@ export class TurnWorker {
     // Its record may be there after all: then the job comes again.
     if (claim.kind === 'recordless' && !(await endRecordless(this.#deps, turn.id, signal)))
       return { status: 'behind', turnId: turn.id };
+    if (claim.kind === 'finished') await tellCancelled(this.#deps, policy, turn.id, signal);
     if (claim.kind !== 'claimed') return { status: claim.kind };
     return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
   }
 
-  /** An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none. */
+  /**
+   * An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none, unless it is
+   * only to be told.
+   */
   async #policyFor(name: string, turnId: string): Promise<CompiledPolicy> {
     try {
       return this.#options.policy(name, turnId);
     } catch (error) {
       if (!(error instanceof UnknownPolicyError)) throw error;
       const wishes = await this.#deps.store.wishes(turnId);
-      if (wishes?.run.cancelRequestedAt === undefined) throw error;
+      if (wishes?.run.cancelRequestedAt === undefined || wishes.run.phase === 'finished') throw error;
       return compilePolicy(name, {});
     }
   }
@@ -222,6 +240,18 @@ export class TurnWorker {
       this.#report(error, 'turn.park', job.data.turnId);
     });
     if (first === null || (first && first.status !== 'pending')) await job.promote().catch(() => undefined);
+    throw new DelayedError();
+  }
+
+  /** Another worker may know the policy: the job waits for it, and costs no attempt. */
+  async #leave(
+    job: Job,
+    token: string | undefined,
+    turnId: string,
+    error: UnknownPolicyError,
+  ): Promise<never> {
+    this.#report(error, 'turn.job', turnId);
+    await job.moveToDelayed(this.#deps.clock.now() + backoffMs(job.attemptsStarted, leaveBackoff), token);
     throw new DelayedError();
   }
 

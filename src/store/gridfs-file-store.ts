@@ -1,6 +1,7 @@
 import mongoose, { type Connection } from 'mongoose';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { FileRef, FileStore, NewFile } from '../turn/ports.ts';
+import { checkIndexes } from './check-indexes.ts';
 import { collectionNames } from './collection-names.ts';
 import { uploadFile } from './gridfs-upload.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
@@ -17,6 +18,14 @@ export interface GridFsOptions {
   /** Default 10 MiB. */
   readonly maxFileBytes?: number;
 }
+
+/** One file of a name per message. */
+const messageFilename = {
+  key: { 'metadata.messageId': 1, filename: 1 },
+  unique: true,
+  name: 'message_filename',
+  partialFilterExpression: { 'metadata.messageId': { $type: 'string' } },
+} as const;
 
 interface FileDoc {
   readonly _id: mongoose.Types.ObjectId;
@@ -52,17 +61,14 @@ export class GridFsFileStore implements FileStore {
 
   /** Idempotent; part of the explicit index step. Throws as `ensureIndexes`. */
   async ensureIndexes(): Promise<void> {
-    const files: WantedIndex[] = [
-      {
-        key: { 'metadata.messageId': 1, filename: 1 },
-        unique: true,
-        name: 'message_filename',
-        partialFilterExpression: { 'metadata.messageId': { $type: 'string' } },
-      },
-      { key: { filename: 1, uploadDate: 1 } },
-    ];
+    const files: WantedIndex[] = [messageFilename, { key: { filename: 1, uploadDate: 1 } }];
     await this.#build(() => this.#files, files);
     await this.#build(() => this.#chunks, [{ key: { files_id: 1, n: 1 }, unique: true }]);
+  }
+
+  /** Throws InvalidConfigError when one that correctness rests on is missing. */
+  checkIndexes(): Promise<void> {
+    return checkIndexes(this.#files, [messageFilename]);
   }
 
   attach(

@@ -158,6 +158,22 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
+  takeUntold(turnId: string): Promise<StoredTurn | null> {
+    return mongoCall(async () => {
+      const untold: Filter = {
+        _id: objectId(turnId, 'turnId'),
+        role: 'assistant',
+        status: 'cancelled',
+        'run.epoch': 0,
+        'run.told': trusted({ $exists: false }),
+      };
+      const message = await this.#messages
+        .findOneAndUpdate(untold, { $set: { 'run.told': true } }, { returnDocument: 'after' })
+        .lean<MessageDoc>();
+      return message && turnOf(message, await this.#find({ _id: message.counterpart }));
+    });
+  }
+
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');

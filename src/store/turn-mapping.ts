@@ -96,6 +96,7 @@ function runOf(run: MessageDoc['run']): RunState {
   const {
     active: _active,
     claim: _claim,
+    told: _told,
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };

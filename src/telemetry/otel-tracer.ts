@@ -8,8 +8,9 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
+
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
-import { TurnsError } from '../errors.ts';
+import { TurnFailedError, TurnsError } from '../errors.ts';
 import { allowedAttributes, errorType } from '../instrumentation/attributes.ts';
 import type { SpanHandle, SpanOptions, TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
 
@@ -82,7 +83,7 @@ const handleOf = (span: Span): SpanHandle => ({
  * somebody asked for is no failure: a cancelled turn does not paint its spans red.
  */
 function record(span: Span, error: unknown): void {
-  const type = errorType(error);
+  const type = error instanceof TurnFailedError ? error.reason : errorType(error);
   span.setAttribute('error.type', type);
   if (error instanceof TurnsError && error.disposition === 'cancelled') return;
   const thrown = error instanceof Error ? error.constructor.name : typeof error;

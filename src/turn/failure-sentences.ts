@@ -89,5 +89,6 @@ export const sentences: Readonly<Record<string, string>> = {
   policy_not_applied:
     'The assistant’s server did not take the rules for this answer. Please tell whoever runs this service.',
   turn_aborted: 'The answer was stopped.',
+  turn_failed: 'Something went wrong. Please try again.',
   internal: 'Something went wrong. Please try again.',
 };

@@ -3,14 +3,17 @@ import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
 import { attachArtifacts, attachedFiles } from './attaching.ts';
 import { turnFailure } from './failure.ts';
+import { noteFinished } from './finished-note.ts';
 import type { Interactive } from './interactive.ts';
 import { callHook } from './policy-hooks.ts';
 import type { FileRef } from './ports.ts';
 import type { TerminalPatch } from './stored-turn.ts';
 import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
+import type { TurnDeps } from './turn-deps.ts';
 import { type TurnEnd, toldFailure } from './turn-entry.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 import type { PromptIds } from './turn-phase.ts';
+import type { CompiledPolicy } from './turn-policy.ts';
 import type { TurnRun } from './turn-run.ts';
 
 export interface Finish {
@@ -48,11 +51,13 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
     'turn.status': terminal.status,
     'turn.reason': terminal.error?.reason,
   });
+  noteFinished(deps.reporter, { policy: run.policy.name, ...outcome });
   const { onFinalized, onTurnFinished } = run.policy;
+  const told = { ...deps, policy: run.policy, turnId: run.turn.id, signal: run.owned };
   const { exchange } = finish;
   if (onFinalized && exchange && outcome.status === 'completed')
-    await tellHost(run, 'onFinalized', () => onFinalized(outcome, exchange));
-  if (onTurnFinished) await tellHost(run, 'onTurnFinished', () => onTurnFinished(outcome));
+    await tellHost(told, 'onFinalized', () => onFinalized(outcome, exchange));
+  if (onTurnFinished) await tellHost(told, 'onTurnFinished', () => onTurnFinished(outcome));
   return outcome;
 }
 
@@ -124,18 +129,23 @@ function outcomeOf(
 }
 
 /** The end is durable: whatever the host does now is reported and changes nothing, and the slot is free in bounded time. */
-async function tellHost(
-  run: TurnRun,
+export async function tellHost(
+  told: Pick<TurnDeps, 'tracer' | 'reporter'> & {
+    readonly policy: CompiledPolicy;
+    readonly turnId: string;
+    readonly signal: AbortSignal;
+  },
   name: 'onFinalized' | 'onTurnFinished',
   fn: () => void | Promise<void>,
 ): Promise<void> {
+  const { policy, tracer, reporter, turnId, signal } = told;
   try {
-    await callHook(run.policy, name, fn, () => undefined, run.owned);
+    await callHook(policy, name, fn, () => undefined, signal);
   } catch (error) {
-    run.deps.tracer.event('opencode.callback.error', {
+    tracer.event('opencode.callback.error', {
       'callback.name': name,
       'error.type': error instanceof PolicyHookError ? `${error.code}_${error.kind}` : 'interrupted',
     });
-    run.deps.reporter.report(error, { action: `policy.${name}`, turnId: run.turn.id });
+    reporter.report(error, { action: `policy.${name}`, turnId });
   }
 }

@@ -205,6 +205,8 @@ export interface TurnStore {
   head(recordId: string): Promise<WaitingTurn | null>;
   /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
   cancel(turnId: string): Promise<CancelResult>;
+  /** A turn that was cancelled while it waited, for the one caller that is to tell the host of it; null for everybody else. */
+  takeUntold(turnId: string): Promise<StoredTurn | null>;
   /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
   /** An id for a message that is stored later. */
@@ -217,10 +219,7 @@ export interface TurnStore {
     limit: number,
     after?: Pick<PendingTurn, 'id' | 'createdAt'>,
   ): Promise<readonly PendingTurn[]>;
-  /**
-   * Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then. Null
-   * when it is not pending, or has its record.
-   */
+  /** Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then; else null. */
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
 }
 

@@ -34,9 +34,7 @@ export function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly 
     artifacts: fittedList(artifacts, byteBudget.artifacts),
     finishedAt: now,
     durationMs: Math.max(0, now - run.startedAt),
-    ...(firstTokenAt === undefined
-      ? {}
-      : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.turn.createdAt) }),
+    ...(firstTokenAt === undefined ? {} : { timeToFirstTokenMs: Math.max(0, firstTokenAt - run.startedAt) }),
     ...('error' in ending && ending.error ? { error: fittedFailure(ending.error) } : {}),
     ...(ending.status === 'completed' && ending.notice ? { notice: ending.notice } : {}),
   };

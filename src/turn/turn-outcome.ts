@@ -2,7 +2,7 @@ import type { Usage } from '../reply/part.ts';
 import type { FileRef } from './ports.ts';
 import type { TurnFailure, TurnNotice } from './stored-turn.ts';
 
-/** What every finished turn tells. Times in ms by the monotonic clock of the worker that finished it. */
+/** What every finished turn tells. Both times in ms from the first claim; what it had waited before is not in them. */
 export interface TurnResult {
   readonly turnId: string;
   readonly recordId: string;

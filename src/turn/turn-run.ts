@@ -6,6 +6,9 @@ import {
   ServiceUnavailableError,
   TurnAbortError,
 } from '../errors.ts';
+import type { Attributes } from '../instrumentation/attributes.ts';
+import type { EventName, SpanName } from '../instrumentation/events.ts';
+import type { SpanHandle } from '../instrumentation/tracer.ts';
 import type { Part } from '../reply/part.ts';
 import { Reply } from '../reply/reply.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -50,6 +53,8 @@ export class TurnRun {
   readonly openStops: StopRef[];
   reruns: number;
   resends: number;
+  /** The span of the step that the run is in. */
+  span: SpanHandle | undefined;
 
   readonly #controller = new AbortController();
   /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
@@ -117,6 +122,20 @@ export class TurnRun {
   upstream(server?: string): Upstream {
     const { client, feed } = this.deps.upstream(server);
     return { client: this.absence.watch(client), feed };
+  }
+
+  /** An event of this run, also when it is told from outside its steps: an event stream is shared by all turns. */
+  event(name: EventName, attributes?: Attributes): void {
+    if (this.span) this.span.event(name, attributes);
+    else this.deps.tracer.event(name, attributes);
+  }
+
+  /** A step of the run in a span of its own. */
+  step<T>(name: SpanName, attributes: Attributes, fn: () => Promise<T>): Promise<T> {
+    return this.deps.tracer.span(name, { attributes }, (span) => {
+      this.span = span;
+      return fn();
+    });
   }
 
   /** Takes the followers' stream over, from the owner before us if there was one. Throws LeaseLostError. */

@@ -204,7 +204,7 @@ export class TurnWatch {
     this.#rebuild = true;
     this.#events?.gap();
     this.#run.reply?.streamBroken();
-    this.#run.deps.tracer.event('opencode.stream.interrupted', {
+    this.#run.event('opencode.stream.interrupted', {
       'error.type': error instanceof TurnsError ? error.code : undefined,
     });
     this.#wakeup.wake();
@@ -224,7 +224,7 @@ export class TurnWatch {
   }
 
   #started(): void {
-    this.#run.deps.tracer.event('opencode.response.started');
+    this.#run.event('opencode.response.started');
     // Whoever waits does so for the limit of before.
     this.#wakeup.wake();
   }

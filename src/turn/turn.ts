@@ -46,7 +46,7 @@ export async function runTurn(
 }
 
 async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined): Promise<TurnOutcome> {
-  const { turn, deps } = run;
+  const { turn } = run;
   if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
   if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
   await run.openFollowers();
@@ -54,14 +54,12 @@ async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined
   watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
   run.signal.throwIfAborted();
 
-  run.ids = await deps.tracer.span('turn.prompt', { attributes: { 'turn.phase': turn.run.phase } }, () =>
-    reachPrompt(run, watch),
-  );
-  const end = await deps.tracer.span('turn.stream', {}, () => followThrough(run, watch));
+  run.ids = await run.step('turn.prompt', { 'turn.phase': turn.run.phase }, () => reachPrompt(run, watch));
+  const end = await run.step('turn.stream', {}, () => followThrough(run, watch));
   // A run may be over sooner than it is known who allowed what it did.
   await watch.interactive?.approvals.judged();
   if (run.stopped?.reason === 'answered-elsewhere') throw run.stopped;
-  return deps.tracer.span('turn.finalize', {}, () => conclude(run, watch, end));
+  return run.step('turn.finalize', {}, () => conclude(run, watch, end));
 }
 
 /** Follows until the end, over the two ways in which one turn makes two model runs; each is taken once. */

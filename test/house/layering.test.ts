@@ -13,12 +13,14 @@ const mayImport: Record<string, readonly string[]> = {
   turn: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply', 'artifacts'],
   opencode: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
   queue: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply', 'artifacts', 'turn'],
-  store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts'],
+  store: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn', 'artifacts', 'options-check.ts'],
   web: ['errors.ts', 'turn'],
   telemetry: ['errors.ts', 'instrumentation'],
   board: ['errors.ts', 'instrumentation', 'queue'],
   'config.ts': ['errors.ts', 'checking', 'instrumentation'],
   'closers.ts': [],
+  'node-version.ts': [],
+  'options-check.ts': ['errors.ts', 'checking', 'config.ts', 'turns.ts'],
   'turns.ts': ['errors.ts', 'checking', 'closers.ts', 'queue', 'store', 'turn'],
 };
 
@@ -32,7 +34,7 @@ const vendors: Record<string, readonly string[]> = {
   undici: ['opencode'],
   '@opencode-ai/sdk': ['opencode'],
   'eventsource-parser': ['opencode'],
-  zod: ['queue', 'opencode', 'checking', 'turn', 'artifacts'],
+  zod: ['queue', 'opencode', 'checking', 'turn', 'artifacts', 'options-check.ts'],
   mrmime: ['artifacts', 'turn'],
   hono: ['board'],
 };

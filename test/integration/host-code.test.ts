@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { PolicyHookError, type TurnOutcome, type TurnPolicy, type WorkOptions } from '../../src/index.ts';
+import {
+  noopTracer,
+  PolicyHookError,
+  type TurnOutcome,
+  type TurnPolicy,
+  type TurnsOptions,
+  type WorkOptions,
+} from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
@@ -174,6 +181,79 @@ describe('code of the host that is told of the end', () => {
     const { run } = await under({ onTurnFinished: (outcome) => void heard.push(outcome) });
     const { id } = await run();
     await eventually(() => expect(heard).toMatchObject([{ status: 'completed', turnId: id }]));
+  });
+});
+
+describe('a tracer or a reporter', () => {
+  const broken = () => throws();
+  it.each<[string, Partial<TurnsOptions>]>([
+    ['that throws', { tracer: { span: broken, event: broken, carrier: broken, traceId: broken } }],
+    ['that never begins a span', { tracer: { ...noopTracer, span: hangs } }],
+    ['that rejects its reports', { reporter: { report: async () => throws(), note: async () => throws() } }],
+  ])('%s breaks no turn', async (_, options) => {
+    deployments += 1;
+    const turns = await system.connect({
+      prefix: `${system.options.prefix}-${deployments}`,
+      mongo: system.database(String(deployments)),
+      ...options,
+    });
+    const worker = await turns.work({ policies: { default: system.policy } });
+    const before = system.model.turnRequests.length;
+    const { stored } = await runTurn(turns, await newConversation(turns), 'go');
+    expect(stored).toMatchObject({ status: 'completed', content: 'echo go' });
+    expect(system.model.turnRequests.length - before).toBe(1);
+    await worker.stop(2_000);
+  });
+});
+
+describe('a turn that is cancelled while it waits', () => {
+  it('is told to onTurnFinished once, by a worker that knows its policy', async () => {
+    const heard: TurnOutcome[] = [];
+    const gate = deferred();
+    system.respond(() => ({ text: ['first ', 'turn'], gate: gate.promise, gateAt: 1 }));
+    const { turns, conversation } = await under({ onTurnFinished: (outcome) => void heard.push(outcome) });
+    const first = await turns.enqueue({ conversation, text: 'first' });
+    for await (const entry of turns.follow(first.id)) if (entry.type === 'part') break;
+    const second = await turns.enqueue({ conversation, text: 'second' });
+    expect(await turns.cancel(second.id)).toBe('cancelled');
+    expect(await turns.cancel(second.id)).toBe('finished');
+    // The one slot is taken: nobody has been told yet.
+    expect(heard).toEqual([]);
+    gate.resolve();
+    await eventually(() => expect(heard).toHaveLength(2), 20_000);
+    const third = await runTurn(turns, conversation, 'third');
+    await eventually(() => expect(heard).toHaveLength(3), 20_000);
+    expect(heard.map(({ turnId, status }) => [turnId, status])).toEqual(
+      expect.arrayContaining([
+        [first.id, 'completed'],
+        [second.id, 'cancelled'],
+        [third.id, 'completed'],
+      ]),
+    );
+    expect(await turns.get(second.id)).toMatchObject({ status: 'cancelled', run: { epoch: 0 } });
+  });
+
+  it('waits for a worker that knows its policy, and is told when a hook of that one throws', async () => {
+    const heard: TurnOutcome[] = [];
+    const { turns, conversation } = await under({});
+    const { id } = await turns.enqueue({ conversation, text: 'x', policy: 'late' });
+    expect(await turns.cancel(id)).toBe('cancelled');
+    await turns.work({
+      policies: {
+        late: {
+          onTurnFinished: (outcome) => {
+            heard.push(outcome);
+            throw new Error('the host is broken');
+          },
+        },
+      },
+    });
+    await eventually(() => expect(heard).toMatchObject([{ status: 'cancelled', turnId: id }]), 20_000);
+    await eventually(() =>
+      expect(system.reports.map(({ error }) => error)).toContainEqual(
+        expect.objectContaining({ code: 'policy_hook_failed', hook: 'onTurnFinished', kind: 'threw' }),
+      ),
+    );
   });
 });
 

@@ -189,8 +189,10 @@ describe('wrong addresses are told in bounded time', () => {
       text: 'x',
       policy: 'special',
     });
-    const failures = () => rawRedis((redis) => redis.hget(`${prefix}:turns:turn-${turn.id}`, 'atm'));
-    await eventually(async () => expect(Number(await failures())).toBeGreaterThanOrEqual(1));
+    const field = (name: string) => rawRedis((redis) => redis.hget(`${prefix}:turns:turn-${turn.id}`, name));
+    await eventually(async () => expect(Number(await field('ats'))).toBeGreaterThanOrEqual(2));
+    // It was offered, and cost no attempt.
+    expect(Number((await field('atm')) ?? 0)).toBe(0);
     await without.stop(1_000);
     expect(await other.get(turn.id)).toMatchObject({ status: 'pending', run: { epoch: 0 } });
     system.respond(() => ({ text: ['found'] }));

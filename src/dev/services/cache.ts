@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { messageOf } from '../../errors.ts';
 
 /** `.cache` in the package's own folder, found from here upwards; nothing outside of it is ever written. */
 export function cacheDirectory(): string {
@@ -19,7 +20,10 @@ export async function cached(name: string, fill: (directory: string) => Promise<
   const root = cacheDirectory();
   const place = path.join(root, name);
   if (existsSync(place)) return place;
-  await mkdir(root, { recursive: true });
+  await mkdir(root, { recursive: true }).catch((cause: unknown) => {
+    const how = 'set OPENCODE_TURNS_CACHE to a directory that can';
+    throw new Error(`${root} cannot be written (${messageOf(cause)}); ${how}`, { cause });
+  });
   const temporary = await mkdtemp(path.join(root, `.${name}-`));
   const sweep = () => rmSync(temporary, { recursive: true, force: true });
   process.once('exit', sweep);

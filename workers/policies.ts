@@ -1,0 +1,30 @@
+/** What a worker is told by its environment. */
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { InvalidConfigError, messageOf, type TurnPolicy } from '../src/index.ts';
+
+/** The variables of a worker that begin with TURNS_. */
+export const variables: readonly string[] = [
+  'TURNS_POLICIES',
+  'TURNS_CONCURRENCY',
+  'TURNS_SHUTDOWN_MS',
+  'TURNS_LOCK_MS',
+  'TURNS_STALLED_CHECK_MS',
+  'TURNS_HEALTH_PORT',
+];
+
+/** The table of policies that a module exports. Throws InvalidConfigError for a module that cannot be loaded, or that has no table as its default export. */
+export async function policiesIn(module: string): Promise<Record<string, TurnPolicy>> {
+  const file = path.resolve(module);
+  const loaded = await import(pathToFileURL(file).href).catch((cause: unknown) => {
+    throw new InvalidConfigError('TURNS_POLICIES', `${file} cannot be loaded: ${messageOf(cause)}`, {
+      cause,
+    });
+  });
+  const policies: unknown = await loaded.default;
+  if (typeof policies === 'object' && policies !== null) return policies as Record<string, TurnPolicy>;
+  throw new InvalidConfigError(
+    'TURNS_POLICIES',
+    `${file} has no table of policies as its default export; write: export default { default: { model: 'provider/model' } }`,
+  );
+}
