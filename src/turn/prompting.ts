@@ -114,8 +114,6 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
     run.write({ run: { phase: 'prompting', resends: run.resends, startedAt: run.startedAt, ...ids } }),
     session.justCreated ? undefined : waitUntilIdle(run, ids),
   ]);
-  // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
-  run.ids = ids;
   await post(run, ids);
   return ids;
 }
@@ -129,6 +127,9 @@ async function post(run: TurnRun, ids: PromptIds): Promise<void> {
   const request = await promptRequest(run, ids);
   const send = async () => {
     await run.assertOwned();
+    // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
+    run.ids = ids;
+    run.posted = true;
     try {
       await client.prompt(ids.sessionId, request, run.signal);
     } catch (error) {

@@ -22,6 +22,8 @@ const lastReadMs = 5_000;
 export interface Stop {
   readonly client: OpenCode;
   readonly run: Pick<StopRef, 'sessionId' | 'directory'> & Partial<Pick<StopRef, 'promptMessageId'>>;
+  /** The prompt was posted a moment ago: upstream may have accepted it and not stored it yet (a cold directory). */
+  readonly posted?: boolean;
   /** Sub-agents' sessions that upstream may not list any more. */
   readonly children?: readonly string[];
   readonly clock: Clock;
@@ -100,13 +102,18 @@ async function abortUntilIdle({ client, run, children = [], clock }: Stop, signa
  * just, and upstream has not heard of the abort. One that upstream has accepted and not begun is waited for until
  * `signal` aborts, which is thrown: nothing but its end proves that it will not begin.
  */
-async function begins({ client, run, clock }: Stop, messages: readonly WireMessage[], signal: AbortSignal) {
+async function begins(
+  { client, run, clock, posted = false }: Stop,
+  messages: readonly WireMessage[],
+  signal: AbortSignal,
+) {
   if (run.promptMessageId === undefined) return false;
   const { begun, inProgress, userMessage } = Exchange.from(messages, run.promptMessageId);
   if (begun && !inProgress) return false;
   // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped. An answer
   // that is not complete is one of a dead server, as a rule.
-  const limit = new TimeLimit(userMessage && !begun ? Number.POSITIVE_INFINITY : unclearMs, signal, clock);
+  const accepted = userMessage ? !begun : posted;
+  const limit = new TimeLimit(accepted ? Number.POSITIVE_INFINITY : unclearMs, signal, clock);
   try {
     for (let attempt = 0; ; attempt += 1) {
       const statuses = await patiently(clock, limit.signal, () =>

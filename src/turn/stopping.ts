@@ -34,7 +34,7 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopRe
   const { deps, turn } = run;
   const { client } = run.upstream(ids.server);
   const children = [...(run.reply?.childSessions().keys() ?? [])];
-  const stop = { client, run: ids, children, clock: deps.clock };
+  const stop = { client, run: ids, children, clock: deps.clock, posted: run.posted };
   const result = await stopRun(stop, run.policy.limits.cancelTimeoutMs);
   if (result.confirmed) return result;
   const { sessionId, server, directory, promptMessageId } = ids;

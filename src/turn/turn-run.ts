@@ -55,6 +55,8 @@ export class TurnRun {
   resends: number;
   /** The span of the step that the run is in. */
   span: SpanHandle | undefined;
+  /** This owner has posted a prompt, whatever came of it. */
+  posted = false;
 
   readonly #controller = new AbortController();
   /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
