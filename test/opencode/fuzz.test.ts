@@ -4,6 +4,7 @@ import { TurnsError } from '../../src/errors.ts';
 import { type Answer, meaningOf, problemOf, type RouteKind } from '../../src/opencode/answer.ts';
 import { findingOf } from '../../src/opencode/probe.ts';
 import { sseReader } from '../../src/opencode/sse.ts';
+import '../support/fuzz-seed.ts';
 
 const types = ['application/json', 'application/json;x', 'text/html', 'text/plain', 'text/event-stream', ''];
 const bodies = fc.oneof(

@@ -6,6 +6,7 @@ import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { checkAnswer, checkRequestId, checkTurnId } from '../../src/queue/check-input.ts';
 import { checkEnqueueInput, recordIdOf } from '../../src/queue/enqueue-input.ts';
 import { objectId } from '../../src/store/object-id.ts';
+import '../support/fuzz-seed.ts';
 
 const hex = '0123456789abcdef01234567';
 /** As ObjectId is in this and in older versions of BSON. */

@@ -16,6 +16,7 @@ import { failureOfError, upstreamFailure } from '../../src/turn/failure.ts';
 import { markIn } from '../../src/turn/session-mark.ts';
 import { positionOf } from '../../src/turn/stream-position.ts';
 import { compilePolicy } from '../../src/turn/turn-policy.ts';
+import '../support/fuzz-seed.ts';
 
 const secret = 'p4ssw0rd-of-somebody';
 const reporter = { report: () => undefined };
