@@ -113,8 +113,8 @@ it('hold less than a megabyte each, and nothing once they are gone', async () =>
   // They have begun, and are far from the end of what there is for them.
   expect(reads).toBeGreaterThanOrEqual(readers);
   expect(reads).toBeLessThan((readers * bytes) / (256 * 1024));
-  const each = (held() - before) / readers;
-  expect(each).toBeLessThan(1024 * 1024);
+  // What a collection leaves behind at first is not held: weak references and finalizers take another turn of the loop.
+  await eventually(() => expect((held() - before) / readers).toBeLessThan(1024 * 1024));
   for (const socket of sockets) socket.destroy();
   await eventually(() => expect(open).toBe(0));
   await eventually(() => expect(held() - before).toBeLessThan(readers * 200 * 1024));
