@@ -30,7 +30,8 @@ beforeAll(async () => {
   const directory = path.join(system.sandboxRoot, 'nesting');
   mkdirSync(directory);
   writeFileSync(path.join(directory, 'opencode.json'), JSON.stringify(project));
-  nesting = { ...system.policy, directory: () => directory };
+  // The file that allows it is the host's own.
+  nesting = { ...system.policy, directory: () => directory, hostConfigFiles: [{ path: 'opencode.json' }] };
 }, 90_000);
 afterAll(() => system.stop());
 
