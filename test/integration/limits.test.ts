@@ -113,7 +113,7 @@ describe('budgets', () => {
     ['maxTokens', { maxTokens: 60_000 }, 'budget_max_tokens'],
   ] as const)('%s ends a turn at the step that crosses it', async (_name, limits, reason) => {
     const before = system.model.turnRequests.length;
-    system.respond(({ step }) => ({ text: [`step ${step}. `], ...bash, usage }));
+    system.respond(({ step }) => ({ text: [`step ${step}. `], ...bash, usage, delayMs: 500 }));
     const { run } = await under(limits);
     await expectStopped(await run(), reason, /^step 0\. \s*step 1\. /);
     // The step that follows may have been asked already when the abort arrives; none comes after it.
@@ -142,7 +142,7 @@ describe('budgets', () => {
   it.each(Object.entries(looping))('maxSteps counts %s', async (_name, respond) => {
     const before = system.model.requests.length;
     // Slower than an abort is.
-    system.respond((request) => ({ ...respond(request), delayMs: 300 }));
+    system.respond((request) => ({ ...respond(request), delayMs: 700 }));
     const { run } = await under({ maxSteps: 5 });
     await expectStopped(await run(), 'budget_max_steps', /^/);
     // The sixth is known once it has begun; one more may be on its way.
@@ -173,7 +173,8 @@ describe('budgets', () => {
 
   it.each(Object.entries(looping).slice(2, 6))('%s end as no progress', async (_name, respond) => {
     const before = system.model.requests.length;
-    system.respond(respond);
+    // Slower than an abort is.
+    system.respond((request) => ({ ...respond(request), delayMs: 1_000 }));
     const { run } = await under({});
     await expectStopped(await run(), 'no_progress', /^/);
     expect(system.model.requests.length - before).toBeLessThanOrEqual(8);
