@@ -17,6 +17,7 @@ import { openCodeIds } from './opencode/ids.ts';
 import { serverProbe } from './opencode/probe.ts';
 import { openTransport } from './opencode/transport.ts';
 import { checkConnectOptions, checkWorkOptions } from './options-check.ts';
+import type { Upstream } from './ports/upstream.ts';
 import { JoblessTurns } from './queue/jobless-turns.ts';
 import { PolicyAgreement } from './queue/policy-agreement.ts';
 import { PolicyTable } from './queue/policy-table.ts';
@@ -44,7 +45,7 @@ import { systemClock } from './timing/clock.ts';
 import { retryStops } from './turn/open-stops.ts';
 import { discardOrphans } from './turn/orphan-sessions.ts';
 import { discardStrayUploads } from './turn/stray-uploads.ts';
-import type { TurnDeps, Upstream } from './turn/turn-deps.ts';
+import type { TurnDeps } from './turn/turn-deps.ts';
 import { Turns, type WorkOptions } from './turns.ts';
 
 /**

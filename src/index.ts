@@ -20,6 +20,8 @@ export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './
 export * from './errors.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
 export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
+export type { FileStore } from './ports/file-store.ts';
+export type { CancelResult } from './ports/turn-store.ts';
 export type { EnqueueInput } from './queue/enqueue-input.ts';
 export type { FollowOptions } from './queue/follow.ts';
 export { Exchange } from './reply/exchange.ts';
@@ -31,8 +33,9 @@ export type { ToolKind } from './reply/tool-table.ts';
 export { ensureIndexes } from './store/models.ts';
 export { opencodeSession } from './store/opencode-session-plugin.ts';
 export { otelTracer } from './telemetry/otel-tracer.ts';
-export type { CancelResult, FileStore, PermissionRule, PromptAnswer } from './turn/ports.ts';
+export type { PermissionRule } from './turn/permission-rule.ts';
 export type {
+  PromptAnswer,
   RunState,
   StoredPrompt,
   StoredTurn,

@@ -1,13 +1,14 @@
 import type { Connection } from 'mongoose';
 import type { Closers } from './closers.ts';
 import { IllegalStateError } from './errors.ts';
+import type { FileStore } from './ports/file-store.ts';
+import type { CancelResult } from './ports/turn-store.ts';
 import type { EnqueueInput } from './queue/enqueue-input.ts';
 import type { FollowOptions } from './queue/follow.ts';
 import type { TurnQueue } from './queue/turn-queue.ts';
 import type { TurnWorker, TurnWorkerOptions, WorkerState } from './queue/turn-worker.ts';
 import type { TurnModels } from './store/models.ts';
-import type { CancelResult, FileStore, PromptAnswer } from './turn/ports.ts';
-import type { StoredTurn } from './turn/stored-turn.ts';
+import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { TurnEntry } from './turn/turn-entry.ts';
 import type { TurnPolicy } from './turn/turn-policy.ts';
 

@@ -3,6 +3,7 @@ import type { Model } from 'mongoose';
 import { connect, type Turns } from '../../src/index.ts';
 import { consoleReporter as reporter } from '../../src/instrumentation/error-reporter.ts';
 import { openCodeIds } from '../../src/opencode/ids.ts';
+import type { Upstream } from '../../src/ports/upstream.ts';
 import { RecordLock } from '../../src/queue/record-lock.ts';
 import { openRedis } from '../../src/queue/redis.ts';
 import { TurnJobs } from '../../src/queue/turn-jobs.ts';
@@ -16,7 +17,7 @@ import { MongoStopStore } from '../../src/store/mongo-stop-store.ts';
 import { MongoTurnStore } from '../../src/store/mongo-turn-store.ts';
 import { otelTracer } from '../../src/telemetry/otel-tracer.ts';
 import { systemClock } from '../../src/timing/clock.ts';
-import type { TurnDeps, Upstream } from '../../src/turn/turn-deps.ts';
+import type { TurnDeps } from '../../src/turn/turn-deps.ts';
 import { compilePolicy, type TurnPolicy } from '../../src/turn/turn-policy.ts';
 
 export interface OwnSystem {

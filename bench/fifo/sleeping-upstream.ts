@@ -1,8 +1,7 @@
 import { openCodeIds } from '../../src/opencode/ids.ts';
+import type { FeedSink, OpenCode, PromptRequest, Upstream } from '../../src/ports/upstream.ts';
 import type { WireEvent, WireMessage, WireMessageInfo } from '../../src/reply/wire.ts';
 import { systemClock } from '../../src/timing/clock.ts';
-import type { FeedSink, OpenCode, PromptRequest } from '../../src/turn/ports.ts';
-import type { Upstream } from '../../src/turn/turn-deps.ts';
 
 export interface SleepingUpstream extends Upstream {
   /** The texts of all prompts by session, in the order in which they came. */

@@ -1,6 +1,7 @@
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { z } from 'zod';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import type {
   WireMessage,
   WirePermission,
@@ -8,7 +9,6 @@ import type {
   WireSession,
   WireSessionStatus,
 } from '../reply/wire.ts';
-import type { OpenCode } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
 import type { ServerProbe } from './probe.ts';
 import { readFile } from './read-file.ts';

@@ -1,10 +1,10 @@
 import { Agent, type Dispatcher } from 'undici';
 import { AnswerTooLargeError, ForeignAnswerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { EventFeed, FeedSink, FeedSubscription } from '../ports/upstream.ts';
 import { sessionOf } from '../reply/events.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
-import type { EventFeed, FeedSink, FeedSubscription } from '../turn/ports.ts';
 import type { ServerAddress } from './basic-auth.ts';
 import { type ConnectionTimes, defaultTimes, EventConnection } from './event-connection.ts';
 import type { ServerProbe } from './probe.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { InvalidInputError } from '../errors.ts';
-import type { PromptAnswer } from '../turn/ports.ts';
+import type { PromptAnswer } from '../turn/stored-turn.ts';
 
 /** Refuses what cannot be a turn's id before any database sees it. */
 export function checkTurnId(value: unknown): string {

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
 import { InvalidInputError, isRetryable, NotFoundError } from '../errors.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
-import type { TurnStore } from '../turn/ports.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import { endOf, viewOf } from '../turn/stored-view.ts';
 import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/stream-position.ts';

@@ -1,6 +1,6 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { TurnStore } from '../turn/ports.ts';
 import type { PendingTurn } from '../turn/stored-turn.ts';
 import type { TurnJobs } from './turn-jobs.ts';
 

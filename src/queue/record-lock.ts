@@ -2,9 +2,9 @@ import type { Redis } from 'ioredis';
 import Redlock, { type Lock as RedlockLease } from 'redlock';
 import { LockHeldError, LockUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Lock } from '../ports/lock.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
-import type { Lock } from '../turn/ports.ts';
 import { HeldLease, isTaken, voteOf } from './held-lease.ts';
 
 export interface RecordLockOptions {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { TurnStore } from '../turn/ports.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
 import { endOf, viewOf } from '../turn/stored-view.ts';
 import { redisError } from './redis-errors.ts';
 import { streamKeys, type TurnStream } from './turn-stream.ts';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { TurnNudges } from '../turn/ports.ts';
+import type { TurnNudges } from '../ports/turn-nudges.ts';
 
 /** A subscriber is owed nothing, so nobody would notice that its connection is dead: it asks from time to time. */
 const pingMs = 10_000;

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { LeaseLostError } from '../errors.ts';
-import type { Fence, TurnPublisher } from '../turn/ports.ts';
+import type { Fence } from '../ports/turn-store.ts';
+import type { TurnPublisher } from '../ports/turn-stream.ts';
 import { beginning, type StreamPlace, type StreamPosition } from '../turn/stream-position.ts';
 import {
   applyEntry,

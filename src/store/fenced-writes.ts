@@ -1,6 +1,6 @@
 import mongoose, { type Model } from 'mongoose';
 import { LeaseLostError } from '../errors.ts';
-import type { Fence } from '../turn/ports.ts';
+import type { Fence } from '../ports/turn-store.ts';
 import type { TerminalPatch, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';

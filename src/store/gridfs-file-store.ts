@@ -1,6 +1,7 @@
 import mongoose, { type Connection } from 'mongoose';
+import type { FileRef, NewFile } from '../artifacts/attachment.ts';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
-import type { FileRef, FileStore, NewFile } from '../turn/ports.ts';
+import type { FileStore } from '../ports/file-store.ts';
 import { checkIndexes } from './check-indexes.ts';
 import { collectionNames } from './collection-names.ts';
 import { uploadFile } from './gridfs-upload.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type mongoose from 'mongoose';
+import type { NewFile } from '../artifacts/attachment.ts';
 import { piecesOf } from '../artifacts/content-pieces.ts';
 import { FileTooLargeError } from '../errors.ts';
-import type { NewFile } from '../turn/ports.ts';
 
 /** GridFS's own default. Each write below fills at most one of these. */
 const chunkSizeBytes = 255 * 1024;

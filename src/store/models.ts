@@ -1,7 +1,7 @@
 import { type Connection, type Model, type mongo, Schema, type Types } from 'mongoose';
+import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
-import type { FileRef } from '../turn/ports.ts';
 import type { RunState, StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from '../turn/stored-turn.ts';
 import { type CollectionNames, collectionNames } from './collection-names.ts';
 import { building, type WantedIndex } from './index-conflict.ts';

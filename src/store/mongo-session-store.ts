@@ -1,6 +1,6 @@
 import type { Model, Types } from 'mongoose';
 import { ConflictError, InvalidConfigError, NotFoundError } from '../errors.ts';
-import type { RecordSession, SessionStore } from '../turn/ports.ts';
+import type { RecordSession, SessionStore } from '../ports/session-store.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { mongoCall } from './mongo-errors.ts';
 import { recordKey } from './object-id.ts';

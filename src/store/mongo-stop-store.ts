@@ -1,5 +1,5 @@
 import mongoose, { type Model } from 'mongoose';
-import type { OpenStop, StopStore } from '../turn/ports.ts';
+import type { OpenStop, StopStore } from '../ports/stop-store.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { mongoCall } from './mongo-errors.ts';

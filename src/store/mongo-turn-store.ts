@@ -6,11 +6,11 @@ import type {
   CreatedTurn,
   Fence,
   NewTurn,
-  PromptAnswer,
   TurnStore,
-} from '../turn/ports.ts';
+} from '../ports/turn-store.ts';
 import type {
   PendingTurn,
+  PromptAnswer,
   StoredTurn,
   TerminalPatch,
   TurnFailure,

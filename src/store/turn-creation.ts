@@ -1,8 +1,8 @@
 import mongoose, { type Model } from 'mongoose';
 import { ConflictError, NotFoundError, TurnBusyError } from '../errors.ts';
+import type { CreatedTurn, NewTurn } from '../ports/turn-store.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
-import type { CreatedTurn, NewTurn } from '../turn/ports.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { isDuplicate } from './mongo-verdicts.ts';

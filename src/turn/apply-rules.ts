@@ -1,8 +1,9 @@
 import { BadRequestError, PolicyNotAppliedError } from '../errors.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import { persevere } from '../timing/persevere.ts';
 import { sessionsBelow } from './family.ts';
 import { patiently } from './patience.ts';
-import type { OpenCode, PermissionRule } from './ports.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { areInForce, covers, fingerprintOf, inherited, maxSessionRules } from './session-rules.ts';
 import type { SessionRef } from './stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';

@@ -1,4 +1,4 @@
-import type { Attachments } from '../artifacts/attachment.ts';
+import type { Attachments, FileRef } from '../artifacts/attachment.ts';
 import type { DroppedFiles } from '../artifacts/dropped-files.ts';
 import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
@@ -7,7 +7,6 @@ import { printable } from '../instrumentation/printable.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
-import type { FileRef } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 

@@ -1,6 +1,5 @@
 import { InvalidInputError } from '../errors.ts';
-import type { PromptAnswer } from './ports.ts';
-import type { PermissionReply, StoredPrompt } from './stored-turn.ts';
+import type { PermissionReply, PromptAnswer, StoredPrompt } from './stored-turn.ts';
 
 /** As upstream sent it: nothing of it is sure to be there. */
 interface Question {

@@ -5,7 +5,7 @@ import { serverConfigFiles } from '../artifacts/server-config-files.ts';
 import { ServerConfigFilesError } from '../errors.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
-import type { PermissionRule } from './ports.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import type { CompiledPolicy } from './turn-policy.ts';
 import type { TurnRun } from './turn-run.ts';
 

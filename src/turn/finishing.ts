@@ -1,3 +1,4 @@
+import type { FileRef } from '../artifacts/attachment.ts';
 import { PolicyHookError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
@@ -6,7 +7,6 @@ import { turnFailure } from './failure.ts';
 import { noteFinished } from './finished-note.ts';
 import type { Interactive } from './interactive.ts';
 import { callHook } from './policy-hooks.ts';
-import type { FileRef } from './ports.ts';
 import type { TerminalPatch } from './stored-turn.ts';
 import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
 import type { TurnDeps } from './turn-deps.ts';

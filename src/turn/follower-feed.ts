@@ -1,11 +1,12 @@
 import { LeaseLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Fence } from '../ports/turn-store.ts';
+import type { TurnPublisher } from '../ports/turn-stream.ts';
 import type { Part } from '../reply/part.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import type { Clock } from '../timing/clock.ts';
 import { EntryBuffer } from './entry-buffer.ts';
 import { fittedParts } from './fitted-reply.ts';
-import type { Fence, TurnPublisher } from './ports.ts';
 import type { StreamPlace, StreamPosition } from './stream-position.ts';
 import { applyEntry, type TurnEnd, type TurnEntryBody, type TurnView } from './turn-entry.ts';
 

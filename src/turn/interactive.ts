@@ -6,8 +6,7 @@ import { Approvals } from './approvals.ts';
 import { maxPrompts } from './byte-budget.ts';
 import { checkFits, offeredReplies } from './check-answer.ts';
 import { fittedRequest } from './fitted-request.ts';
-import type { PromptAnswer } from './ports.ts';
-import type { StoredPrompt, TurnWishes } from './stored-turn.ts';
+import type { PromptAnswer, StoredPrompt, TurnWishes } from './stored-turn.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 

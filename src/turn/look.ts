@@ -1,11 +1,11 @@
 import { isAmbiguous } from '../errors.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import { askingCall, callKey } from '../reply/call-key.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage, WirePermission } from '../reply/wire.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { areOver, isBusy, sessionsBelow } from './family.ts';
-import type { OpenCode } from './ports.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { TurnRun } from './turn-run.ts';
 

@@ -1,11 +1,12 @@
 import { LockHeldError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { OpenStop, StopStore } from '../ports/stop-store.ts';
+import type { Upstream } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { Lock, OpenStop, StopStore } from './ports.ts';
 import { sessionLock } from './session.ts';
 import { type StopResult, stopRun } from './stop-run.ts';
 import type { StopRef } from './stored-turn.ts';
-import type { Upstream } from './turn-deps.ts';
 
 /** What is needed to go on with stops of which nobody knows whether they held. */
 export interface StopDeps {

@@ -1,7 +1,9 @@
 import { LockHeldError, NotFoundError, SessionNotFoundError, UnsupportedServerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { SessionStore } from '../ports/session-store.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { Lock, OpenCode, SessionStore } from './ports.ts';
 import { sessionLock } from './session.ts';
 import { markIn, type SessionMark } from './session-mark.ts';
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { checkConfig } from '../checking/check-config.ts';
 import { didYouMean } from '../checking/nearest-name.ts';
 import { InvalidConfigError } from '../errors.ts';
-import type { PermissionRule } from './ports.ts';
+import type { PermissionRule } from './permission-rule.ts';
 
 /** The permissions that the server knows. Source: `PermissionConfig` of its SDK, and the rules of its own agents (OpenCode 1.18.33). */
 export const serverPermissions: readonly string[] = [

@@ -4,8 +4,8 @@ import { apparentName } from '../artifacts/attachment-names.ts';
 import { Transform } from '../artifacts/transform.ts';
 import { checkConfig, functionOf, unknownKey } from '../checking/check-config.ts';
 import { InvalidConfigError } from '../errors.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { checkPermissionRules } from './permission-rules.ts';
-import type { PermissionRule } from './ports.ts';
 
 const name = z.string().min(1, 'must not be empty').max(500, 'must have at most 500 characters');
 const absolute = z

@@ -2,8 +2,8 @@ import path from 'node:path';
 import { messageOf, PolicyHookError } from '../errors.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { checkPermissionRules } from './permission-rules.ts';
-import type { PermissionRule } from './ports.ts';
 import type { TurnRun } from './turn-run.ts';
 
 type Hook = 'system' | 'directory' | 'permissions' | 'onFinalized' | 'onTurnFinished';

@@ -5,12 +5,13 @@ import {
   SessionNotFoundError,
   StaleSessionError,
 } from '../errors.ts';
+import type { PromptRequest } from '../ports/upstream.ts';
 import { persevere } from '../timing/persevere.ts';
 import { applyRules } from './apply-rules.ts';
 import { checkServerConfig, guarded } from './config-guard.ts';
 import { patiently } from './patience.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { directoryOf, permissionsOf, systemText } from './policy-hooks.ts';
-import type { PermissionRule, PromptRequest } from './ports.ts';
 import { Session } from './session.ts';
 import { waitUntilIdle } from './stopping.ts';
 import { isPrompted, type PromptIds, promptIds } from './turn-phase.ts';

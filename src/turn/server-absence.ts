@@ -1,6 +1,6 @@
 import { isAmbiguous, TurnsError } from '../errors.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { OpenCode } from './ports.ts';
 
 /** A server that answers again within this time was hardly away: nobody is told. */
 const tellAfterMs = 1_000;

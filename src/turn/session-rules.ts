@@ -3,7 +3,7 @@
  * removed (OpenCode 1.18.33, tried live). Pure.
  */
 import { createHash } from 'node:crypto';
-import type { PermissionRule } from './ports.ts';
+import type { PermissionRule } from './permission-rule.ts';
 
 type Rules = readonly PermissionRule[];
 

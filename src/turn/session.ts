@@ -10,15 +10,17 @@ import {
 } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { RecordSession, SessionStore } from '../ports/session-store.ts';
+import type { OpenCode, Upstream } from '../ports/upstream.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
-import type { Lock, OpenCode, PermissionRule, RecordSession, SessionStore } from './ports.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { markIn, metadataOf } from './session-mark.ts';
 import { fingerprintOf } from './session-rules.ts';
 import type { SessionRef } from './stored-turn.ts';
-import type { Upstream } from './turn-deps.ts';
 import { checkMade } from './workplace.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */

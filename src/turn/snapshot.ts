@@ -1,9 +1,9 @@
 import { LeaseLostError } from '../errors.ts';
+import type { Fence } from '../ports/turn-store.ts';
 import type { Reply } from '../reply/reply.ts';
 import { byteBudget } from './byte-budget.ts';
 import { fittedParts, fittedText } from './fitted-reply.ts';
 import type { FollowerFeed } from './follower-feed.ts';
-import type { Fence } from './ports.ts';
 import type { TurnPatch } from './stored-turn.ts';
 import type { TurnDeps } from './turn-deps.ts';
 

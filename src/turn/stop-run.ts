@@ -1,4 +1,5 @@
 import { isAmbiguous, SessionNotFoundError } from '../errors.ts';
+import type { OpenCode } from '../ports/upstream.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
@@ -6,7 +7,6 @@ import { type Clock, delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
 import { areOver, isBusy, sessionsBelow } from './family.ts';
-import type { OpenCode } from './ports.ts';
 import type { StopRef } from './stored-turn.ts';
 
 const looks = { firstMs: 30, maxMs: 1_000 };

@@ -1,6 +1,7 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { FileStore } from '../ports/file-store.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
 import type { Clock } from '../timing/clock.ts';
-import type { FileStore, TurnStore } from './ports.ts';
 
 export interface StrayUploadOptions {
   readonly files: FileStore;

@@ -1,23 +1,14 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
+import type { FileStore } from '../ports/file-store.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { SessionStore } from '../ports/session-store.ts';
+import type { StopStore } from '../ports/stop-store.ts';
+import type { TurnNudges } from '../ports/turn-nudges.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
+import type { TurnPublisher } from '../ports/turn-stream.ts';
+import type { Upstream } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
-import type {
-  EventFeed,
-  FileStore,
-  Lock,
-  OpenCode,
-  SessionStore,
-  StopStore,
-  TurnNudges,
-  TurnPublisher,
-  TurnStore,
-} from './ports.ts';
-
-/** One OpenCode server: its calls and its events. */
-export interface Upstream {
-  readonly client: OpenCode;
-  readonly feed: EventFeed;
-}
 
 /** What every turn of a process shares. */
 export interface TurnDeps {

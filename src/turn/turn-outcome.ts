@@ -1,5 +1,5 @@
+import type { FileRef } from '../artifacts/attachment.ts';
 import type { Usage } from '../reply/part.ts';
-import type { FileRef } from './ports.ts';
 import type { TurnFailure, TurnNotice } from './stored-turn.ts';
 
 /** What every finished turn tells. Both times in ms from the first claim; what it had waited before is not in them. */

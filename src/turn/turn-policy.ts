@@ -2,8 +2,8 @@ import type { HostConfigFile } from '../artifacts/server-config-files.ts';
 import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import type { PermissionRule } from './permission-rule.ts';
 import { checkLimits, checkPolicy, policyShape } from './policy-check.ts';
-import type { PermissionRule } from './ports.ts';
 import type { TurnRecord } from './stored-turn.ts';
 import type { TurnOutcome } from './turn-outcome.ts';
 

@@ -9,17 +9,18 @@ import {
 import type { Attributes } from '../instrumentation/attributes.ts';
 import type { EventName, SpanName } from '../instrumentation/events.ts';
 import type { SpanHandle } from '../instrumentation/tracer.ts';
+import type { Fence } from '../ports/turn-store.ts';
+import type { Upstream } from '../ports/upstream.ts';
 import type { Part } from '../reply/part.ts';
 import { Reply } from '../reply/reply.ts';
 import { persevere } from '../timing/persevere.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { FollowerFeed } from './follower-feed.ts';
-import type { Fence } from './ports.ts';
 import { ServerAbsence } from './server-absence.ts';
 import { Snapshot } from './snapshot.ts';
 import type { StopRef, StoredTurn, TurnPatch, TurnRecord } from './stored-turn.ts';
 import { viewOf } from './stored-view.ts';
-import type { TurnDeps, Upstream } from './turn-deps.ts';
+import type { TurnDeps } from './turn-deps.ts';
 import type { PromptIds } from './turn-phase.ts';
 import type { CompiledPolicy } from './turn-policy.ts';
 

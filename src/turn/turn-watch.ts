@@ -1,4 +1,5 @@
 import { IdleStreamError, SessionNotFoundError, TurnsError } from '../errors.ts';
+import type { FeedSubscription } from '../ports/upstream.ts';
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
@@ -7,7 +8,6 @@ import { ForeignPrompts } from './foreign-prompts.ts';
 import { Interactive } from './interactive.ts';
 import { type LookResult, lookUpstream } from './look.ts';
 import { Patience } from './patience.ts';
-import type { FeedSubscription } from './ports.ts';
 import { Progress } from './progress.ts';
 import { observeReply } from './reply-watching.ts';
 import { type OpenVerdict, Settling } from './settling.ts';

@@ -1,7 +1,8 @@
+import type { FileRef } from '../artifacts/attachment.ts';
 import { numbered } from '../artifacts/filenames.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
 import { type UploadedFile, UploadedFilesPrompt } from '../artifacts/uploaded-files-prompt.ts';
-import type { FileRef, FileStore } from './ports.ts';
+import type { FileStore } from '../ports/file-store.ts';
 import type { TurnRun } from './turn-run.ts';
 
 /**

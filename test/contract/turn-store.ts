@@ -4,8 +4,8 @@
  */
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { InvalidInputError, LeaseLostError, NotFoundError, TurnBusyError } from '../../src/errors.ts';
+import type { ClaimResult, NewTurn, TurnStore } from '../../src/ports/turn-store.ts';
 import type { Usage } from '../../src/reply/part.ts';
-import type { ClaimResult, NewTurn, TurnStore } from '../../src/turn/ports.ts';
 import type { StoredPrompt, StoredTurn, TerminalPatch } from '../../src/turn/stored-turn.ts';
 
 export interface TurnStoreWorld {

@@ -3,7 +3,7 @@ import type { Step } from '../../src/dev/scripted-model/script.ts';
 import type { RunningWorker, StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

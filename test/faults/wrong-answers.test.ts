@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { RunningWorker, StoredTurn, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { openCode2 } from '../support/opencode-2x.ts';

@@ -9,7 +9,7 @@ const mayImport: Record<string, readonly string[]> = {
   checking: ['errors.ts'],
   instrumentation: [],
   reply: ['errors.ts', 'timing', 'instrumentation'],
-  artifacts: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply', 'turn/ports.ts'],
+  artifacts: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply'],
   turn: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply', 'artifacts'],
   opencode: ['errors.ts', 'timing', 'instrumentation', 'reply', 'turn'],
   queue: ['errors.ts', 'checking', 'timing', 'instrumentation', 'reply', 'artifacts', 'turn'],

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StoredTurn, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { sentences } from '../../src/turn/failure-sentences.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { followAll, newConversation } from '../support/turns.ts';
 

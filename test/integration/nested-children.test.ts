@@ -6,7 +6,7 @@ import type { StoredTurn, TurnPolicy, Turns, TurnsOptions } from '../../src/inde
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { openCodeIds } from '../../src/opencode/ids.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

@@ -17,10 +17,12 @@ import {
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
+import type { Lock } from '../../src/ports/lock.ts';
+import type { SessionStore } from '../../src/ports/session-store.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { RecordLock } from '../../src/queue/record-lock.ts';
 import { openRedis } from '../../src/queue/redis.ts';
 import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
-import type { Lock, OpenCode, SessionStore } from '../../src/turn/ports.ts';
 import { Session } from '../../src/turn/session.ts';
 import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { EventHub } from '../../src/opencode/event-hub.ts';
-import type { FeedSink } from '../../src/turn/ports.ts';
+import type { FeedSink } from '../../src/ports/upstream.ts';
 import { eventually } from '../support/eventually.ts';
 
 const sockets = new Set<Socket>();

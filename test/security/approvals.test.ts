@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { RunningWorker, StoredPrompt, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
-import type { OpenCode, PromptAnswer } from '../../src/turn/ports.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { PromptAnswer } from '../../src/turn/stored-turn.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

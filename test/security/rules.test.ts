@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
 import { startUpstreamProxy, type UpstreamProxy } from '../support/upstream-proxy.ts';

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import mongoose from 'mongoose';
+import type { NewFile } from '../../src/artifacts/attachment.ts';
 import {
   FileTooLargeError,
   InvalidInputError,
@@ -10,7 +11,6 @@ import {
 import { collectionNames } from '../../src/store/collection-names.ts';
 import { connectMongo } from '../../src/store/connection.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
-import type { NewFile } from '../../src/turn/ports.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 import { deferred } from '../support/deferred.ts';
 

@@ -10,6 +10,7 @@ import {
   ServiceUnavailableError,
   TurnBusyError,
 } from '../../src/errors.ts';
+import type { NewTurn } from '../../src/ports/turn-store.ts';
 import { collectionNames } from '../../src/store/collection-names.ts';
 import { connectMongo } from '../../src/store/connection.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
@@ -17,7 +18,6 @@ import { ensureIndexes, type TurnModels, turnModels } from '../../src/store/mode
 import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
 import { MongoTurnStore } from '../../src/store/mongo-turn-store.ts';
 import { persevere } from '../../src/timing/persevere.ts';
-import type { NewTurn } from '../../src/turn/ports.ts';
 import { ended, question } from '../contract/turn-store.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 import { type Doc, errorReply, MongoReplyProxy } from '../support/mongo-reply-proxy.ts';

@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { ServiceUnavailableError } from '../../src/errors.ts';
+import type { TurnPublisher } from '../../src/ports/turn-stream.ts';
 import type { Part } from '../../src/reply/part.ts';
 import { Reply } from '../../src/reply/reply.ts';
 import { systemClock } from '../../src/timing/clock.ts';
@@ -7,7 +8,6 @@ import { byteBudget } from '../../src/turn/byte-budget.ts';
 import { jsonBytes } from '../../src/turn/cut-text.ts';
 import { fittedParts } from '../../src/turn/fitted-reply.ts';
 import { FollowerFeed } from '../../src/turn/follower-feed.ts';
-import type { TurnPublisher } from '../../src/turn/ports.ts';
 import { applyEntry, emptyView, type TurnEntryBody, type TurnView } from '../../src/turn/turn-entry.ts';
 
 const MiB = 1024 * 1024;

@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
+import type { Lock } from '../../src/ports/lock.ts';
+import type { OpenStop, StopStore } from '../../src/ports/stop-store.ts';
 import { takeOverStops } from '../../src/turn/open-stops.ts';
-import type { Lock, OpenStop, StopStore } from '../../src/turn/ports.ts';
 import type { StopRef } from '../../src/turn/stored-turn.ts';
 
 const never = new AbortController().signal;

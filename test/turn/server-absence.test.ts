@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { BadRequestError, ConnectionError, type TurnsError } from '../../src/errors.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
 import type { Clock } from '../../src/timing/clock.ts';
-import type { OpenCode } from '../../src/turn/ports.ts';
 import { ServerAbsence } from '../../src/turn/server-absence.ts';
 
 const facts = { method: 'GET', path: '/session/status' };

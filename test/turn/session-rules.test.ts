@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { PermissionRule } from '../../src/turn/ports.ts';
+import type { PermissionRule } from '../../src/turn/permission-rule.ts';
 import { areInForce, covers, fingerprintOf, inherited } from '../../src/turn/session-rules.ts';
 
 const rule = (permission: string, pattern: string, action: PermissionRule['action']): PermissionRule => ({

@@ -1,0 +1,92 @@
+import type { FileRef } from '../artifacts/attachment.ts';
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type {
+  PendingTurn,
+  PromptAnswer,
+  StoredTurn,
+  TerminalPatch,
+  TurnFailure,
+  TurnPatch,
+  TurnRecord,
+  TurnWishes,
+  WaitingTurn,
+} from '../turn/stored-turn.ts';
+
+export interface NewTurn {
+  readonly recordId: string;
+  readonly text: string;
+  readonly policy: string;
+  readonly idempotencyKey?: string;
+  readonly carrier?: TraceCarrier;
+  readonly onBusy: 'enqueue' | 'reject';
+  /** What the user sent along, stored already under the id that the user's message will have. */
+  readonly uploads?: { readonly messageId: string; readonly files: readonly FileRef[] };
+}
+
+export interface CreatedTurn {
+  readonly turn: StoredTurn;
+  /** False for the turn of an earlier call with this key. */
+  readonly created: boolean;
+  /** Surely its record's head now. False says nothing: ask `head`. */
+  readonly first: boolean;
+}
+
+export type ClaimResult =
+  | { readonly kind: 'claimed'; readonly turn: StoredTurn; readonly record: TurnRecord }
+  /** Terminal already, or never existed: the job has nothing to do. */
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'missing' }
+  /** Pending, and its record was deleted: nobody can claim it. */
+  | { readonly kind: 'recordless' }
+  /** An earlier turn of the record comes first, or one is running. */
+  | { readonly kind: 'behind'; readonly turnId: string };
+
+/** Names the run that writes. A write whose fence is not the newest matches nothing. */
+export interface Fence {
+  readonly turnId: string;
+  readonly epoch: number;
+}
+
+export type CancelResult = 'cancelled' | 'requested' | 'finished';
+
+/**
+ * Turns in the database. Errors: `ServiceUnavailableError('mongodb')` when it is away; the others are named
+ * per method. Every write of a run is fenced and throws `LeaseLostError` when it matched nothing.
+ */
+export interface TurnStore {
+  /** Writes user message and pending assistant message. Same idempotency key: the turn of the first call. Throws NotFoundError, TurnBusyError. */
+  create(turn: NewTurn): Promise<CreatedTurn>;
+  get(turnId: string): Promise<StoredTurn | null>;
+  record(recordId: string): Promise<TurnRecord | null>;
+  /** Raises the epoch, so that every earlier owner is fenced off. */
+  claim(turn: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult>;
+  /** Read often, while the turn runs. Null when there is no such turn. */
+  wishes(turnId: string): Promise<TurnWishes | null>;
+  write(fence: Fence, patch: TurnPatch): Promise<void>;
+  /** The terminal write: from `pending` only, so exactly one wins. False when another terminal state was first. Throws LeaseLostError for a newer epoch. */
+  finish(fence: Fence, terminal: TerminalPatch): Promise<boolean>;
+  /** After `finish`: files and prompts may still be added to the finished message, by the epoch that finished it. */
+  amend(fence: Fence, patch: TurnPatch): Promise<void>;
+  /** As far as its job needs it: whose turn it is, under which policy, in which trace. Null when there is no such turn. */
+  waiting(turnId: string): Promise<WaitingTurn | null>;
+  /** The pending turn with the lowest sequence of the record. */
+  head(recordId: string): Promise<WaitingTurn | null>;
+  /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
+  cancel(turnId: string): Promise<CancelResult>;
+  /** A turn that was cancelled while it waited, for the one caller that is to tell the host of it; null for everybody else. */
+  takeUntold(turnId: string): Promise<StoredTurn | null>;
+  /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
+  answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
+  /** An id for a message that is stored later. */
+  newMessageId(): string;
+  /** Those of the ids that some stored message has. */
+  stored(messageIds: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Pending turns created before `before` (Unix ms), oldest first, at most `limit`; `after`: only those behind that one. */
+  pending(
+    before: number,
+    limit: number,
+    after?: Pick<PendingTurn, 'id' | 'createdAt'>,
+  ): Promise<readonly PendingTurn[]>;
+  /** Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then; else null. */
+  abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
+}

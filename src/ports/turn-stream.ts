@@ -1,0 +1,20 @@
+import type { StreamPlace, StreamPosition } from '../turn/stream-position.ts';
+import type { TurnEnd, TurnEntryBody, TurnView } from '../turn/turn-entry.ts';
+import type { Fence } from './turn-store.ts';
+
+/**
+ * The stream of entries that followers of a turn read. Fenced: opening it for an epoch shuts every older one
+ * out, so that a worker that lost its turn can tell followers nothing. Its entries, from the first one on, always give
+ * the whole state: whoever begins a stream anew begins it with a snapshot. Throws ServiceUnavailableError('redis').
+ */
+export interface TurnPublisher {
+  /** Takes the stream over, under a new name; answers what followers have been told, or null when that is not kept. */
+  open(fence: Fence): Promise<{ readonly view: TurnView | null; readonly at: StreamPosition }>;
+  /**
+   * Appends in order, all or nothing; answers the place of the last entry, or null when the stream does not stand at
+   * `where`: Redis has lost it, or its last entries. Nothing comes behind `finished`. Throws LeaseLostError.
+   */
+  append(fence: Fence, where: StreamPlace, entries: readonly TurnEntryBody[]): Promise<StreamPosition | null>;
+  /** Tells the end of a turn that nobody carries any more; `view`, what followers hold then, comes in front of it. */
+  end(fence: Fence, end: TurnEnd, view?: TurnView): Promise<void>;
+}

@@ -1,0 +1,5 @@
+export interface PermissionRule {
+  readonly permission: string;
+  readonly pattern: string;
+  readonly action: 'allow' | 'ask' | 'deny';
+}
