@@ -19,16 +19,16 @@ import { openTransport } from './opencode/transport.ts';
 import { checkConnectOptions, checkWorkOptions } from './options-check.ts';
 import type { Upstream } from './ports/upstream.ts';
 import { JoblessTurns } from './queue/jobless-turns.ts';
+import { controlNotifier, streamNotifier } from './queue/notifier.ts';
 import { PolicyAgreement } from './queue/policy-agreement.ts';
 import { PolicyTable } from './queue/policy-table.ts';
 import { RecordLock } from './queue/record-lock.ts';
 import { checkEviction, openRedis } from './queue/redis.ts';
 import { StrayStreams } from './queue/stray-streams.ts';
+import { Subscriber } from './queue/subscriber.ts';
 import { Sweeper } from './queue/sweeper.ts';
 import { defaultPrefix } from './queue/turn-job.ts';
-import { TurnJobs } from './queue/turn-jobs.ts';
-import { Nudges, wishNudges } from './queue/turn-nudges.ts';
-import { TurnQueue } from './queue/turn-queue.ts';
+import { BullTurnJobs } from './queue/turn-jobs.ts';
 import { TurnStream } from './queue/turn-stream.ts';
 import { defaultLockMs, TurnWorker } from './queue/turn-worker.ts';
 import { checkIndexes, neededIndexes } from './store/check-indexes.ts';
@@ -70,18 +70,20 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
   closers.add('MongoDB', () => mongo.close());
   const redis = await openRedis(options.redis, 'commands', reporter, connectTimeoutMs);
   closers.add('Redis', () => quit(redis));
-  const subscriber = await openRedis(options.redis, 'subscriber', reporter, connectTimeoutMs);
-  closers.add('Redis subscriber', () => quit(subscriber));
+  const subscribed = await openRedis(options.redis, 'subscriber', reporter, connectTimeoutMs);
+  closers.add('Redis subscriber', () => quit(subscribed));
 
   const models = turnModels(mongo, names);
   const records = options.record ?? (models.Conversation as unknown as Model<never>);
   const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, records);
   const files = new GridFsFileStore(mongo, { bucketName: names.files });
-  const nudges = new Nudges(subscriber, reporter);
+  const subscriber = new Subscriber(subscribed, reporter);
+  const control = controlNotifier({ subscriber, redis, prefix });
   const stream = new TurnStream({ redis, prefix });
-  const jobs = new TurnJobs(redis, prefix, reporter);
+  const jobs = new BullTurnJobs(redis, prefix, reporter);
   closers.add('queue', () => jobs.close());
-  const queue = new TurnQueue({ redis, store, files, jobs, stream, nudges, prefix, tracer, reporter });
+  const notifier = streamNotifier(subscriber, prefix);
+  const client = { store, files, jobs, stream, notifier, control, tracer, reporter };
 
   const deps: Omit<TurnDeps, 'fenceFreshMs'> = {
     store,
@@ -95,7 +97,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     }),
     files,
     publisher: stream,
-    nudges: wishNudges(nudges, prefix),
+    notifier: control,
     upstream: (server) => serverNamed(servers, server),
     ids: openCodeIds(clock),
     tracer,
@@ -160,7 +162,7 @@ async function compose(options: TurnsOptions, closers: Closers): Promise<Turns> 
     await files.ensureIndexes();
   };
   return new Turns({
-    queue,
+    client,
     // What a host asks of our models is the host's, as are the names of its own models.
     models: turnModels(plainConnection(mongo), names),
     connection: plainConnection(mongo),

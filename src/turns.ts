@@ -1,11 +1,14 @@
 import type { Connection } from 'mongoose';
+import { checkTurnId } from './client/check-input.ts';
+import type { ClientDeps } from './client/deps.ts';
+import { enqueue } from './client/enqueue.ts';
+import type { EnqueueInput } from './client/enqueue-input.ts';
+import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { IllegalStateError } from './errors.ts';
+import { type FollowOptions, follow } from './live/follow.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
-import type { EnqueueInput } from './queue/enqueue-input.ts';
-import type { FollowOptions } from './queue/follow.ts';
-import type { TurnQueue } from './queue/turn-queue.ts';
 import type { TurnWorker, TurnWorkerOptions, WorkerState } from './queue/turn-worker.ts';
 import type { TurnModels } from './store/models.ts';
 import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
@@ -40,7 +43,7 @@ export interface RunningWorker {
 }
 
 interface Parts {
-  readonly queue: TurnQueue;
+  readonly client: ClientDeps;
   readonly models: TurnModels;
   readonly files: FileStore;
   readonly connection: Connection;
@@ -83,29 +86,48 @@ export class Turns {
     await this.#open('createIndexes').indexes();
   }
 
-  /** See TurnQueue.enqueue: once it resolves, the turn is never lost. */
+  /**
+   * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones.
+   * Once this resolves the turn is never lost: a job that could not be added is added by the sweeper.
+   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, FileTooLargeError; nothing is written
+   * then. ServiceUnavailableError: neither, while its `effect` is `none`; when that is `unknown`, the turn may be
+   * stored, and the same call with the same `idempotencyKey` returns that one turn. That key wins over everything:
+   * a turn that it names is returned also where the record is busy.
+   */
   async enqueue(input: EnqueueInput): Promise<StoredTurn> {
-    return this.#open('enqueue').queue.enqueue(input);
+    return enqueue(this.#open('enqueue').client, input);
   }
 
-  /** The turn as it is stored, or null. */
+  /** The stored turn, or null. Throws InvalidInputError, ServiceUnavailableError. */
   async get(turnId: string): Promise<StoredTurn | null> {
-    return this.#open('get').queue.get(turnId);
+    return this.#open('get').client.store.get(checkTurnId(turnId));
   }
 
-  /** Entries from the beginning, or behind the cursor `after`, to the terminal one. Leaving the loop cancels nothing. */
+  /**
+   * Entries from the beginning, or behind the cursor `after`, to the terminal one; see `live/follow.ts` for what is
+   * yielded when entries are no longer kept. Leaving the loop cancels nothing. Throws InvalidInputError, NotFoundError,
+   * ServiceUnavailableError.
+   */
   follow(turnId: string, options: FollowOptions = {}): AsyncGenerator<TurnEntry> {
-    return this.#open('follow').queue.follow(turnId, options);
+    return follow(this.#open('follow').client, checkTurnId(turnId), options);
   }
 
-  /** Cancels from any process; what was streamed is kept. */
+  /**
+   * Requests a turn's end, from any process. One that waits is cancelled at once; a running one by its worker, keeping
+   * what was streamed, or by the next owner if that worker is dead. Throws NotFoundError, InvalidInputError,
+   * ServiceUnavailableError('mongodb'). Redis being away only delays it.
+   */
   async cancel(turnId: string): Promise<CancelResult> {
-    return this.#open('cancel').queue.cancel(turnId);
+    return cancel(this.#open('cancel').client, turnId);
   }
 
-  /** Answers an open question or permission; false when it is open no more. */
-  async answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
-    return this.#open('answer').queue.answer(turnId, requestId, answer);
+  /**
+   * Stores a person's answer to an open question or permission, and tells the worker. False when it was
+   * answered or closed before. Throws NotFoundError (turn or prompt), InvalidInputError also for one that does not fit
+   * what was asked; nothing is stored then.
+   */
+  async answer(turnId: string, requestId: string, given: PromptAnswer): Promise<boolean> {
+    return answer(this.#open('answer').client, turnId, requestId, given);
   }
 
   /**

@@ -4,11 +4,11 @@ import { createBoard } from '../src/board/board.ts';
 import { consoleReporter } from '../src/instrumentation/error-reporter.ts';
 import { openRedis } from '../src/queue/redis.ts';
 import { defaultPrefix } from '../src/queue/turn-job.ts';
-import { TurnJobs } from '../src/queue/turn-jobs.ts';
+import { BullTurnJobs } from '../src/queue/turn-jobs.ts';
 
 const env = process.env;
 const redis = await openRedis(env.REDIS_URL ?? 'redis://127.0.0.1:6379', 'commands', consoleReporter);
-const jobs = new TurnJobs(redis, env.OPENCODE_TURNS_PREFIX ?? defaultPrefix, consoleReporter);
+const jobs = new BullTurnJobs(redis, env.OPENCODE_TURNS_PREFIX ?? defaultPrefix, consoleReporter);
 const board = await createBoard({
   queue: jobs.queue,
   user: env.BOARD_USER ?? 'admin',

@@ -4,10 +4,11 @@ import { connect, type Turns } from '../../src/index.ts';
 import { consoleReporter as reporter } from '../../src/instrumentation/error-reporter.ts';
 import { openCodeIds } from '../../src/opencode/ids.ts';
 import type { Upstream } from '../../src/ports/upstream.ts';
+import { controlNotifier } from '../../src/queue/notifier.ts';
 import { RecordLock } from '../../src/queue/record-lock.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { TurnJobs } from '../../src/queue/turn-jobs.ts';
-import { Nudges, wishNudges } from '../../src/queue/turn-nudges.ts';
+import { Subscriber } from '../../src/queue/subscriber.ts';
+import { BullTurnJobs } from '../../src/queue/turn-jobs.ts';
 import { TurnStream } from '../../src/queue/turn-stream.ts';
 import { TurnWorker } from '../../src/queue/turn-worker.ts';
 import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
@@ -53,7 +54,7 @@ export async function startOwnSystem(options: {
     lock: new RecordLock({ redis, prefix, reporter }),
     files: new GridFsFileStore(turns.connection),
     publisher: new TurnStream({ redis, prefix }),
-    nudges: wishNudges(new Nudges(subscriber, reporter), prefix),
+    notifier: controlNotifier({ subscriber: new Subscriber(subscriber, reporter), redis, prefix }),
     upstream: () => upstream,
     ids: openCodeIds(systemClock),
     tracer: otelTracer(),
@@ -65,7 +66,7 @@ export async function startOwnSystem(options: {
     prepareDirectory: async () => undefined,
     fenceFreshMs: 5_000,
   };
-  const jobs = new TurnJobs(redis, prefix, reporter);
+  const jobs = new BullTurnJobs(redis, prefix, reporter);
   const policy = compilePolicy('default', options.policy);
   let worker: TurnWorker | undefined;
   return {

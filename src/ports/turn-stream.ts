@@ -18,3 +18,28 @@ export interface TurnPublisher {
   /** Tells the end of a turn that nobody carries any more; `view`, what followers hold then, comes in front of it. */
   end(fence: Fence, end: TurnEnd, view?: TurnView): Promise<void>;
 }
+
+/** How much one read brings at most: so many entries, and no more once they hold so many bytes. */
+export interface StreamBatch {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export interface StreamRead {
+  /** Of the last entry that is there. */
+  readonly last: StreamPosition;
+  /** The place that was asked for is one of this stream. Otherwise there are no entries. */
+  readonly known: boolean;
+  /** Those behind that place, in order. `body` is undefined for one that is no entry of ours. */
+  readonly entries: readonly { readonly number: number; readonly body: TurnEntryBody | undefined }[];
+  /** Characters of all of them. */
+  readonly size: number;
+}
+
+/** The reading side of the same stream. Throws ServiceUnavailableError('redis'). */
+export interface TurnReader {
+  /** It was closed on purpose, and does not come back. */
+  readonly closed: boolean;
+  /** What comes behind that place. At least one entry, if there is any. */
+  read(turnId: string, after: StreamPosition, batch: StreamBatch): Promise<StreamRead>;
+}

@@ -1,8 +1,8 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { TurnJobs } from '../ports/turn-jobs.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { PendingTurn } from '../turn/stored-turn.ts';
-import type { TurnJobs } from './turn-jobs.ts';
 
 export interface JoblessOptions {
   readonly store: TurnStore;

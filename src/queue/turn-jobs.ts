@@ -1,6 +1,8 @@
 import { type Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { TurnJobs } from '../ports/turn-jobs.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { judgeRedis, redisError } from './redis-errors.ts';
@@ -17,9 +19,9 @@ export type TurnBullJob = Job<TurnJobData, TurnJobResult, string>;
 export type TurnBullQueue = Queue<TurnBullJob>;
 
 /** How long a turn that is not its record's head sleeps at most before it looks by itself: the worst case. */
-export const parkMs = 30_000;
+export const behindDelayMs = 30_000;
 /** A job that is due later than anybody delays one: the clock of whoever delayed it is ahead. */
-const farMs = parkMs + 5_000;
+const farMs = behindDelayMs + 5_000;
 /** BullMQ keeps delayed jobs by Unix ms times this. */
 const scorePerMs = 0x1000;
 
@@ -28,11 +30,8 @@ const unlessAway = (error: unknown): void => {
   if (judgeRedis(error)) throw error;
 };
 
-/**
- * The jobs of turns, seen by id. Every method is idempotent: adding a job that is there and waking one that runs
- * change nothing. Errors: ServiceUnavailableError('redis').
- */
-export class TurnJobs {
+/** Turns' jobs in BullMQ, by id. */
+export class BullTurnJobs implements TurnJobs {
   readonly queue: Queue;
   readonly #redis: Redis;
   readonly #clock: Clock;
@@ -45,17 +44,19 @@ export class TurnJobs {
     this.queue.on('error', (error) => reporter.report(error, { action: 'queue', severity: 'warning' }));
   }
 
-  /** Adds the job of a turn; parked when an earlier turn of its record comes first. */
-  async add(turn: WaitingTurn, parked: boolean): Promise<void> {
+  assertReachable(): void {
+    const { status } = this.#redis;
+    if (status === 'ready') return;
+    const detail = `not connected (${status}); nothing was enqueued`;
+    throw new ServiceUnavailableError('redis', detail, { effect: 'none' });
+  }
+
+  async add(turn: WaitingTurn, behind: boolean): Promise<void> {
     const data: TurnJobData = { turnId: turn.id };
-    const options = { ...turnJobOptions, jobId: turnJobId(turn.id), delay: parked ? parkMs : 0 };
+    const options = { ...turnJobOptions, jobId: turnJobId(turn.id), delay: behind ? behindDelayMs : 0 };
     await this.#try(() => this.queue.add(jobName, data, options));
   }
 
-  /**
-   * Makes sure that a pending turn has a job: added when it is absent or spent, woken when it is due further
-   * away than any delay of ours. `now`: one that is delayed is woken in any case.
-   */
   async ensure(turn: WaitingTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {
     return this.#try(async () => {
       const job = await this.queue.getJob(turnJobId(turn.id));
@@ -78,7 +79,7 @@ export class TurnJobs {
     });
   }
 
-  /** The same as `ensure` with `now`, at the cost of one command for a job that is parked, as it is as a rule. */
+  /** One command for a job that is delayed, as it is as a rule. */
   async wake(turn: WaitingTurn): Promise<void> {
     const backend = await this.queue.getBackend();
     const woken = await backend.promote(turnJobId(turn.id)).then(

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { LeaseLostError } from '../errors.ts';
 import type { Fence } from '../ports/turn-store.ts';
-import type { TurnPublisher } from '../ports/turn-stream.ts';
+import type { StreamBatch, StreamRead, TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
 import { beginning, type StreamPlace, type StreamPosition } from '../turn/stream-position.ts';
 import {
   applyEntry,
@@ -35,30 +35,13 @@ export const streamKeys = (prefix: string, turnId: string) => ({
   channel: `${prefix}:turn:{${turnId}}`,
 });
 
-/** How much one read brings at most: so many entries, and no more once they hold so many bytes. */
-export interface StreamBatch {
-  readonly count: number;
-  readonly bytes: number;
-}
-
-export interface StreamRead {
-  /** Of the last entry that is there. */
-  readonly last: StreamPosition;
-  /** The place that was asked for is one of this stream. Otherwise there are no entries. */
-  readonly known: boolean;
-  /** Those behind that place, in order. `body` is undefined for one that is no entry of ours. */
-  readonly entries: readonly { readonly number: number; readonly body: TurnEntryBody | undefined }[];
-  /** Characters of all of them. */
-  readonly size: number;
-}
-
 const everything: StreamBatch = { count: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER };
 
 /**
  * The stream of a turn on Redis: what followers read and resume from. The stored message stays the truth; this
  * is its live edge, bounded in length and time.
  */
-export class TurnStream implements TurnPublisher {
+export class TurnStream implements TurnPublisher, TurnReader {
   readonly #options: Required<TurnStreamOptions>;
 
   constructor(options: TurnStreamOptions) {
@@ -94,7 +77,10 @@ export class TurnStream implements TurnPublisher {
     await this.#append(fence, 'any', [...whole, { type: 'finished', ...end }]);
   }
 
-  /** What comes behind that place. At least one entry, if there is any. */
+  get closed(): boolean {
+    return this.#options.redis.status === 'end';
+  }
+
   async read(turnId: string, after: StreamPosition, batch: StreamBatch): Promise<StreamRead> {
     const { redis, prefix } = this.#options;
     const { stream, meta } = streamKeys(prefix, turnId);

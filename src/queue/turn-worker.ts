@@ -10,6 +10,7 @@ import {
   UnknownPolicyError,
 } from '../errors.ts';
 import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
+import type { TurnJobs } from '../ports/turn-jobs.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -24,7 +25,7 @@ import { type CompiledPolicy, compilePolicy } from '../turn/turn-policy.ts';
 import { closeWorker } from './closing.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
-import { parkMs, type TurnJobs } from './turn-jobs.ts';
+import { behindDelayMs } from './turn-jobs.ts';
 
 export const defaultLockMs = 15_000;
 
@@ -233,7 +234,7 @@ export class TurnWorker {
   /** Another turn of the record comes first: this one waits without a slot, and is woken when that one ends. */
   async #park(job: Job, token: string | undefined, blocker: string): Promise<never> {
     this.#deps.tracer.event('turn.parked', { 'turn.blocker': blocker });
-    await job.moveToDelayed(this.#deps.clock.now() + parkMs, token);
+    await job.moveToDelayed(this.#deps.clock.now() + behindDelayMs, token);
     // The blocker may have ended between our claim and the line above, when there was nothing to wake yet.
     // Nobody to ask: its own timer wakes it.
     const first = await this.#deps.store.get(blocker).catch((error: unknown) => {
@@ -286,7 +287,7 @@ export class TurnWorker {
     try {
       await wake().catch((error: unknown) => {
         if (!isRetryable(error)) throw error;
-        return within(parkMs, again, signal, clock);
+        return within(behindDelayMs, again, signal, clock);
       });
     } catch (error) {
       this.#report(error, 'turn.wakeNext');

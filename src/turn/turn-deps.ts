@@ -2,9 +2,9 @@ import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { FileStore } from '../ports/file-store.ts';
 import type { Lock } from '../ports/lock.ts';
+import type { TurnNotifier } from '../ports/notifier.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import type { StopStore } from '../ports/stop-store.ts';
-import type { TurnNudges } from '../ports/turn-nudges.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { TurnPublisher } from '../ports/turn-stream.ts';
 import type { Upstream } from '../ports/upstream.ts';
@@ -18,7 +18,8 @@ export interface TurnDeps {
   readonly lock: Lock;
   readonly files: FileStore;
   readonly publisher: TurnPublisher;
-  readonly nudges: TurnNudges;
+  /** Hints that a person has asked for something that is stored: see `watchControl`. */
+  readonly notifier: TurnNotifier;
   /** The server that a stored session lives on; without a name, one for a new session. Throws InvalidConfigError for a server that is not configured. */
   readonly upstream: (server?: string) => Upstream;
   /** Message and part ids in the server's own format, minted at the moment of the call. */

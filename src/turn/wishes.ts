@@ -19,7 +19,7 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promi
     ended = true;
     wakeup.wake();
   });
-  run.defer(deps.nudges.listen(turn.id, () => wakeup.wake()));
+  run.defer(deps.notifier.listen(turn.id, () => wakeup.wake()));
 
   const read = async () => {
     const stored = await deps.store.wishes(turn.id);

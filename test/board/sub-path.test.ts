@@ -8,7 +8,7 @@ import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
 import { InvalidConfigError } from '../../src/index.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { TurnJobs } from '../../src/queue/turn-jobs.ts';
+import { BullTurnJobs } from '../../src/queue/turn-jobs.ts';
 
 const quiet = { report: () => undefined };
 const access = { user: 'admin', password: 'long enough', reporter: quiet };
@@ -16,14 +16,14 @@ const headers = { authorization: `Basic ${Buffer.from('admin:long enough').toStr
 const basePath = '/ops/queues';
 let service: Service;
 let redis: Redis;
-let jobs: TurnJobs;
+let jobs: BullTurnJobs;
 let board: Awaited<ReturnType<typeof createBoard>>;
 const proxies: Server[] = [];
 
 beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', quiet);
-  jobs = new TurnJobs(redis, 'test-sub-path', quiet);
+  jobs = new BullTurnJobs(redis, 'test-sub-path', quiet);
   board = await createBoard({ queue: jobs.queue, ...access, basePath });
 }, 60_000);
 afterAll(async () => {

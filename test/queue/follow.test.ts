@@ -3,10 +3,11 @@ import type { Redis } from 'ioredis';
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
 import { InvalidInputError, NotFoundError, ServiceUnavailableError } from '../../src/errors.ts';
+import { type FollowDeps, type FollowOptions, follow } from '../../src/live/follow.ts';
 import type { TurnStore } from '../../src/ports/turn-store.ts';
-import { type FollowDeps, type FollowOptions, follow } from '../../src/queue/follow.ts';
+import { streamNotifier } from '../../src/queue/notifier.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { Nudges } from '../../src/queue/turn-nudges.ts';
+import { Subscriber } from '../../src/queue/subscriber.ts';
 import { streamKeys, TurnStream } from '../../src/queue/turn-stream.ts';
 import type { TextPart } from '../../src/reply/part.ts';
 import type { StoredTurn } from '../../src/turn/stored-turn.ts';
@@ -27,7 +28,7 @@ let service: Service;
 let redis: Redis;
 let subscriber: Redis;
 let stream: TurnStream;
-let nudges: Nudges;
+let channels: Subscriber;
 let count = 0;
 let turn: StoredTurn;
 let reads: number;
@@ -39,7 +40,7 @@ beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', reporter);
   subscriber = await openRedis(service.url, 'subscriber', reporter);
-  nudges = new Nudges(subscriber, reporter);
+  channels = new Subscriber(subscriber, reporter);
 });
 afterAll(async () => {
   await redis?.quit();
@@ -70,8 +71,7 @@ beforeEach(() => {
   };
 });
 
-const deps = (connection = redis): FollowDeps => ({
-  redis: connection,
+const deps = (): FollowDeps => ({
   // Following asks a store for nothing but the stored turn.
   store: {
     get: async (id: string) => {
@@ -81,13 +81,15 @@ const deps = (connection = redis): FollowDeps => ({
     },
   } as Pick<TurnStore, 'get'> as TurnStore,
   stream: {
-    read: (...args: Parameters<TurnStream['read']>) => {
+    get closed() {
+      return stream.closed;
+    },
+    read: (...args) => {
       reads += 1;
       return stream.read(...args);
     },
-  } as TurnStream,
-  nudges,
-  prefix,
+  },
+  notifier: streamNotifier(channels, prefix),
 });
 const fence = () => ({ turnId: turn.id, epoch: 1 });
 const tell = (...entries: TurnEntryBody[]) => stream.append(fence(), 'any', entries);
@@ -152,7 +154,7 @@ describe('a follower', () => {
     const entries: TurnEntry[] = [];
     // Hears what the follower hears: that Redis has taken the subscription, then a nudge for each entry.
     let heard = 0;
-    const unlisten = nudges.listen(streamKeys(prefix, turn.id).channel, () => {
+    const unlisten = channels.listen(streamKeys(prefix, turn.id).channel, () => {
       heard += 1;
     });
     await eventually(() => expect(heard).toBe(1));
@@ -400,9 +402,7 @@ describe('what cannot be followed', () => {
     stream = new TurnStream({ redis: connection, prefix });
     // Ours to close: it does not come back.
     connection.disconnect();
-    await expect(follow(deps(connection), turn.id, {}).next()).rejects.toBeInstanceOf(
-      ServiceUnavailableError,
-    );
+    await expect(follow(deps(), turn.id, {}).next()).rejects.toBeInstanceOf(ServiceUnavailableError);
     await eventually(async () => expect(await listening()).toBe(0));
   });
 });
@@ -420,7 +420,7 @@ describe('a service that is away', () => {
     return {
       ...rest,
       store: { get: (id) => orAway('MongoDB', () => store.get(id)) },
-      stream: { read: (...args) => orAway('Redis', () => kept.read(...args)) },
+      stream: { closed: false, read: (...args) => orAway('Redis', () => kept.read(...args)) },
     };
   };
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import mongoose from 'mongoose';
+import { checkAnswer, checkRequestId, checkTurnId } from '../../src/client/check-input.ts';
+import { checkEnqueueInput, recordIdOf } from '../../src/client/enqueue-input.ts';
 import { InvalidConfigError, InvalidInputError } from '../../src/errors.ts';
 import { serverAddress } from '../../src/opencode/basic-auth.ts';
-import { checkAnswer, checkRequestId, checkTurnId } from '../../src/queue/check-input.ts';
-import { checkEnqueueInput, recordIdOf } from '../../src/queue/enqueue-input.ts';
 import { objectId } from '../../src/store/object-id.ts';
 import '../support/fuzz-seed.ts';
 

@@ -2,9 +2,10 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
-import { type FollowDeps, follow } from '../../src/queue/follow.ts';
+import { type FollowDeps, follow } from '../../src/live/follow.ts';
+import { streamNotifier } from '../../src/queue/notifier.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { Nudges } from '../../src/queue/turn-nudges.ts';
+import { Subscriber } from '../../src/queue/subscriber.ts';
 import { streamKeys, TurnStream } from '../../src/queue/turn-stream.ts';
 import type { TextPart } from '../../src/reply/part.ts';
 import { systemClock } from '../../src/timing/clock.ts';
@@ -20,14 +21,14 @@ const reporter = { report: () => undefined };
 let service: Service;
 let redis: Redis;
 let subscriber: Redis;
-let nudges: Nudges;
+let channels: Subscriber;
 let count = 0;
 
 beforeAll(async () => {
   service = await startRedis(() => undefined, {});
   redis = await openRedis(service.url, 'commands', reporter);
   subscriber = await openRedis(service.url, 'subscriber', reporter);
-  nudges = new Nudges(subscriber, reporter);
+  channels = new Subscriber(subscriber, reporter);
 });
 afterAll(async () => {
   subscriber?.disconnect();
@@ -152,7 +153,7 @@ class Told {
     const seen = new Map<string, TurnView>();
     let leave = new AbortController();
     const store: FollowDeps['store'] = { get: async () => this.turn };
-    const deps: FollowDeps = { redis, store, stream: this.stream, nudges, prefix };
+    const deps: FollowDeps = { store, stream: this.stream, notifier: streamNotifier(channels, prefix) };
     const done = (async () => {
       while (!view.end) {
         for await (const entry of follow(deps, this.turn.id, {

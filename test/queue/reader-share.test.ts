@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { ReaderShare } from '../../src/queue/reader-share.ts';
+import { ReaderShare } from '../../src/live/reader-share.ts';
 
 const whole = 256 * 1024;
 const least = 16 * 1024;

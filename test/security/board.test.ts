@@ -5,7 +5,7 @@ import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
 import type { ReportContext } from '../../src/index.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { TurnJobs } from '../../src/queue/turn-jobs.ts';
+import { BullTurnJobs } from '../../src/queue/turn-jobs.ts';
 
 const quiet = { report: () => undefined };
 const reports: { error: unknown; context: ReportContext }[] = [];
@@ -16,13 +16,13 @@ const basic = (password: string, user = 'admin') =>
 
 let service: Service;
 let redis: Redis;
-let jobs: TurnJobs;
+let jobs: BullTurnJobs;
 let board: Awaited<ReturnType<typeof createBoard>>;
 
 beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', quiet);
-  jobs = new TurnJobs(redis, 'test-board', quiet);
+  jobs = new BullTurnJobs(redis, 'test-board', quiet);
   board = await open({ perAddress: 3 });
 }, 60_000);
 afterAll(async () => {

@@ -7,9 +7,11 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
-import { follow } from '../../src/queue/follow.ts';
+import { follow } from '../../src/live/follow.ts';
+import type { TurnReader } from '../../src/ports/turn-stream.ts';
+import { streamNotifier } from '../../src/queue/notifier.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { Nudges } from '../../src/queue/turn-nudges.ts';
+import { Subscriber } from '../../src/queue/subscriber.ts';
 import { TurnStream } from '../../src/queue/turn-stream.ts';
 import type { StoredTurn } from '../../src/turn/stored-turn.ts';
 import { eventStream } from '../../src/web/event-stream.ts';
@@ -40,9 +42,10 @@ beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', reporter);
   subscriber = await openRedis(service.url, 'subscriber', reporter);
-  const nudges = new Nudges(subscriber, reporter);
+  const notifier = streamNotifier(new Subscriber(subscriber, reporter), prefix);
   const kept = new TurnStream({ redis, prefix });
-  const stream: Pick<TurnStream, 'read'> = {
+  const stream: TurnReader = {
+    closed: false,
     read: (...args) => {
       reads += 1;
       return kept.read(...args);
@@ -59,7 +62,7 @@ beforeAll(async () => {
   const turns = {
     get,
     follow: (id: string, options: { after?: string; signal?: AbortSignal }) =>
-      follow({ redis, store: { get }, stream, nudges, prefix }, id, options),
+      follow({ store: { get }, stream, notifier }, id, options),
   };
   server = createServer(async (_request, response) => {
     const leave = new AbortController();

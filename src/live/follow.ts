@@ -1,6 +1,7 @@
-import type { Redis } from 'ioredis';
 import { InvalidInputError, isRetryable, NotFoundError } from '../errors.ts';
+import type { TurnNotifier } from '../ports/notifier.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
+import type { StreamRead, TurnReader } from '../ports/turn-stream.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
@@ -9,10 +10,8 @@ import { endOf, viewOf } from '../turn/stored-view.ts';
 import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/stream-position.ts';
 import type { TurnEntry } from '../turn/turn-entry.ts';
 import { ReaderShare } from './reader-share.ts';
-import type { Nudges } from './turn-nudges.ts';
-import { type StreamRead, streamKeys, type TurnStream } from './turn-stream.ts';
 
-/** Without a nudge the stream is read again after this time; the nudge is only a hint. */
+/** Without a notification the stream is read again after this time; it is only a hint. */
 const pollMs = 2_000;
 /** A service that is away is waited for so long, each time, from the first look on. */
 const awayMs = 300_000;
@@ -26,12 +25,10 @@ export interface FollowOptions {
 }
 
 export interface FollowDeps {
-  /** The stream's connection: one that was closed on purpose does not come back. */
-  readonly redis: Pick<Redis, 'status'>;
   readonly store: Pick<TurnStore, 'get'>;
-  readonly stream: Pick<TurnStream, 'read'>;
-  readonly nudges: Nudges;
-  readonly prefix: string;
+  readonly stream: TurnReader;
+  /** Hints that a turn's stream has grown. */
+  readonly notifier: TurnNotifier;
 }
 
 /**
@@ -55,17 +52,17 @@ export async function* follow(
   const share = new ReaderShare();
   const wakeup = new Wakeup();
   const stop = () => wakeup.wake();
-  const unlisten = deps.nudges.listen(streamKeys(deps.prefix, turnId).channel, () => wakeup.wake());
+  const unlisten = deps.notifier.listen(turnId, () => wakeup.wake());
   signal?.addEventListener('abort', stop);
   try {
     await existing(deps.store, turnId);
-    for (let nudged = false; !signal?.aborted; ) {
+    for (let notified = false; !signal?.aborted; ) {
       const read = await deps.stream.read(turnId, at, share.take());
       const { last, entries } = read;
       share.keep(read.size);
       const missed = missedBy(at, read);
       // The stored turn is read when something is missing or nothing is heard, never while entries flow.
-      if (missed !== undefined || (entries.length === 0 && !nudged)) {
+      if (missed !== undefined || (entries.length === 0 && !notified)) {
         const turn = await existing(deps.store, turnId);
         if (entries.length === 0 && turn.status !== 'pending') {
           yield* ending(deps, turn, share, at, doubtful);
@@ -93,7 +90,7 @@ export async function* follow(
         yield { ...body, id: idOf(at, doubtful) };
         if (body.type === 'finished' || signal?.aborted) return;
       }
-      if (at.number >= last.number) nudged = await wakeup.wait(pollMs);
+      if (at.number >= last.number) notified = await wakeup.wait(pollMs);
     }
   } catch (error) {
     // The service was away when the reader left: that is no error of his.
@@ -107,7 +104,7 @@ export async function* follow(
 
 /** The same, asked again while a service is away. */
 function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal | undefined): FollowDeps {
-  const again = (error: unknown) => isRetryable(error) && deps.redis.status !== 'end';
+  const again = (error: unknown) => isRetryable(error) && !stream.closed;
   const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
     try {
       return await ask();
@@ -119,7 +116,12 @@ function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal |
   return {
     ...deps,
     store: { get: (id) => patiently(() => store.get(id)) },
-    stream: { read: (...args) => patiently(() => stream.read(...args)) },
+    stream: {
+      get closed() {
+        return stream.closed;
+      },
+      read: (...args) => patiently(() => stream.read(...args)),
+    },
   };
 }
 

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../src/dev/services/redis.ts';
 import type { Service } from '../../src/dev/services/service.ts';
+import { controlChannel, controlNotifier } from '../../src/queue/notifier.ts';
 import { openRedis } from '../../src/queue/redis.ts';
-import { Nudges, wishChannel, wishNudges } from '../../src/queue/turn-nudges.ts';
+import { Subscriber } from '../../src/queue/subscriber.ts';
 import { eventually } from '../support/eventually.ts';
 
 const reports: string[] = [];
@@ -14,20 +15,20 @@ const reporter = {
 };
 let service: Service;
 let redis: Redis;
-let subscriber: Redis;
-let nudges: Nudges;
+let connection: Redis;
+let subscriber: Subscriber;
 let count = 0;
 let channel: string;
 
 beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', reporter);
-  subscriber = await openRedis(service.url, 'subscriber', reporter);
-  nudges = new Nudges(subscriber, reporter);
+  connection = await openRedis(service.url, 'subscriber', reporter);
+  subscriber = new Subscriber(connection, reporter);
 });
 afterAll(async () => {
   await redis?.quit();
-  await subscriber?.quit();
+  await connection?.quit();
   await service?.stop();
 });
 beforeEach(() => {
@@ -43,7 +44,7 @@ const publish = () => redis.publish(channel, 'changed');
 function listener() {
   let calls = 0;
   let looks = 0;
-  const off = nudges.listen(channel, (message) => {
+  const off = subscriber.listen(channel, (message) => {
     if (message === undefined) looks += 1;
     else calls += 1;
   });
@@ -76,7 +77,7 @@ it('a listener that comes the moment the last one goes is heard', async () => {
   second.off();
 });
 
-it('once Redis has taken the subscription every listener looks: until then nudges went to nobody', async () => {
+it('once Redis has taken the subscription every listener looks: until then messages went to nobody', async () => {
   const early = listener();
   expect(early.looks()).toBe(0);
   await eventually(() => expect(early.looks()).toBe(1));
@@ -100,14 +101,14 @@ it('after a reconnect every listener looks, and hears again', async () => {
   off();
 });
 
-it('wishes of one turn wake its owner only, and a reconnect wakes all, over one subscription', async () => {
-  const wishes = wishNudges(nudges, 'prefix');
+it('requests for one turn notify its owner only, and a reconnect wakes all, over one subscription', async () => {
+  const control = controlNotifier({ subscriber, redis, prefix: 'prefix' });
   const woken: string[] = [];
-  const offs = ['a', 'b', 'b'].map((turn) => wishes.listen(turn, () => woken.push(turn)));
-  channel = wishChannel('prefix');
+  const offs = ['a', 'b', 'b'].map((turn) => control.listen(turn, () => woken.push(turn)));
+  channel = controlChannel('prefix');
   await eventually(() => expect(woken).toEqual(['a', 'b', 'b']));
   woken.length = 0;
-  await redis.publish(channel, 'b');
+  await control.notify('b');
   await eventually(() => expect(woken).toEqual(['b', 'b']));
   offs[2]?.();
   await redis.publish(channel, 'unknown');
@@ -118,7 +119,7 @@ it('wishes of one turn wake its owner only, and a reconnect wakes all, over one 
   await eventually(() => expect(woken).toEqual(['a', 'b']));
   for (const off of offs) off();
   const late: string[] = [];
-  const off = wishes.listen('b', () => late.push('b'));
+  const off = control.listen('b', () => late.push('b'));
   await eventually(async () => expect(await subscribers()).toBe(1));
   await redis.publish(channel, 'b');
   await eventually(() => expect(late).toEqual(['b']));

@@ -1,4 +1,4 @@
-import type { StreamBatch } from './turn-stream.ts';
+import type { StreamBatch } from '../ports/turn-stream.ts';
 
 /** Bytes of entries. */
 const ofOne = 256 * 1024;

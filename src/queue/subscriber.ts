@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { TurnNudges } from '../ports/turn-nudges.ts';
 
 /** A subscriber is owed nothing, so nobody would notice that its connection is dead: it asks from time to time. */
 const pingMs = 10_000;
@@ -8,16 +7,16 @@ const pingMs = 10_000;
 const subscribeAgainMs = 2_000;
 
 /** Called without a message when messages may have been missed. */
-export type NudgeListener = (message?: string) => void;
+export type MessageListener = (message?: string) => void;
 
 /**
  * One subscriber connection for a whole process: any number of listeners, by channel. Redis forgets messages
  * while the connection is away, so a listener must also look by itself from time to time.
  */
-export class Nudges {
+export class Subscriber {
   readonly #subscriber: Redis;
   readonly #reporter: ErrorReporter;
-  readonly #listeners = new Map<string, Set<NudgeListener>>();
+  readonly #listeners = new Map<string, Set<MessageListener>>();
 
   constructor(subscriber: Redis, reporter: ErrorReporter) {
     this.#subscriber = subscriber;
@@ -35,7 +34,7 @@ export class Nudges {
   }
 
   /** Calls `listener` with each message on the channel, until the returned function is called. */
-  listen(channel: string, listener: NudgeListener): () => void {
+  listen(channel: string, listener: MessageListener): () => void {
     const listeners = this.#listeners.get(channel) ?? new Set();
     if (listeners.size === 0) {
       this.#listeners.set(channel, listeners);
@@ -67,32 +66,7 @@ export class Nudges {
   #send(sent: Promise<unknown>, channel: string): void {
     sent.catch((error) => {
       if (this.#subscriber.status === 'end') return;
-      this.#reporter.report(error, { action: 'nudges.subscribe', severity: 'warning', channel });
+      this.#reporter.report(error, { action: 'redis.subscribe', severity: 'warning', channel });
     });
   }
-}
-
-/** Wishes of people (cancel, answer) for turns of all workers, by turn id: they are rare, and turns are many. */
-export const wishChannel = (prefix: string): string => `${prefix}:wishes`;
-
-/** The wishes that concern the turns of this process; subscribed from the first of these on. */
-export function wishNudges(nudges: Nudges, prefix: string): TurnNudges {
-  const owners = new Map<string, Set<() => void>>();
-  let subscribed = false;
-  const tell = (turnId: string | undefined) => {
-    const told = turnId === undefined ? [...owners.values()] : [owners.get(turnId) ?? []];
-    for (const owner of told) for (const changed of owner) changed();
-  };
-  return {
-    listen: (turnId, changed) => {
-      const owner = owners.get(turnId) ?? new Set();
-      owners.set(turnId, owner.add(changed));
-      if (!subscribed) nudges.listen(wishChannel(prefix), tell);
-      subscribed = true;
-      return () => {
-        owner.delete(changed);
-        if (owner.size === 0 && owners.get(turnId) === owner) owners.delete(turnId);
-      };
-    },
-  };
 }

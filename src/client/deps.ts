@@ -1,0 +1,20 @@
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Tracer } from '../instrumentation/tracer.ts';
+import type { FollowDeps } from '../live/follow.ts';
+import type { FileStore } from '../ports/file-store.ts';
+import type { ControlNotifier } from '../ports/notifier.ts';
+import type { TurnJobs } from '../ports/turn-jobs.ts';
+import type { TurnStore } from '../ports/turn-store.ts';
+import type { TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
+
+/** What a process needs that asks for turns and runs none. */
+export interface ClientDeps extends FollowDeps {
+  readonly store: TurnStore;
+  readonly files: FileStore;
+  readonly jobs: TurnJobs;
+  readonly stream: TurnPublisher & TurnReader;
+  /** Tells the worker that runs a turn of what is stored for it. */
+  readonly control: ControlNotifier;
+  readonly tracer: Tracer;
+  readonly reporter: ErrorReporter;
+}

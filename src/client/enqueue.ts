@@ -1,0 +1,73 @@
+import { LeaseLostError, NotFoundError, ServiceUnavailableError, TurnsError } from '../errors.ts';
+import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type { CreatedTurn } from '../ports/turn-store.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { ClientDeps } from './deps.ts';
+import { type CheckedInput, checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
+import { removeFiles, storeFiles } from './store-files.ts';
+
+/**
+ * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones. See
+ * `Turns.enqueue` for what it guarantees and throws.
+ */
+export async function enqueue(deps: ClientDeps, input: EnqueueInput): Promise<StoredTurn> {
+  const checked = checkEnqueueInput(input);
+  const { tracer, jobs, reporter } = deps;
+  const attributes = { 'turn.policy': checked.policy };
+  return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
+    // Asked before anything is written: a turn without a queue would look accepted and not move.
+    jobs.assertReachable();
+    const { turn, created, first } = await create(deps, checked, tracer.carrier());
+    span.set({ 'turn.id': turn.id, 'turn.created': created });
+    if (turn.status !== 'pending') return turn;
+    try {
+      await Promise.all([created ? publishQueued(deps, turn.id) : undefined, addJob(deps, turn, first)]);
+    } catch (error) {
+      reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
+    }
+    return turn;
+  });
+}
+
+async function create(
+  deps: ClientDeps,
+  { files, ...turn }: CheckedInput,
+  carrier: TraceCarrier,
+): Promise<CreatedTurn> {
+  const { store } = deps;
+  const newTurn = { ...turn, ...(carrier.traceparent ? { carrier } : {}) };
+  if (files.length === 0) return store.create(newTurn);
+  if (!(await store.record(turn.recordId))) throw new NotFoundError('record', turn.recordId);
+  const messageId = store.newMessageId();
+  const uploads = await storeFiles(deps.files, messageId, files);
+  const discard = () => removeFiles(deps.files, uploads).catch(() => undefined);
+  try {
+    const result = await store.create({ ...newTurn, uploads: { messageId, files: uploads } });
+    // An earlier call with this key has brought the same files.
+    if (!result.created) await discard();
+    return result;
+  } catch (error) {
+    // The answer to our write may have been lost: then the message is there, or will be, with these files. Those of
+    // a message that never comes are the sweeper's.
+    if (storedNothing(error)) await discard();
+    throw error;
+  }
+}
+
+async function publishQueued({ stream }: ClientDeps, turnId: string): Promise<void> {
+  try {
+    await stream.append({ turnId, epoch: 0 }, 'any', [{ type: 'phase', phase: 'queued' }]);
+  } catch (error) {
+    // A worker has begun the turn already: what it tells is newer.
+    if (!(error instanceof LeaseLostError)) throw error;
+  }
+}
+
+/** Delayed unless it is surely the record's head; looked at afterwards, since the one in front may end meanwhile. */
+async function addJob({ store, jobs }: ClientDeps, turn: StoredTurn, first: boolean): Promise<void> {
+  await jobs.add(turn, !first);
+  if (!first && (await store.head(turn.recordId))?.id === turn.id) await jobs.wake(turn);
+}
+
+const storedNothing = (error: unknown) =>
+  error instanceof TurnsError && !(error instanceof ServiceUnavailableError && error.effect === 'unknown');
