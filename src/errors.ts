@@ -4,7 +4,7 @@
  */
 import { TurnsError } from './errors/turns-error.ts';
 
-export { FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
+export { CorruptFileError, FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
 
 export {
   AnsweredElsewhereError,

@@ -12,6 +12,8 @@ export interface FileRef {
   readonly bytes: number;
   readonly sha256: string;
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** A field whose stored value cannot be read; here it is empty. */
+  readonly damaged?: string;
 }
 
 export interface NewFile {

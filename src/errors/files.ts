@@ -36,3 +36,14 @@ export class TransformError extends TurnsError {
     this.filename = filename;
   }
 }
+
+/** A stored file's bytes are not what its entry says: some are gone, or others than were written. */
+export class CorruptFileError extends TurnsError {
+  readonly code = 'corrupt_file';
+  readonly disposition = 'fail';
+  readonly fileId: string;
+  constructor(fileId: string, problem: string, options?: { cause?: unknown }) {
+    super(`file ${fileId} is stored wrongly: ${problem}`, options);
+    this.fileId = fileId;
+  }
+}

@@ -44,6 +44,8 @@ export async function* follow(
   turnId: string,
   options: FollowOptions,
 ): AsyncGenerator<TurnEntry> {
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidInputError('options', 'must be an object, or left out');
   const { signal } = options;
   const deps = ridingOut(given, signal);
   let at = parseCursor(options.after);
@@ -172,8 +174,10 @@ async function existing(store: FollowDeps['store'], turnId: string): Promise<Sto
   return turn;
 }
 
-function parseCursor(after: string | undefined): StreamPosition {
-  const position = after === undefined || after === '' ? beginning : positionOf(after);
+/** Whoever serves a stream passes on what a client sent: a query that came twice is a list. */
+function parseCursor(after: unknown): StreamPosition {
+  if (after === undefined || after === '') return beginning;
+  const position = typeof after === 'string' ? positionOf(after) : undefined;
   if (position) return position;
   throw new InvalidInputError('after', 'must be the id of an entry that this turn has yielded');
 }

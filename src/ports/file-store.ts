@@ -8,6 +8,7 @@ export interface FileStore {
     file: NewFile,
     signal?: AbortSignal,
   ): Promise<{ attached: boolean; file: FileRef }>;
+  /** One that cannot be read whole is among them, `damaged`. */
   list(messageId: string): Promise<readonly FileRef[]>;
   /** Files of all messages attached in that time (Unix ms), oldest first. */
   stored(range: {
@@ -17,6 +18,6 @@ export interface FileStore {
   }): Promise<readonly { readonly fileId: string; readonly messageId: string }[]>;
   /** Removes the entry first and the bytes after it. False when there was none. */
   remove(fileId: string): Promise<boolean>;
-  /** The bytes, in order. Throws NotFoundError. */
+  /** The bytes, in order. Throws NotFoundError; CorruptFileError, perhaps behind some of them. */
   read(fileId: string, signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }

@@ -61,8 +61,8 @@ export class PolicyAgreement {
       for (const [other, [theirs, at]] of Object.entries(said).map(
         ([who, what]) => [who, what.split(' ')] as const,
       )) {
-        // A worker that died has taken nothing back.
-        if (Math.abs(now - Number(at)) > keptMs) await redis.hdel(key, other);
+        // A worker that died has taken nothing back. What has no time is nobody's word, and would be told for ever.
+        if (!(Math.abs(now - Number(at)) <= keptMs)) await redis.hdel(key, other);
         else if (theirs !== fingerprint) return this.#tell(name, other);
       }
     } catch (error) {

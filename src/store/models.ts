@@ -6,6 +6,7 @@ import type { RunState, StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from
 import { type CollectionNames, collectionNames } from './collection-names.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
+import { readParts } from './stored-json.ts';
 
 export interface ConversationDoc extends OpenCodeSessionFields {
   _id: Types.ObjectId;
@@ -45,10 +46,14 @@ export interface MessageDoc {
   finishedAt?: Date;
 }
 
-/** What a hydrated message offers beside its fields; both are read from `parts`. */
+/**
+ * What a hydrated message offers beside its fields; all are read from `parts`, and none ever throws: what is no part
+ * is left out, and `damaged` names the field then.
+ */
 export interface MessageVirtuals {
   readonly replyParts: readonly Part[];
   readonly toolCalls: readonly ToolPart[];
+  readonly damaged: 'parts' | undefined;
 }
 
 const mixed = Schema.Types.Mixed;
@@ -118,10 +123,13 @@ function messageSchema(): Schema {
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
-    return JSON.parse(this.parts) as Part[];
+    return readParts(this.parts).parts;
   });
   schema.virtual('toolCalls').get(function (this: { parts: string }) {
-    return (JSON.parse(this.parts) as Part[]).filter(({ type }) => type === 'tool');
+    return readParts(this.parts).parts.filter(({ type }) => type === 'tool');
+  });
+  schema.virtual('damaged').get(function (this: { parts: string }) {
+    return readParts(this.parts).whole ? undefined : 'parts';
   });
   return schema;
 }

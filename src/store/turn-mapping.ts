@@ -11,6 +11,7 @@ import type {
   WaitingTurn,
 } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
+import { readJson, readObject, readParts } from './stored-json.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];
 
@@ -20,7 +21,7 @@ export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
 /** The assistant message and its user message as the turn that they are. */
 export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
   const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
-  const { parts, damaged } = partsOf(message);
+  const { parts, damaged } = partsOf(message, question);
   const createdAt = timeOf(message.createdAt);
   return {
     id: String(message._id),
@@ -29,13 +30,13 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
     status: message.status,
     policy: message.policy,
     userText: textOf(question?.content),
-    uploads: objectsOf(question?.artifacts).map(artifactOf),
+    uploads: filesIn(question?.artifacts).map(artifactOf),
     content: textOf(message.content),
     reasoning: textOf(message.reasoning),
     parts,
     ...(damaged === undefined ? {} : { damaged }),
     ...wishesOf(message),
-    artifacts: objectsOf(message.artifacts).map(artifactOf),
+    artifacts: filesIn(message.artifacts).map(artifactOf),
     createdAt: createdAt ?? 0,
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
@@ -48,17 +49,22 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
 }
 
 /** What cannot be read must not hide the turn from those who can end it. `damaged` names it. */
-function partsOf(message: MessageDoc): { parts: readonly Part[]; damaged: string | undefined } {
-  const parts = readJson(message.parts);
+function partsOf(
+  message: MessageDoc,
+  question: QuestionDoc | null,
+): { parts: readonly Part[]; damaged: string | undefined } {
+  const { parts, whole } = readParts(message.parts);
   const { conversation, createdAt, artifacts, prompts } = message;
+  const uploads = question?.artifacts ?? [];
   const damaged = Object.entries({
-    parts: Array.isArray(parts),
+    parts: whole,
     conversation: idText(conversation) !== '',
     createdAt: timeOf(createdAt) !== undefined,
-    artifacts: objectsOf(artifacts).length === artifacts?.length,
-    prompts: objectsOf(prompts).length === prompts?.length,
+    artifacts: filesIn(artifacts).length === artifacts?.length,
+    prompts: promptsIn(prompts).length === prompts?.length,
+    uploads: filesIn(uploads).length === uploads.length,
   }).find(([, isWhole]) => !isWhole);
-  return { parts: Array.isArray(parts) ? parts : [], damaged: damaged?.[0] };
+  return { parts, damaged: damaged?.[0] };
 }
 
 /** Documents are read as they are stored, past Mongoose's casting: any field may hold anything. */
@@ -78,18 +84,17 @@ function timeOf(value: unknown): number | undefined {
 const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly T[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'object' && one !== null) : [];
 
-/** Undefined for what is no JSON. */
-function readJson(text: unknown): unknown {
-  try {
-    return JSON.parse(text as string);
-  } catch {
-    return undefined;
-  }
-}
+/** Those of a list that are objects and have this name, which every reader relies on. */
+const namedIn =
+  <N extends string>(name: N) =>
+  <T extends { readonly [K in N]: string }>(value: readonly T[] | undefined): readonly T[] =>
+    Array.isArray(value) ? value.filter((one) => typeof one?.[name] === 'string') : [];
+const filesIn = namedIn('filename');
+const promptsIn = namedIn('requestId');
 
 /** Of a message with `run` and `prompts` at least. */
 export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>): TurnWishes {
-  return { run: runOf(run), prompts: objectsOf(prompts).map(promptOf) };
+  return { run: runOf(run), prompts: promptsIn(prompts).map(promptOf) };
 }
 
 function runOf(run: MessageDoc['run']): RunState {
@@ -118,6 +123,7 @@ export function pendingOf(message: MessageDoc): PendingTurn {
   const { createdAt, run, prompts } = message;
   const hasWish =
     run?.cancelRequestedAt !== undefined ||
+    // Read without their names.
     objectsOf(prompts).some(({ state, answer }) => state === 'open' && answer !== undefined);
   return { ...waitingOf(message), createdAt: timeOf(createdAt) ?? 0, hasWish };
 }
@@ -135,7 +141,7 @@ export const pendingFields = {
 function promptOf({ request, answer, ...prompt }: StoredPromptDoc): StoredPrompt {
   return {
     ...prompt,
-    request: (readJson(request) ?? {}) as StoredPrompt['request'],
+    request: readObject(request) ?? {},
     ...(answer === undefined ? {} : { answer: readJson(answer) as NonNullable<StoredPrompt['answer']> }),
   };
 }
@@ -149,7 +155,8 @@ export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredP
 }
 
 function artifactOf({ metadata, ...file }: MessageDoc['artifacts'][number]): FileRef {
-  return { ...file, metadata: (readJson(metadata) ?? {}) as FileRef['metadata'] };
+  const read = readObject(metadata);
+  return { ...file, metadata: read ?? {}, ...(read ? {} : { damaged: 'metadata' }) };
 }
 
 export function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {

@@ -73,6 +73,7 @@ export const sentences: Readonly<Record<string, string>> = {
   illegal_state: 'The assistant was just being stopped. Please try again.',
   not_found: 'Something that belongs to the message is missing.',
   unsafe_file: 'A file cannot be used.',
+  corrupt_file: 'A file is stored wrongly and cannot be read.',
   file_too_large: 'A file is too large.',
   transform_failed: 'A file could not be shown.',
   service_unavailable: storage,

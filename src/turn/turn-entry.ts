@@ -139,7 +139,8 @@ const listOf =
   (value) =>
     Array.isArray(value) && value.every(check);
 
-const isPart: Check = (value) =>
+/** Whether it has what every reader of a part relies on, wherever it was stored. */
+export const isPart: Check = (value) =>
   has({ id: isText, type: isText })(value) &&
   (has({ type: (type) => type === 'tool' })(value) || has({ text: isText })(value));
 const isPrompt = has({ requestId: isText });

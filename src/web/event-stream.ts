@@ -1,4 +1,4 @@
-import { NotFoundError } from '../errors.ts';
+import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { TurnEntry } from '../turn/turn-entry.ts';
 
@@ -43,6 +43,7 @@ export async function eventStream(
   { lastEventId, signal, heartbeatMs = 15_000 }: EventStreamOptions = {},
 ): Promise<Response> {
   if (!(await turns.get(turnId))) throw new NotFoundError('turn', turnId);
+  if (typeof (lastEventId ?? '') !== 'string') throw new InvalidInputError('lastEventId', 'must be a string');
   if (lastEventId?.endsWith(endMark)) return new Response(null, { status: 204 });
   const leave = new AbortController();
   const entries = turns.follow(turnId, {

@@ -398,6 +398,13 @@ describe('what cannot be followed', () => {
     await expect(follow(deps(), 'unknown', {}).next()).rejects.toEqual(new NotFoundError('turn', 'unknown'));
     for (const after of ['x', '-1', '1-0', '1-abc', `1-${'g'.repeat(12)}`, '9999999999999999'])
       await expect(opened({ after }).next()).rejects.toBeInstanceOf(InvalidInputError);
+    const nothing = Object.create(null) as object;
+    for (const after of [7, 0, ['1'], {}, nothing, null, false, Symbol('1'), '1'.repeat(1_000_000)])
+      await expect(opened({ after: after as string }).next()).rejects.toBeInstanceOf(InvalidInputError);
+    for (const options of [null, 'x', 7])
+      await expect(follow(deps(), turn.id, options as never).next()).rejects.toBeInstanceOf(
+        InvalidInputError,
+      );
     const connection = await openRedis(service.url, 'commands', reporter);
     stream = new TurnStream({ redis: connection, prefix });
     // Ours to close: it does not come back.

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import mongoose from 'mongoose';
 import type { NewFile } from '../../src/artifacts/attachment.ts';
 import {
+  CorruptFileError,
   FileTooLargeError,
   InvalidInputError,
   NotFoundError,
@@ -227,6 +228,55 @@ describe('remove', () => {
     const { file: second } = await store.attach(messageId, textFile(Buffer.from('second')));
     expect(await store.remove(first.fileId)).toBe(false);
     expect(await store.list(messageId)).toEqual([second]);
+  });
+});
+
+describe('entries that somebody has damaged', () => {
+  const filesOf = () =>
+    database.connection.collection<{ _id: mongoose.Types.ObjectId }>(`${collectionNames().files}.files`);
+  const damage = (fileId: string, fields: object) =>
+    filesOf().updateOne({ _id: new mongoose.Types.ObjectId(fileId) }, { $set: fields });
+
+  it.each<[string, object, object]>([
+    ['metadata', { 'metadata.extra': '{' }, { metadata: {} }],
+    ['metadata', { 'metadata.extra': '' }, { metadata: {} }],
+    ['metadata', { 'metadata.extra': 'null' }, { metadata: {} }],
+    ['metadata', { 'metadata.extra': '[1]' }, { metadata: {} }],
+    ['metadata', { 'metadata.extra': { source: 'us' } }, { metadata: {} }],
+    ['filename', { filename: 5 }, { filename: '' }],
+    ['length', { length: 'many' }, { bytes: 0 }],
+    ['length', { length: -1 }, { bytes: 0 }],
+    ['sha256', { 'metadata.sha256': { $x: 1 } }, { sha256: '' }],
+    ['contentType', { 'metadata.contentType': 7 }, { contentType: 'application/octet-stream' }],
+  ])('are listed with the others, and say that they are (%s of %j)', async (field, fields, read) => {
+    const messageId = newMessage();
+    const { file: whole } = await store.attach(messageId, textFile(Buffer.from('x'), 'whole'));
+    const { file } = await store.attach(messageId, { ...textFile(Buffer.from('y')), metadata: { a: 1 } });
+    await damage(file.fileId, fields);
+    const listed = await store.list(messageId);
+    expect(listed.find(({ fileId }) => fileId === whole.fileId)).toEqual(whole);
+    expect(listed.find(({ fileId }) => fileId === file.fileId)).toEqual({ ...file, ...read, damaged: field });
+    if (field === 'filename') return;
+    const again = await store.attach(messageId, textFile(Buffer.from('z')));
+    expect(again).toMatchObject({ attached: false, file: { damaged: field } });
+  });
+
+  it.each<[string, (chunks: ReturnType<typeof filesOf>, files_id: unknown) => Promise<unknown>]>([
+    ['are gone', (chunks, files_id) => chunks.deleteMany({ files_id })],
+    [
+      'are cut',
+      (chunks, files_id) => chunks.updateOne({ files_id, n: 1 }, { $set: { data: Buffer.from('x') } }),
+    ],
+    ['lack one', (chunks, files_id) => chunks.deleteOne({ files_id, n: 0 })],
+    ['lack the last', (chunks, files_id) => chunks.deleteOne({ files_id, n: 2 })],
+    ['are none', (chunks, files_id) => chunks.updateOne({ files_id, n: 1 }, { $set: { data: 'text' } })],
+  ])('end the reading of bytes that %s with CorruptFileError', async (_name, spoil) => {
+    const { file } = await store.attach(newMessage(), textFile(Buffer.alloc(700 * kib)));
+    const chunks = database.connection.collection<{ _id: mongoose.Types.ObjectId }>(
+      `${collectionNames().files}.chunks`,
+    );
+    await spoil(chunks as never, new mongoose.Types.ObjectId(file.fileId));
+    await expect(bytesOf(file.fileId)).rejects.toBeInstanceOf(CorruptFileError);
   });
 });
 

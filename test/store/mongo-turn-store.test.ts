@@ -147,6 +147,31 @@ it('a message offers its parts and tool calls, which are stored once', async () 
   expect(JSON.stringify(message?.toObject()).split('bash')).toHaveLength(2);
 });
 
+it.each<[string, unknown, readonly string[]]>([
+  ['no JSON', '[{', []],
+  ['no list', '{}', []],
+  ['no text', { $x: 1 }, []],
+  ['not there', null, []],
+  ['holding what is no part', JSON.stringify([null, 5, { type: 'tool' }, { id: 'p', type: 'tool' }]), ['p']],
+])('parts that are %s hide neither their message nor the others of a list', async (_name, parts, left) => {
+  const recordId = await newRecord();
+  const { turn } = await store.create(input(recordId));
+  await models.Message.collection.updateOne(
+    { _id: new mongoose.Types.ObjectId(turn.id) },
+    { $set: { parts: parts as string } },
+  );
+  const listed = await messagesOf(recordId);
+  const told = listed.map((message) => [message.replyParts.map(({ id }) => id), message.damaged]);
+  expect(told).toEqual([
+    [[], undefined],
+    [left, 'parts'],
+  ]);
+  expect(listed.map(({ toolCalls }) => toolCalls.map(({ id }) => id))).toEqual([[], left]);
+  expect(listed.map((message) => JSON.stringify(message.toObject({ virtuals: true })))).toHaveLength(2);
+  const { parts: read, damaged } = (await store.get(turn.id)) ?? {};
+  expect([read?.map(({ id }) => id), damaged]).toEqual([left, 'parts']);
+});
+
 it('a turn in a database that is gone ends every call with ServiceUnavailableError in bounded time', async () => {
   const connection = await connectMongo(database.url, { timeoutMs: 500 });
   const { Message, Conversation } = turnModels(connection);

@@ -96,6 +96,9 @@ describe('the stream of a turn', () => {
     await expect(source().open({}, 'unknown')).rejects.toEqual(new NotFoundError('turn', 'unknown'));
     await expect(source().open({ lastEventId: '3/end' }, 'unknown')).rejects.toThrow(NotFoundError);
     await expect(source().open({ lastEventId: 'x' })).rejects.toThrow(InvalidInputError);
+    // What a framework makes of a header or a query that came twice.
+    for (const lastEventId of [['1', '2'], { 0: '1' }, 7])
+      await expect(source().open({ lastEventId: lastEventId as never })).rejects.toThrow(InvalidInputError);
   });
 
   it('is kept alive by comments while nothing happens, which are no entries', async () => {
