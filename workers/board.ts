@@ -5,8 +5,10 @@ import { consoleReporter } from '../src/instrumentation/error-reporter.ts';
 import { openRedis } from '../src/queue/redis.ts';
 import { defaultPrefix } from '../src/queue/turn-job.ts';
 import { BullTurnJobs } from '../src/queue/turn-jobs.ts';
+import { maxPort, wholeNumber } from './policies.ts';
 
 const env = process.env;
+const port = wholeNumber('BOARD_PORT', env.BOARD_PORT ?? '3100', maxPort);
 const redis = await openRedis(env.REDIS_URL ?? 'redis://127.0.0.1:6379', 'commands', consoleReporter);
 const jobs = new BullTurnJobs(redis, env.OPENCODE_TURNS_PREFIX ?? defaultPrefix, consoleReporter);
 const board = await createBoard({
@@ -14,7 +16,7 @@ const board = await createBoard({
   user: env.BOARD_USER ?? 'admin',
   password: env.BOARD_PASSWORD ?? '',
   host: env.BOARD_HOST ?? '127.0.0.1',
-  port: Number(env.BOARD_PORT ?? 3100),
+  port,
   ...(env.BOARD_BASE_PATH ? { basePath: env.BOARD_BASE_PATH } : {}),
 });
 console.log(JSON.stringify({ ready: true, worker: 'board', url: board.url, pid: process.pid }));

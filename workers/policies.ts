@@ -13,6 +13,14 @@ export const variables: readonly string[] = [
   'TURNS_HEALTH_PORT',
 ];
 
+export const maxPort = 65_535;
+
+/** Throws InvalidConfigError for what is none, or more than `max`. */
+export function wholeNumber(name: string, value: string, max = 9_999_999): number {
+  if (/^\d{1,7}$/.test(value) && Number(value) <= max) return Number(value);
+  throw new InvalidConfigError(name, `must be a whole number of ${max} at most, not "${value}"`);
+}
+
 /** The table of policies that a module exports. Throws InvalidConfigError for a module that cannot be loaded, or that has no table as its default export. */
 export async function policiesIn(module: string): Promise<Record<string, TurnPolicy>> {
   const file = path.resolve(module);

@@ -5,9 +5,9 @@
  */
 import './plainly.ts';
 import { checkEnvNames } from '../src/checking/env-names.ts';
-import { configFromEnv, connect, InvalidConfigError, type TurnPolicy } from '../src/index.ts';
+import { configFromEnv, connect, type TurnPolicy } from '../src/index.ts';
 import { serveHealth } from '../src/web/health.ts';
-import { policiesIn, variables } from './policies.ts';
+import { maxPort, policiesIn, variables, wholeNumber } from './policies.ts';
 
 const {
   TURNS_POLICIES,
@@ -27,16 +27,12 @@ async function loadPolicies(): Promise<Record<string, TurnPolicy>> {
   };
 }
 
-function wholeNumber(name: string, value: string): number {
-  if (/^\d{1,7}$/.test(value)) return Number(value);
-  throw new InvalidConfigError(name, `must be a whole number, not "${value}"`);
-}
-
 checkEnvNames(process.env, 'TURNS_', variables);
 const concurrency = wholeNumber('TURNS_CONCURRENCY', TURNS_CONCURRENCY);
 const shutdownMs = wholeNumber('TURNS_SHUTDOWN_MS', TURNS_SHUTDOWN_MS);
-const given = (option: string, name: string): Record<string, number> =>
-  process.env[name] ? { [option]: wholeNumber(name, process.env[name]) } : {};
+const given = (option: string, name: string, max?: number): Record<string, number> =>
+  process.env[name] ? { [option]: wholeNumber(name, process.env[name], max) } : {};
+const healthPort = given('port', 'TURNS_HEALTH_PORT', maxPort);
 
 const policies = await loadPolicies();
 const turns = await connect(configFromEnv());
@@ -63,7 +59,7 @@ const starting = turns.work({
   ...given('stalledCheckMs', 'TURNS_STALLED_CHECK_MS'),
 });
 const health = starting.then((worker) =>
-  serveHealth({ ...given('port', 'TURNS_HEALTH_PORT'), alive: () => worker.state !== 'stopped' }),
+  serveHealth({ ...healthPort, alive: () => worker.state !== 'stopped' }),
 );
 await health;
 console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));

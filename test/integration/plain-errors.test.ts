@@ -82,6 +82,7 @@ it.each<[string, () => NodeJS.ProcessEnv, RegExp]>([
     () => ({ OPENCODE_TURNS_PREFX: 'x' }),
     /OPENCODE_TURNS_PREFX: .*did you mean "OPENCODE_TURNS_PREFIX"/,
   ],
+  ['a port that is none', () => ({ TURNS_HEALTH_PORT: '70000' }), /TURNS_HEALTH_PORT: .*65535.*"70000"/],
   ['no address', () => ({ REDIS_URL: '' }), /REDIS_URL: is not set/],
   ['a service that is away', () => ({}), /ServiceUnavailable|redis|mongodb/],
 ])(
@@ -89,6 +90,17 @@ it.each<[string, () => NodeJS.ProcessEnv, RegExp]>([
   async (_, env, line) => {
     const { code, lines } = await worker(env());
     expect(lines.filter((each) => !each.includes('warning in'))).toEqual([expect.stringMatching(line)]);
+    expect(code).toBe(1);
+  },
+  30_000,
+);
+
+it.each(['x', '70000', '-1', '3e9'])(
+  'a board whose port is none (%s) ends in one line that names it',
+  async (BOARD_PORT) => {
+    const env = { REDIS_URL: redis.url, BOARD_PORT, BOARD_PASSWORD: 'long enough' };
+    const { code, lines } = await run(['--import', 'tsx', 'workers/board.ts'], env);
+    expect(lines).toEqual([expect.stringMatching(/BOARD_PORT: must be a whole number/)]);
     expect(code).toBe(1);
   },
   30_000,
