@@ -46,7 +46,8 @@ import { retryStops } from './turn/open-stops.ts';
 import { discardOrphans } from './turn/orphan-sessions.ts';
 import { discardStrayUploads } from './turn/stray-uploads.ts';
 import type { TurnDeps } from './turn/turn-deps.ts';
-import { Turns, type WorkOptions } from './turns.ts';
+import { Turns } from './turns.ts';
+import type { WorkOptions } from './worker/running-worker.ts';
 
 /**
  * Opens Redis, MongoDB and the clients of the OpenCode servers, and answers the one object that web apps and

@@ -47,5 +47,6 @@ export type {
 export { applyEntry, emptyView, type TurnEntry, type TurnView } from './turn/turn-entry.ts';
 export type { TurnOutcome } from './turn/turn-outcome.ts';
 export type { TurnLimits, TurnPolicy } from './turn/turn-policy.ts';
-export type { RunningWorker, Turns, WorkOptions } from './turns.ts';
+export type { Turns } from './turns.ts';
 export { type EventStreamOptions, eventStream } from './web/event-stream.ts';
+export type { RunningWorker, WorkOptions } from './worker/running-worker.ts';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { checkConfig } from './checking/check-config.ts';
 import type { OpenCodeServerOptions, TurnsOptions } from './config.ts';
-import type { WorkOptions } from './turns.ts';
+import type { WorkOptions } from './worker/running-worker.ts';
 
 const text = z.string().min(1, 'must not be empty');
 /** A time that a timer can wait for: at most some 24 days. */

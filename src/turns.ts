@@ -9,38 +9,11 @@ import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
-import type { TurnWorker, TurnWorkerOptions, WorkerState } from './queue/turn-worker.ts';
+import type { TurnWorker } from './queue/turn-worker.ts';
 import type { TurnModels } from './store/models.ts';
 import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { TurnEntry } from './turn/turn-entry.ts';
-import type { TurnPolicy } from './turn/turn-policy.ts';
-
-export interface WorkOptions extends Pick<TurnWorkerOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'> {
-  /** The products' rules by name; jobs name one of them. */
-  readonly policies: Readonly<Record<string, TurnPolicy>>;
-  /**
-   * How long a turn whose policy is not among them is left to other workers before this one ends it as an error. By
-   * default 600,000 ms.
-   */
-  readonly unknownPolicyMs?: number;
-  /** How often what fell between two systems is looked for (default 15,000), and from what age on (default 10,000). */
-  readonly sweeper?: { readonly everyMs?: number; readonly minAgeMs?: number };
-}
-
-/** A worker of this process. */
-export interface RunningWorker {
-  readonly state: WorkerState;
-  /** Turns that run now. */
-  readonly active: number;
-  /** Takes no new turns; what runs goes on. */
-  quiet(): void;
-  /**
-   * Ends within about `deadlineMs`: running turns may finish until then; the rest goes back to the queue at
-   * once, goes on upstream, and is adopted by another worker. Answers the ids of those. The second call throws
-   * IllegalStateError.
-   */
-  stop(deadlineMs?: number): Promise<{ handedBack: readonly string[] }>;
-}
+import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
 interface Parts {
   readonly client: ClientDeps;

@@ -22,6 +22,7 @@ import { runTurn } from '../turn/turn.ts';
 import type { TurnDeps } from '../turn/turn-deps.ts';
 import type { TurnOutcome } from '../turn/turn-outcome.ts';
 import { type CompiledPolicy, compilePolicy } from '../turn/turn-policy.ts';
+import type { WorkerState, WorkOptions } from '../worker/running-worker.ts';
 import { closeWorker } from './closing.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
@@ -29,21 +30,14 @@ import { behindDelayMs } from './turn-jobs.ts';
 
 export const defaultLockMs = 15_000;
 
-export interface TurnWorkerOptions {
+export interface TurnWorkerOptions extends Pick<WorkOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'> {
   /** A connection of the role `worker`; it stays the caller's. */
   readonly connection: Redis;
   readonly prefix: string;
   readonly jobs: TurnJobs;
   /** The policy of that name, for that turn. Throws UnknownPolicyError while another worker may know it. */
   readonly policy: (name: string, turnId: string) => CompiledPolicy;
-  /** Turns that run at once. Default 50: a turn waits for a model most of the time. */
-  readonly concurrency?: number;
-  /** BullMQ's lock on a job, renewed at half time. A dead worker's turn is adopted after at most lock + check. */
-  readonly lockMs?: number;
-  readonly stalledCheckMs?: number;
 }
-
-export type WorkerState = 'running' | 'quiet' | 'stopped';
 
 interface Held {
   readonly controller: AbortController;

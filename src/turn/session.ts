@@ -17,11 +17,11 @@ import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import { checkMade } from './made-directory.ts';
 import type { PermissionRule } from './permission-rule.ts';
 import { markIn, metadataOf } from './session-mark.ts';
 import { fingerprintOf } from './session-rules.ts';
 import type { SessionRef } from './stored-turn.ts';
-import { checkMade } from './workplace.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
