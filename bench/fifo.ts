@@ -5,8 +5,8 @@
  * 20 ms is one of no model: the same is told for turns that take longer, to show from where on the cost is lost in
  * the wait.
  */
-import { startMongo } from '../src/dev/services/mongo.ts';
-import { startRedis } from '../src/dev/services/redis.ts';
+import { startMongo } from '../dev/services/mongo.ts';
+import { startRedis } from '../dev/services/redis.ts';
 import { type Load, type Pass, sleeps } from './fifo/load.ts';
 import { type OwnPass, ownPass } from './fifo/own-pass.ts';
 import { rawPass } from './fifo/raw-pass.ts';

@@ -7,10 +7,10 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
-import { startScriptedModel } from '../src/dev/scripted-model/server.ts';
-import { startMongo } from '../src/dev/services/mongo.ts';
-import { startOpenCode } from '../src/dev/services/opencode.ts';
-import { startRedis } from '../src/dev/services/redis.ts';
+import { startScriptedModel } from '../dev/scripted-model/server.ts';
+import { startMongo } from '../dev/services/mongo.ts';
+import { startOpenCode } from '../dev/services/opencode.ts';
+import { startRedis } from '../dev/services/redis.ts';
 import { connect } from '../src/index.ts';
 import { type BenchOptions, type BenchResult, median, percentile, round } from './support.ts';
 

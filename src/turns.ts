@@ -1,4 +1,5 @@
 import type { Connection } from 'mongoose';
+import type { TurnWorker } from './bullmq/turn-worker.ts';
 import { checkTurnId } from './client/check-input.ts';
 import type { ClientDeps } from './client/deps.ts';
 import { enqueue } from './client/enqueue.ts';
@@ -7,12 +8,11 @@ import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
+import type { TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
-import type { TurnWorker } from './queue/turn-worker.ts';
-import type { TurnModels } from './store/models.ts';
+import type { TurnEntry } from './turn/entry.ts';
 import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
-import type { TurnEntry } from './turn/turn-entry.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
 interface Parts {

@@ -1,10 +1,10 @@
 /** The queue board: BOARD_USER, BOARD_PASSWORD, BOARD_HOST (127.0.0.1), BOARD_PORT (3100), BOARD_BASE_PATH (/board), REDIS_URL. */
 import './plainly.ts';
-import { createBoard } from '../src/board/board.ts';
+import { defaultPrefix } from '../src/bullmq/turn-job.ts';
+import { BullTurnJobs } from '../src/bullmq/turn-jobs.ts';
 import { consoleReporter } from '../src/instrumentation/error-reporter.ts';
-import { openRedis } from '../src/queue/redis.ts';
-import { defaultPrefix } from '../src/queue/turn-job.ts';
-import { BullTurnJobs } from '../src/queue/turn-jobs.ts';
+import { createBoard } from '../src/operate/board.ts';
+import { openRedis } from '../src/redis/connection.ts';
 import { maxPort, wholeNumber } from './policies.ts';
 
 const env = process.env;

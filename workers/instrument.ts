@@ -2,13 +2,13 @@
  * OpenTelemetry preload: `node --import ./dist/workers/instrument.js …`. Does nothing without an OTLP endpoint,
  * and loads nothing of the SDK then.
  */
-import '../src/node-version.ts';
+import '../src/config/node-version.ts';
 
 if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT || process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) {
   // Before anything else is loaded: modules that are imported by name can only be instrumented by this hook.
   const { register } = await import('node:module');
   register('@opentelemetry/instrumentation/hook.mjs', import.meta.url);
-  const { startTelemetry } = await import('../src/telemetry/sdk.ts');
+  const { startTelemetry } = await import('../src/otel/sdk.ts');
   const stop = startTelemetry('opencode-turns');
   // `beforeExit` is the last moment at which something can still be sent; the workers leave by emptying their loop.
   process.once('beforeExit', () => void stop());

@@ -2,7 +2,7 @@
  * What a process cannot go on with, in one line that says what to do; anything that is not foreseen keeps its stack.
  * To be imported first.
  */
-import '../src/node-version.ts';
+import '../src/config/node-version.ts';
 import { messageOf, TurnsError } from '../src/errors.ts';
 
 /** Errors of the system by code: nothing of ours is wrong then. */

@@ -4,9 +4,9 @@
  * for those that run, the rest handed back, exit 0. A second signal leaves at once with code 130.
  */
 import './plainly.ts';
-import { checkEnvNames } from '../src/checking/env-names.ts';
+import { checkEnvNames } from '../src/config/env-names.ts';
 import { configFromEnv, connect, type TurnPolicy } from '../src/index.ts';
-import { serveHealth } from '../src/web/health.ts';
+import { serveHealth } from '../src/operate/health.ts';
 import { maxPort, policiesIn, variables, wholeNumber } from './policies.ts';
 
 const {

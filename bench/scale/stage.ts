@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { spawnEntry } from '../../src/dev/entry.ts';
-import { startMongo } from '../../src/dev/services/mongo.ts';
-import { startRedis } from '../../src/dev/services/redis.ts';
+import { spawnEntry } from '../../dev/entry.ts';
+import { startMongo } from '../../dev/services/mongo.ts';
+import { startRedis } from '../../dev/services/redis.ts';
 import { connect, type Turns } from '../../src/index.ts';
 
 /** What the worker process has used so far. */

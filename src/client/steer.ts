@@ -1,8 +1,8 @@
 import { NotFoundError } from '../errors.ts';
 import type { CancelResult } from '../ports/turn-store.ts';
 import { checkFits } from '../turn/check-answer.ts';
+import type { TurnEnd } from '../turn/entry.ts';
 import type { PromptAnswer } from '../turn/stored-turn.ts';
-import type { TurnEnd } from '../turn/turn-entry.ts';
 import { checkAnswer, checkRequestId, checkTurnId } from './check-input.ts';
 import type { ClientDeps } from './deps.ts';
 

@@ -1,5 +1,5 @@
 /**
- * The seam through which the domain tells what it does. The core knows no vendor: `telemetry/` adapts this
+ * The seam through which the domain tells what it does. The core knows no vendor: `otel/` adapts this
  * to OpenTelemetry, and the no-op is the default. Nothing that a tracer does can break a turn: callers go
  * through `safeTracer`, which swallows what an adapter throws.
  */

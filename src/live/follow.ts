@@ -5,10 +5,10 @@ import type { StreamRead, TurnReader } from '../ports/turn-stream.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
+import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import { endOf, viewOf } from '../turn/stored-view.ts';
 import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/stream-position.ts';
-import type { TurnEntry } from '../turn/turn-entry.ts';
 import { ReaderShare } from './reader-share.ts';
 
 /** Without a notification the stream is read again after this time; it is only a hint. */

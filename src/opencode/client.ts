@@ -9,11 +9,11 @@ import type {
   WireSession,
   WireSessionStatus,
 } from '../reply/wire.ts';
-import type { ServerAddress } from './basic-auth.ts';
+import type { ServerAddress } from './address.ts';
+import { type Call, upstreamCall } from './http-call.ts';
 import type { ServerProbe } from './probe.ts';
 import { readFile } from './read-file.ts';
 import { openTransport, type Transport } from './transport.ts';
-import { type Call, upstreamCall } from './upstream-call.ts';
 
 export interface OpenCodeClientOptions {
   readonly address: ServerAddress;

@@ -3,9 +3,9 @@ import { AnswerTooLargeError, ConnectionError, TurnsError } from '../errors.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { type BackoffOptions, backoffMs } from '../timing/backoff.ts';
 import { type Clock, delay } from '../timing/clock.ts';
+import type { ServerAddress } from './address.ts';
 import { type Answer, meaningOf, problemOf } from './answer.ts';
 import { notAnswered } from './ask.ts';
-import type { ServerAddress } from './basic-auth.ts';
 import { sseReader } from './sse.ts';
 
 export interface ConnectionTimes {

@@ -5,7 +5,7 @@ import type { EventFeed, FeedSink, FeedSubscription } from '../ports/upstream.ts
 import { sessionOf } from '../reply/events.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
-import type { ServerAddress } from './basic-auth.ts';
+import type { ServerAddress } from './address.ts';
 import { type ConnectionTimes, defaultTimes, EventConnection } from './event-connection.ts';
 import type { ServerProbe } from './probe.ts';
 import { maxHeaderBytes } from './transport.ts';

@@ -1,9 +1,9 @@
 import { type TurnsError, UnsupportedServerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import type { ServerAddress } from './address.ts';
 import { type Answer, jsonOf, meaningOf, problemOf } from './answer.ts';
 import { ask } from './ask.ts';
-import type { ServerAddress } from './basic-auth.ts';
 import { openTransport, type Transport } from './transport.ts';
 
 /** What is tested, and what is spoken with. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AnswerTooLargeError, FileTooLargeError } from '../errors.ts';
-import type { ServerAddress } from './basic-auth.ts';
-import type { Call } from './upstream-call.ts';
+import type { ServerAddress } from './address.ts';
+import type { Call } from './http-call.ts';
 
 const bytes = z.instanceof(Uint8Array);
 

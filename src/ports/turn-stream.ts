@@ -1,5 +1,5 @@
+import type { TurnEnd, TurnEntryBody, TurnView } from '../turn/entry.ts';
 import type { StreamPlace, StreamPosition } from '../turn/stream-position.ts';
-import type { TurnEnd, TurnEntryBody, TurnView } from '../turn/turn-entry.ts';
 import type { Fence } from './turn-store.ts';
 
 /**

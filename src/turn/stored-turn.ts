@@ -7,7 +7,7 @@ import type { Part, Usage } from '../reply/part.ts';
 
 export type TurnStatus = 'pending' | 'completed' | 'error' | 'cancelled';
 
-/** Where a new owner resumes; `turn-phase.ts` says what each one means. */
+/** Where a new owner resumes; `phase.ts` says what each one means. */
 export type TurnPhase = 'queued' | 'prompting' | 'prompted' | 'finalizing' | 'finished';
 
 export interface RunState {

@@ -1,5 +1,5 @@
+import { type TurnEnd, type TurnView, toldFailure } from './entry.ts';
 import type { StoredTurn } from './stored-turn.ts';
-import { type TurnEnd, type TurnView, toldFailure } from './turn-entry.ts';
 
 /** The stored turn as followers see it. */
 export function viewOf(turn: StoredTurn): TurnView {

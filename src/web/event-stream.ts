@@ -1,6 +1,6 @@
 import { InvalidInputError, NotFoundError } from '../errors.ts';
+import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
-import type { TurnEntry } from '../turn/turn-entry.ts';
 
 export interface EventStreamOptions {
   /** The request's `Last-Event-ID` header, which browsers send when they connect again. */

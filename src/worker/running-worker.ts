@@ -1,4 +1,4 @@
-import type { TurnPolicy } from '../turn/turn-policy.ts';
+import type { TurnPolicy } from '../turn/policy.ts';
 
 export type WorkerState = 'running' | 'quiet' | 'stopped';
 

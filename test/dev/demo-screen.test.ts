@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from '@jest/globals';
-import { demoOptions, usage } from '../../src/dev/demo/options.ts';
-import { Screen } from '../../src/dev/demo/screen.ts';
-import { type CollectedSpan, renderSpanTree } from '../../src/dev/span-collector.ts';
+import { demoOptions, usage } from '../../dev/demo/options.ts';
+import { Screen } from '../../dev/demo/screen.ts';
+import { type CollectedSpan, renderSpanTree } from '../../dev/span-collector.ts';
 import { InvalidInputError } from '../../src/errors.ts';
 import type { TurnEntry } from '../../src/index.ts';
 import type { Part, ToolPart } from '../../src/reply/part.ts';

@@ -37,7 +37,7 @@ afterEach(() => {
 /** The built demo in a group of its own, as a terminal starts it; on services of its own. */
 function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}): Demo {
   const { REDIS_URL, MONGODB_URL, OPENCODE_URL, OTEL_EXPORTER_OTLP_ENDPOINT, ...inherited } = process.env;
-  const child = spawn(process.execPath, ['dist/src/dev/demo/main.js', ...args], {
+  const child = spawn(process.execPath, ['dist/dev/demo/main.js', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
-import { offeredPackages, redisFromPackages } from '../../src/dev/services/redis-packages.ts';
+import { offeredPackages, redisFromPackages } from '../../dev/services/redis-packages.ts';
 
 /** apt's tools, played by scripts that write down how they are called. */
 const apt = {

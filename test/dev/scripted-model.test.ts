@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Step } from '../../src/dev/scripted-model/script.ts';
-import { type ScriptedModel, startScriptedModel } from '../../src/dev/scripted-model/server.ts';
+import type { Step } from '../../dev/scripted-model/script.ts';
+import { type ScriptedModel, startScriptedModel } from '../../dev/scripted-model/server.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 

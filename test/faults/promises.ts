@@ -2,7 +2,7 @@ import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { StoredTurn, TurnEntry } from '../../src/index.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
-import { markIn } from '../../src/turn/session-mark.ts';
+import { markIn } from '../../src/session/mark.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TestSystem } from '../support/system.ts';
 import { concatenated } from '../support/turns.ts';

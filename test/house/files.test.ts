@@ -50,7 +50,9 @@ it('docs/telemetry.md has a row for each span and event', async () => {
 
 it('each span and event of the table is emitted somewhere', async () => {
   const { spans, events } = await import('../../src/instrumentation/events.ts');
-  const sources = projectFiles().filter((file) => /^(src|examples)\/(?!instrumentation).*\.ts$/.test(file));
+  const sources = projectFiles().filter((file) =>
+    /^(src|dev|examples)\/(?!instrumentation).*\.ts$/.test(file),
+  );
   const code = sources.map(read).join('\n');
   expect(Object.keys({ ...spans, ...events }).filter((name) => !code.includes(`'${name}'`))).toEqual([]);
 });

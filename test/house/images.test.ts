@@ -94,6 +94,6 @@ describe('Dockerfile', () => {
     const [, command = '[]'] = /^CMD (.+)$/m.exec(stageOf('app')) ?? [];
     expect(`worker: ${(JSON.parse(command) as string[]).join(' ')}`).toBe(read('Procfile').split('\n')[0]);
     const [, version] = /opencode-ai@(\S+)/.exec(stageOf('opencode')) ?? [];
-    expect(read('src/dev/services/opencode-package.ts')).toContain(`'${version}'`);
+    expect(read('dev/services/opencode-package.ts')).toContain(`'${version}'`);
   });
 });

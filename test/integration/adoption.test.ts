@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { parseJobData } from '../../src/bullmq/turn-job.ts';
 import type { Turns } from '../../src/index.ts';
-import { parseJobData } from '../../src/queue/turn-job.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { followAll, newConversation, runTurn } from '../support/turns.ts';
 import { startUpstreamProxy, type UpstreamProxy } from '../support/upstream-proxy.ts';

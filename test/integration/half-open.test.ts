@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { startRedis } from '../../src/dev/services/redis.ts';
-import type { Service } from '../../src/dev/services/service.ts';
+import { startRedis } from '../../dev/services/redis.ts';
+import type { Service } from '../../dev/services/service.ts';
 import {
   connect,
   InvalidConfigError,

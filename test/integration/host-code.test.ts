@@ -9,7 +9,7 @@ import {
   type TurnsOptions,
   type WorkOptions,
 } from '../../src/index.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';

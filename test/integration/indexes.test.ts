@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { startRedis } from '../../src/dev/services/redis.ts';
-import type { Service } from '../../src/dev/services/service.ts';
+import { startRedis } from '../../dev/services/redis.ts';
+import type { Service } from '../../dev/services/service.ts';
 import { connect, InvalidConfigError, type Turns } from '../../src/index.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 

@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ModelRequest, Step } from '../../src/dev/scripted-model/script.ts';
+import type { ModelRequest, Step } from '../../dev/scripted-model/script.ts';
 import type { StoredTurn, TurnPolicy, Turns, TurnsOptions } from '../../src/index.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { openCodeIds } from '../../src/opencode/ids.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';

@@ -8,10 +8,10 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { startRedis } from '../../src/dev/services/redis.ts';
-import type { Service } from '../../src/dev/services/service.ts';
+import { startRedis } from '../../dev/services/redis.ts';
+import type { Service } from '../../dev/services/service.ts';
 import { configFromEnv, connect, InvalidConfigError } from '../../src/index.ts';
-import { fingerprintOf } from '../../src/queue/policy-agreement.ts';
+import { fingerprintOf } from '../../src/redis/policy-agreement.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const services = {
@@ -123,7 +123,7 @@ it.each([
     'the preload',
     ['--import', 'tsx', '--import', old, '--import', './workers/instrument.ts', 'workers/turns.ts'],
   ],
-  ['the build', ['--import', old, 'src/dev/begin-build.mjs']],
+  ['the build', ['--import', old, 'dev/begin-build.mjs']],
 ])(
   '%s on Node 18 ends in one line',
   async (_, args) => {
@@ -135,14 +135,14 @@ it.each([
 );
 
 it('a build where nothing can be written ends in one line', async () => {
-  const script = path.join(root, 'src/dev/begin-build.mjs');
+  const script = path.join(root, 'dev/begin-build.mjs');
   const { code, lines } = await run(['--import', readOnly, script], {}, directory);
   expect(lines).toEqual([expect.stringMatching(/dist cannot be written \(EROFS\)\. Copy the project/)]);
   expect(code).toBe(1);
 });
 
 it('a cache that cannot be written is named, with the variable that moves it', async () => {
-  const { cached } = await import('../../src/dev/services/cache.ts');
+  const { cached } = await import('../../dev/services/cache.ts');
   const before = process.env.OPENCODE_TURNS_CACHE;
   process.env.OPENCODE_TURNS_CACHE = path.join(module('a file'), 'below');
   await expect(cached('x', async () => undefined)).rejects.toThrow(/cannot be written.*OPENCODE_TURNS_CACHE/);

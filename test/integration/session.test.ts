@@ -4,7 +4,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Model } from 'mongoose';
-import { spawnEntry } from '../../src/dev/entry.ts';
+import { spawnEntry } from '../../dev/entry.ts';
 import {
   ConflictError,
   LockHeldError,
@@ -15,15 +15,15 @@ import {
   type Turns,
 } from '../../src/index.ts';
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
+import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { Lock } from '../../src/ports/lock.ts';
 import type { SessionStore } from '../../src/ports/session-store.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
-import { RecordLock } from '../../src/queue/record-lock.ts';
-import { openRedis } from '../../src/queue/redis.ts';
-import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
-import { Session } from '../../src/turn/session.ts';
+import { openRedis } from '../../src/redis/connection.ts';
+import { RecordLock } from '../../src/redis/lock.ts';
+import { Session } from '../../src/session/session.ts';
 import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';

@@ -8,8 +8,8 @@ import {
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
 import { Queue } from 'bullmq';
+import { turnJobId } from '../../src/bullmq/turn-job.ts';
 import { TurnFailedError, type Turns } from '../../src/index.ts';
-import { turnJobId } from '../../src/queue/turn-job.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

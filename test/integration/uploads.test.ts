@@ -9,11 +9,11 @@ import {
   TurnBusyError,
   type Turns,
 } from '../../src/index.ts';
-import { collectionNames } from '../../src/store/collection-names.ts';
-import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
-import type { MessageDoc } from '../../src/store/models.ts';
-import { MongoTurnStore } from '../../src/store/mongo-turn-store.ts';
-import { discardStrayUploads } from '../../src/turn/stray-uploads.ts';
+import { collectionNames } from '../../src/mongodb/collection-names.ts';
+import { GridFsFileStore } from '../../src/mongodb/file-store.ts';
+import type { MessageDoc } from '../../src/mongodb/models.ts';
+import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
+import { discardStrayUploads } from '../../src/sweeper/orphan-files.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { Redis } from 'ioredis';
 import { applyEntry, emptyView, type TurnEntry } from '../../src/index.ts';
-import { streamKeys } from '../../src/queue/turn-stream.ts';
+import { streamKeys } from '../../src/redis/turn-stream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleEnvironment } from '../support/example-environment.ts';

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { createBoard } from '../../src/board/board.ts';
-import { startRedis } from '../../src/dev/services/redis.ts';
-import type { Service } from '../../src/dev/services/service.ts';
+import { startRedis } from '../../dev/services/redis.ts';
+import type { Service } from '../../dev/services/service.ts';
+import { BullTurnJobs } from '../../src/bullmq/turn-jobs.ts';
 import type { ReportContext } from '../../src/index.ts';
-import { openRedis } from '../../src/queue/redis.ts';
-import { BullTurnJobs } from '../../src/queue/turn-jobs.ts';
+import { createBoard } from '../../src/operate/board.ts';
+import { openRedis } from '../../src/redis/connection.ts';
 
 const quiet = { report: () => undefined };
 const reports: { error: unknown; context: ReportContext }[] = [];

@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { GuessLimit } from '../../src/board/guess-limit.ts';
+import { GuessLimit } from '../../src/operate/guess-limit.ts';
 
 it('hears an address again when the window has ended', () => {
   let now = 0;

@@ -9,7 +9,7 @@ import {
   type MessageArtifactsOptions,
 } from '../../src/artifacts/message-artifacts.ts';
 import { Sandbox } from '../../src/artifacts/sandbox.ts';
-import { GridFsFileStore } from '../../src/store/gridfs-file-store.ts';
+import { GridFsFileStore } from '../../src/mongodb/file-store.ts';
 import { startDatabase } from './database.ts';
 import { exchangeOf, type ToolCall } from './tool-calls.ts';
 

@@ -2,8 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import type { Connection } from 'mongoose';
-import { spawnEntry } from '../../src/dev/entry.ts';
-import { connectMongo } from '../../src/store/connection.ts';
+import { spawnEntry } from '../../dev/entry.ts';
+import { connectMongo } from '../../src/mongodb/connection.ts';
 
 export interface TestDatabase {
   /** With a database name of its own. */
@@ -30,14 +30,9 @@ export async function startDatabase(): Promise<TestDatabase> {
 }
 
 export async function startEmbedded(): Promise<{ url: string; process: ChildProcess }> {
-  const child = spawnEntry(
-    new URL('../../src/dev/entry.ts', import.meta.url).href,
-    './document-db/main',
-    [],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
+  const child = spawnEntry(new URL('../../dev/entry.ts', import.meta.url).href, './document-db/main', [], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   if (!child.stdout) throw new Error('no stdout');
   for await (const line of createInterface({ input: child.stdout })) {
     return { url: (JSON.parse(line) as { url: string }).url, process: child };

@@ -6,14 +6,14 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Model } from 'mongoose';
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
-import { serverAddress } from '../../src/opencode/basic-auth.ts';
+import { connectMongo } from '../../src/mongodb/connection.ts';
+import { turnModels } from '../../src/mongodb/models.ts';
+import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
+import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
-import { RecordLock } from '../../src/queue/record-lock.ts';
-import { openRedis } from '../../src/queue/redis.ts';
-import { connectMongo } from '../../src/store/connection.ts';
-import { turnModels } from '../../src/store/models.ts';
-import { MongoSessionStore } from '../../src/store/mongo-session-store.ts';
-import { Session } from '../../src/turn/session.ts';
+import { openRedis } from '../../src/redis/connection.ts';
+import { RecordLock } from '../../src/redis/lock.ts';
+import { Session } from '../../src/session/session.ts';
 
 interface Task {
   readonly redis: string;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { MessageSplitter, type Request, readRequest, writeReply } from '../../src/dev/document-db/framing.ts';
+import { MessageSplitter, type Request, readRequest, writeReply } from '../../dev/document-db/framing.ts';
 
 export type Doc = Record<string, unknown>;
 

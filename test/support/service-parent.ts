@@ -2,9 +2,9 @@
  * A process that starts the development services and waits: for tests that kill it. Takes the names of the
  * services; says in one line of JSON where they are.
  */
-import { startMongo } from '../../src/dev/services/mongo.ts';
-import { startOpenCode } from '../../src/dev/services/opencode.ts';
-import { startRedis } from '../../src/dev/services/redis.ts';
+import { startMongo } from '../../dev/services/mongo.ts';
+import { startOpenCode } from '../../dev/services/opencode.ts';
+import { startRedis } from '../../dev/services/redis.ts';
 
 const quiet = () => undefined;
 const starters = {

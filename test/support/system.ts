@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { ModelRequest, Step } from '../../src/dev/scripted-model/script.ts';
-import { type ScriptedModel, startScriptedModel } from '../../src/dev/scripted-model/server.ts';
-import { startMongo } from '../../src/dev/services/mongo.ts';
-import { type OpenCodeService, startOpenCode } from '../../src/dev/services/opencode.ts';
-import { startRedis } from '../../src/dev/services/redis.ts';
-import type { Service } from '../../src/dev/services/service.ts';
+import type { ModelRequest, Step } from '../../dev/scripted-model/script.ts';
+import { type ScriptedModel, startScriptedModel } from '../../dev/scripted-model/server.ts';
+import { startMongo } from '../../dev/services/mongo.ts';
+import { type OpenCodeService, startOpenCode } from '../../dev/services/opencode.ts';
+import { startRedis } from '../../dev/services/redis.ts';
+import type { Service } from '../../dev/services/service.ts';
 import {
   connect,
   type ReportContext,

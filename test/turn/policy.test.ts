@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { nearestName } from '../../src/checking/nearest-name.ts';
 import { InvalidConfigError, Transform } from '../../src/index.ts';
-import { serverPermissions } from '../../src/turn/permission-rules.ts';
-import { directoryBelow } from '../../src/turn/policy-hooks.ts';
-import { compilePolicy } from '../../src/turn/turn-policy.ts';
+import { directoryBelow } from '../../src/run/policy-hooks.ts';
+import { serverPermissions } from '../../src/turn/check-permission-rules.ts';
+import { compilePolicy } from '../../src/turn/policy.ts';
 
 /** What a host may have written, types or not. */
 const compile = (policy: unknown) => () => compilePolicy('strict', policy as never);

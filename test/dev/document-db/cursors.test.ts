@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Long } from 'bson';
-import { Cursors } from '../../../src/dev/document-db/cursors.ts';
-import { CommandError } from '../../../src/dev/document-db/errors.ts';
+import { Cursors } from '../../../dev/document-db/cursors.ts';
+import { CommandError } from '../../../dev/document-db/errors.ts';
 import { type Clock, systemClock } from '../../../src/timing/clock.ts';
 
 interface Answer {

@@ -1,9 +1,9 @@
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { Collection } from '../../../src/dev/document-db/collection.ts';
-import { parseIndexSpec } from '../../../src/dev/document-db/collection-index.ts';
-import { CommandError } from '../../../src/dev/document-db/errors.ts';
-import type { Doc } from '../../../src/dev/document-db/values.ts';
+import { Collection } from '../../../dev/document-db/collection.ts';
+import { parseIndexSpec } from '../../../dev/document-db/collection-index.ts';
+import { CommandError } from '../../../dev/document-db/errors.ts';
+import type { Doc } from '../../../dev/document-db/values.ts';
 
 /** Plain objects, as a reader of BSON makes them. */
 const record = <T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>

@@ -1,8 +1,8 @@
 /** What this server does not do is refused with MongoDB's code, whether or not there are documents to do it to. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import mongoose, { type Connection } from 'mongoose';
-import { type DocumentDb, startDocumentDb } from '../../../src/dev/document-db/server.ts';
-import { connectMongo } from '../../../src/store/connection.ts';
+import { type DocumentDb, startDocumentDb } from '../../../dev/document-db/server.ts';
+import { connectMongo } from '../../../src/mongodb/connection.ts';
 
 const { Decimal128, Long, MongoServerError } = mongoose.mongo;
 type Doc = Record<string, unknown>;

@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { Binary, BSONRegExp, Decimal128, Long, ObjectId, Timestamp } from 'bson';
 import fc from 'fast-check';
-import { compare, equal } from '../../../src/dev/document-db/values.ts';
+import { compare, equal } from '../../../dev/document-db/values.ts';
 
 const decimal = (text: string) => Decimal128.fromString(text);
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { deserialize, Long, serialize } from 'bson';
-import { type DocumentDb, startDocumentDb } from '../../../src/dev/document-db/server.ts';
+import { type DocumentDb, startDocumentDb } from '../../../dev/document-db/server.ts';
 import { eventually } from '../../support/eventually.ts';
 
 let db: DocumentDb;

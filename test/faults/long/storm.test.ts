@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import type { StoredTurn, Turns } from '../../../src/index.ts';
-import { serverAddress } from '../../../src/opencode/basic-auth.ts';
+import { serverAddress } from '../../../src/opencode/address.ts';
 import { openCodeClient } from '../../../src/opencode/client.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startSystem, type TestSystem } from '../../support/system.ts';

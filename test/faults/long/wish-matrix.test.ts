@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import type { ModelRequest, Step } from '../../../src/dev/scripted-model/script.ts';
+import type { ModelRequest, Step } from '../../../dev/scripted-model/script.ts';
 import type { StoredTurn, Turns } from '../../../src/index.ts';
 import { deferred } from '../../support/deferred.ts';
 import { eventually } from '../../support/eventually.ts';

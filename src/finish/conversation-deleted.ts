@@ -1,0 +1,46 @@
+import { NotFoundError } from '../errors.ts';
+import type { TurnDeps } from '../run/deps.ts';
+import { within } from '../timing/time-limit.ts';
+import { type TurnEnd, toldFailure } from '../turn/entry.ts';
+import { turnFailure } from '../turn/failure.ts';
+import { promptIds } from '../turn/phase.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import { viewOf } from '../turn/stored-view.ts';
+
+const failure = turnFailure('record_gone', { detail: 'the record of the turn was deleted' });
+/** How long the run of an earlier owner is tried to be aborted. */
+const abortMs = 10_000;
+
+/**
+ * Ends a turn whose record was deleted while it waited, or while nobody had it: no worker can claim it any more. Its
+ * followers get their end, and what an earlier owner has left running upstream is aborted, once. False when the turn
+ * is not pending, or has its record after all. Throws ServiceUnavailableError('mongodb').
+ */
+export async function endRecordless(
+  { store, publisher, upstream, reporter }: TurnDeps,
+  turnId: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const turn = await store.abandon(turnId, failure);
+  if (!turn) return false;
+  const report = (error: unknown) =>
+    reporter.report(error, { action: 'turn.recordless', severity: 'warning', turnId });
+  report(new NotFoundError('record', turn.recordId));
+  const bestEffort = (fn: () => Promise<void>) => fn().catch(report);
+  await bestEffort(() => publisher.end({ turnId, epoch: turn.run.epoch }, endOf(turn), viewOf(turn)));
+  // The phase is that of the end: what was prompted is told by the ids.
+  const ids = promptIds({ ...turn.run, phase: 'prompted' });
+  if (ids) {
+    const { client } = upstream(ids.server);
+    await bestEffort(() =>
+      within(abortMs, (limit) => client.abortSession(ids.sessionId, ids.directory, limit), signal),
+    );
+  }
+  return true;
+}
+
+const endOf = ({ content }: StoredTurn): TurnEnd => ({
+  status: 'error',
+  text: content,
+  error: toldFailure(failure),
+});

@@ -1,0 +1,151 @@
+import type { FileRef } from '../artifacts/attachment.ts';
+import { PolicyHookError } from '../errors.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import type { TurnDeps } from '../run/deps.ts';
+import { noteFinished } from '../run/finished-note.ts';
+import { callHook } from '../run/policy-hooks.ts';
+import type { TurnRun } from '../run/turn-run.ts';
+import { within } from '../timing/time-limit.ts';
+import { type TurnEnd, toldFailure } from '../turn/entry.ts';
+import { turnFailure } from '../turn/failure.ts';
+import type { TurnOutcome } from '../turn/outcome.ts';
+import type { PromptIds } from '../turn/phase.ts';
+import type { CompiledPolicy } from '../turn/policy.ts';
+import type { TerminalPatch } from '../turn/stored-turn.ts';
+import type { Interactive } from '../watch/input-requests.ts';
+import { attachArtifacts, attachedFiles } from './attach-files.ts';
+import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
+
+export interface Finish {
+  readonly ending: Ending;
+  readonly ids: PromptIds | undefined;
+  readonly exchange: Exchange | undefined;
+  readonly interactive: Interactive | undefined;
+}
+
+/**
+ * Writes the end of a turn: its files if there are any, the reply before them, then the terminal state by
+ * compare-and-set, then the followers' last entry, then the host's hooks. A crash between any two is made good by
+ * the next owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
+ */
+export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
+  const { deps, turn } = run;
+  if (finish.exchange) recover(run, finish.exchange);
+  await finish.interactive?.closeAll();
+
+  let artifacts: readonly FileRef[];
+  if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
+    artifacts = await attachArtifacts(run, finish.ids, finish.exchange, () => noteFinalizing(run));
+  } else {
+    // An owner before us may have attached some and died.
+    artifacts = turn.run.phase === 'finalizing' ? await attachedFiles(run) : turn.artifacts;
+  }
+  await run.followers.flush();
+  const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
+  if (!terminal) return interruptedOutcome(run, 'lease-lost');
+
+  if (terminal.parts) run.followers.settle(terminal.parts);
+  await tellEnd(run, terminal);
+  const outcome = outcomeOf(run, finish, terminal);
+  deps.tracer.event('opencode.turn.finished', {
+    'turn.status': terminal.status,
+    'turn.reason': terminal.error?.reason,
+  });
+  noteFinished(deps.reporter, { policy: run.policy.name, ...outcome });
+  const { onFinalized, onTurnFinished } = run.policy;
+  const told = { ...deps, policy: run.policy, turnId: run.turn.id, signal: run.owned };
+  const { exchange } = finish;
+  if (onFinalized && exchange && outcome.status === 'completed')
+    await tellHost(told, 'onFinalized', () => onFinalized(outcome, exchange));
+  if (onTurnFinished) await tellHost(told, 'onTurnFinished', () => onTurnFinished(outcome));
+  return outcome;
+}
+
+/** The reply is safe before its files are: a turn without any goes to its end in one write. */
+async function noteFinalizing(run: TurnRun): Promise<void> {
+  run.followers.add({ type: 'phase', phase: 'finalizing' });
+  const patch = { ...run.snapshot.patch(), run: { phase: 'finalizing' as const } };
+  await within(terminalWriteMs, (signal) => run.write(patch, signal));
+}
+
+/** The polled exchange is the truth; what the stream failed to tell is told now. */
+function recover({ reply, deps }: TurnRun, exchange: Exchange): void {
+  if (reply?.result().parts.length === 0 && exchange.parts.length > 0)
+    deps.tracer.event('opencode.response.recovered_from_exchange', { 'parts.count': exchange.parts.length });
+  reply?.syncRecoveredParts(exchange);
+}
+
+/** Nothing terminal is written: the turn stays pending for its next owner. */
+export function interruptedOutcome(
+  run: TurnRun,
+  reason: Extract<TurnOutcome, { status: 'interrupted' }>['reason'],
+  cause?: unknown,
+): TurnOutcome {
+  return { status: 'interrupted', turnId: run.turn.id, reason, ...(cause === undefined ? {} : { cause }) };
+}
+
+/** The end is durable already: a follower that misses this entry finds it in the stored turn. */
+async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
+  const { deps } = run;
+  const traceId = deps.tracer.traceId();
+  const { status, content = '', error, notice, usage, durationMs, timeToFirstTokenMs } = terminal;
+  const end: TurnEnd = {
+    status,
+    text: content,
+    durationMs,
+    ...(usage ? { usage } : {}),
+    ...(error ? { error: toldFailure(error) } : {}),
+    ...(notice ? { notice } : {}),
+    ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
+    ...(traceId === undefined ? {} : { traceId }),
+  };
+  try {
+    await run.followers.end(end);
+  } catch (problem) {
+    deps.reporter.report(problem, { action: 'turn.tellEnd', severity: 'warning', turnId: run.turn.id });
+  }
+}
+
+function outcomeOf(
+  run: TurnRun,
+  { ids }: Finish,
+  terminal: TerminalPatch,
+): Exclude<TurnOutcome, { status: 'interrupted' }> {
+  const result = {
+    turnId: run.turn.id,
+    recordId: run.record.id,
+    sessionId: ids?.sessionId,
+    text: terminal.content ?? '',
+    usage: terminal.usage ?? noUsage,
+    artifacts: terminal.artifacts ?? [],
+    durationMs: terminal.durationMs,
+    timeToFirstTokenMs: terminal.timeToFirstTokenMs,
+    ...(terminal.notice ? { notice: terminal.notice } : {}),
+  };
+  const { status, error } = terminal;
+  if (status === 'completed') return { status, ...result };
+  if (status === 'cancelled') return { status, ...(error ? { error } : {}), ...result };
+  return { status: 'error', error: terminal.error ?? turnFailure('internal'), ...result };
+}
+
+/** The end is durable: whatever the host does now is reported and changes nothing, and the slot is free in bounded time. */
+export async function tellHost(
+  told: Pick<TurnDeps, 'tracer' | 'reporter'> & {
+    readonly policy: CompiledPolicy;
+    readonly turnId: string;
+    readonly signal: AbortSignal;
+  },
+  name: 'onFinalized' | 'onTurnFinished',
+  fn: () => void | Promise<void>,
+): Promise<void> {
+  const { policy, tracer, reporter, turnId, signal } = told;
+  try {
+    await callHook(policy, name, fn, () => undefined, signal);
+  } catch (error) {
+    tracer.event('opencode.callback.error', {
+      'callback.name': name,
+      'error.type': error instanceof PolicyHookError ? `${error.code}_${error.kind}` : 'interrupted',
+    });
+    reporter.report(error, { action: `policy.${name}`, turnId });
+  }
+}

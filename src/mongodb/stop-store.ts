@@ -1,0 +1,58 @@
+import mongoose, { type Model } from 'mongoose';
+import type { OpenStop, StopStore } from '../ports/stop-store.ts';
+import type { StopRef } from '../turn/stored-turn.ts';
+import { mongoCall } from './errors.ts';
+import type { MessageDoc } from './models.ts';
+import { objectId } from './object-id.ts';
+
+type Filter = Record<string, unknown>;
+const { trusted } = mongoose;
+
+/** StopStore on the ready-made Message model: what is open stands on the message of the turn that left it. */
+export class MongoStopStore implements StopStore {
+  readonly #messages: Model<MessageDoc>;
+
+  constructor(messages: Model<MessageDoc>) {
+    this.#messages = messages;
+  }
+
+  open({ turnId, recordId, limit }: Parameters<StopStore['open']>[0]): Promise<readonly OpenStop[]> {
+    return mongoCall(async () => {
+      const filter: Filter = {
+        'run.stopTriedAt': trusted({ $gt: 0 }),
+        ...(turnId === undefined ? {} : { _id: objectId(turnId, 'turnId') }),
+        ...(recordId === undefined ? {} : { conversation: objectId(recordId, 'conversation') }),
+      };
+      const fields = { conversation: 1, run: 1, finishedAt: 1, createdAt: 1 };
+      const messages = await this.#messages
+        .find(filter, fields)
+        .sort({ 'run.stopTriedAt': 1 })
+        .limit(limit)
+        .lean<MessageDoc[]>();
+      return messages.map(({ _id, conversation, run, finishedAt, createdAt }) => ({
+        turnId: String(_id),
+        recordId: String(conversation),
+        stops: run?.openStops ?? [],
+        since: (finishedAt ?? createdAt).getTime(),
+      }));
+    });
+  }
+
+  tried(turnId: string): Promise<void> {
+    return mongoCall(async () => {
+      const filter: Filter = { _id: objectId(turnId, 'turnId'), 'run.stopTriedAt': trusted({ $gt: 0 }) };
+      await this.#messages.updateOne(filter, { $set: { 'run.stopTriedAt': Date.now() } });
+    });
+  }
+
+  close(turnId: string, { promptMessageId }: StopRef): Promise<void> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      // One by one: the turn itself may be adding another.
+      await this.#messages.updateOne({ _id }, { $pull: { 'run.openStops': { promptMessageId } } });
+      await this.#messages.updateOne({ _id, 'run.openStops': trusted({ $size: 0 }) } as Filter, {
+        $unset: { 'run.stopTriedAt': 1, 'run.openStops': 1 },
+      });
+    });
+  }
+}

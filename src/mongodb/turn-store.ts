@@ -1,0 +1,297 @@
+import mongoose, { type Model } from 'mongoose';
+import { ConflictError, InvalidInputError, NotFoundError } from '../errors.ts';
+import type {
+  CancelResult,
+  ClaimResult,
+  CreatedTurn,
+  Fence,
+  NewTurn,
+  TurnStore,
+} from '../ports/turn-store.ts';
+import type {
+  PendingTurn,
+  PromptAnswer,
+  StoredTurn,
+  TerminalPatch,
+  TurnFailure,
+  TurnPatch,
+  TurnRecord,
+  TurnWishes,
+  WaitingTurn,
+} from '../turn/stored-turn.ts';
+import { mongoCall } from './errors.ts';
+import { FencedWrites } from './fenced-writes.ts';
+import type { MessageDoc } from './models.ts';
+import { objectId, recordKey } from './object-id.ts';
+import { sessionIn } from './opencode-session-plugin.ts';
+import { settled } from './settled.ts';
+import { TurnClaim } from './turn-claim.ts';
+import { TurnCreation } from './turn-creation.ts';
+import { pendingFields, pendingOf, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
+
+type ObjectId = mongoose.Types.ObjectId;
+type Filter = Record<string, unknown>;
+
+const { trusted } = mongoose;
+
+/** What `waitingOf` and a claim read. */
+const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1, 'run.epoch': 1 };
+/** Owners that want one turn at the same moment; each lost try means that another one got it. */
+const maxClaims = 100;
+
+/** TurnStore on the ready-made Message model; records are documents of any model with the plugin. */
+export class MongoTurnStore implements TurnStore {
+  readonly #messages: Model<MessageDoc>;
+  readonly #records: Model<{ title?: unknown }>;
+  readonly #creation: TurnCreation;
+  readonly #writes: FencedWrites;
+
+  constructor(messages: Model<MessageDoc>, records: Model<never>) {
+    this.#messages = messages;
+    this.#records = records as unknown as Model<{ title?: unknown }>;
+    this.#creation = new TurnCreation(messages, records);
+    this.#writes = new FencedWrites(messages);
+  }
+
+  create(turn: NewTurn): Promise<CreatedTurn> {
+    return mongoCall(() => this.#creation.create(turn, () => this.head(turn.recordId)));
+  }
+
+  get(turnId: string): Promise<StoredTurn | null> {
+    return mongoCall(async () => {
+      const message = await this.#find({ _id: objectId(turnId, 'turnId'), role: 'assistant' });
+      if (!message) return null;
+      const question = await this.#find({ _id: message.counterpart });
+      return turnOf(message, question);
+    });
+  }
+
+  record(recordId: string): Promise<TurnRecord | null> {
+    return mongoCall(async () => {
+      const document = await this.#records
+        .findOne({ _id: recordKey(recordId) })
+        .lean<Record<string, unknown>>();
+      if (!document) return null;
+      const { title } = document;
+      const session = sessionIn(document);
+      return {
+        id: recordId,
+        title: typeof title === 'string' ? title : '',
+        ...(session ? { session } : {}),
+        document,
+      };
+    });
+  }
+
+  wishes(turnId: string): Promise<TurnWishes | null> {
+    return mongoCall(async () => {
+      const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
+      const message = await this.#messages.findOne(filter, { run: 1, prompts: 1 }).lean<MessageDoc>();
+      return message && wishesOf(message);
+    });
+  }
+
+  claim({ id, recordId }: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult> {
+    return mongoCall(async () => {
+      const _id = objectId(id, 'turnId');
+      const claim = new TurnClaim(this.#messages);
+      for (let attempt = 0; attempt < maxClaims; attempt += 1) {
+        const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
+        if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, recordId, record, first);
+        const question = await this.#find({ _id: first.counterpart });
+        const raised = await claim.raise(first, owner);
+        if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
+        if (raised.kind === 'claimed')
+          return { kind: 'claimed', turn: turnOf(raised.message, question), record };
+      }
+      throw new ConflictError('too many owners claim this turn at once; try again', ['run.epoch']);
+    });
+  }
+
+  write(fence: Fence, patch: TurnPatch): Promise<void> {
+    return mongoCall(() => this.#writes.write(fence, patch));
+  }
+
+  finish(fence: Fence, terminal: TerminalPatch): Promise<boolean> {
+    return mongoCall(() => this.#writes.finish(fence, terminal));
+  }
+
+  amend(fence: Fence, patch: TurnPatch): Promise<void> {
+    return mongoCall(() => this.#writes.amend(fence, patch));
+  }
+
+  head(recordId: string): Promise<WaitingTurn | null> {
+    return mongoCall(async () => {
+      const first = await this.#first(recordId);
+      return first && waitingOf(first);
+    });
+  }
+
+  cancel(turnId: string): Promise<CancelResult> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      const now = new Date();
+      const queued: Filter = { _id, role: 'assistant', status: 'pending', 'run.epoch': 0 };
+      const end = {
+        status: 'cancelled',
+        finishedAt: now,
+        'run.phase': 'finished',
+        'run.cancelRequestedAt': now.getTime(),
+      };
+      const ended = async () => (await this.#messages.updateOne(queued, { $set: end })).modifiedCount === 1;
+      // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
+      const hasEnded = async () => (await this.#find({ _id, ...end })) !== null || undefined;
+      // Races with a claim, which raises the epoch: exactly one of the two matches.
+      if (await settled(ended, hasEnded)) return 'cancelled';
+      const running: Filter = {
+        _id,
+        status: 'pending',
+        'run.cancelRequestedAt': trusted({ $exists: false }),
+      };
+      await settled(
+        () => this.#messages.updateOne(running, { $set: { 'run.cancelRequestedAt': now.getTime() } }),
+        async () => undefined,
+      );
+      const message = await this.#find({ _id, role: 'assistant' });
+      if (!message) throw new NotFoundError('turn', turnId);
+      return message.status === 'pending' ? 'requested' : 'finished';
+    });
+  }
+
+  takeUntold(turnId: string): Promise<StoredTurn | null> {
+    return mongoCall(async () => {
+      const untold: Filter = {
+        _id: objectId(turnId, 'turnId'),
+        role: 'assistant',
+        status: 'cancelled',
+        'run.epoch': 0,
+        'run.told': trusted({ $exists: false }),
+      };
+      const message = await this.#messages
+        .findOneAndUpdate(untold, { $set: { 'run.told': true } }, { returnDocument: 'after' })
+        .lean<MessageDoc>();
+      return message && turnOf(message, await this.#find({ _id: message.counterpart }));
+    });
+  }
+
+  answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      // It goes into a trusted filter below: nothing but a string may.
+      if (typeof requestId !== 'string') throw new InvalidInputError('requestId', 'must be a string');
+      const open = { requestId, state: 'open', answer: { $exists: false } };
+      const waiting: Filter = {
+        _id,
+        role: 'assistant',
+        status: 'pending',
+        prompts: trusted({ $elemMatch: open }),
+      };
+      const text = JSON.stringify(answer);
+      const stored: Filter = { _id, prompts: trusted({ $elemMatch: { requestId, answer: text } }) };
+      const written = await settled(
+        async () =>
+          (await this.#messages.updateOne(waiting, { $set: { 'prompts.$.answer': text } })).modifiedCount ===
+          1,
+        // The same answer of somebody else at the same moment is as good as ours.
+        async () => (await this.#find(stored)) !== null || undefined,
+      );
+      if (written) return true;
+      const message = await this.#find({ _id, role: 'assistant' });
+      if (!message) throw new NotFoundError('turn', turnId);
+      if (!message.prompts.some((prompt) => prompt.requestId === requestId))
+        throw new NotFoundError('prompt', requestId);
+      return false;
+    });
+  }
+
+  pending(
+    before: number,
+    limit: number,
+    after?: Pick<PendingTurn, 'id' | 'createdAt'>,
+  ): Promise<readonly PendingTurn[]> {
+    return mongoCall(async () => {
+      const age = { $lt: new Date(before) };
+      const filter: Filter = { role: 'assistant', status: 'pending', createdAt: trusted(age) };
+      if (after) {
+        const createdAt = new Date(after.createdAt);
+        const sameTime = { createdAt, _id: trusted({ $gt: objectId(after.id, 'turnId') }) };
+        filter.$or = [{ createdAt: trusted({ $gt: createdAt }) }, sameTime];
+      }
+      const messages = await this.#messages
+        .find(filter, pendingFields)
+        .sort({ createdAt: 1, _id: 1 })
+        .limit(Math.max(1, limit))
+        .lean<MessageDoc[]>();
+      return messages.map(pendingOf);
+    });
+  }
+
+  abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      const known = await this.#messages
+        .findOne({ _id, role: 'assistant' }, { conversation: 1 })
+        .lean<MessageDoc>();
+      // A secondary may not have heard of a record that is new.
+      if (!known || (await this.#records.exists({ _id: String(known.conversation) }).read('primary')))
+        return null;
+      const end = { status: 'error', error: failure, finishedAt: new Date(), 'run.phase': 'finished' };
+      const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
+      const message = await this.#messages
+        .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })
+        .lean<MessageDoc>();
+      return message && turnOf(message, await this.#find({ _id: message.counterpart }));
+    });
+  }
+
+  newMessageId(): string {
+    return String(new mongoose.Types.ObjectId());
+  }
+
+  stored(messageIds: readonly string[]): Promise<ReadonlySet<string>> {
+    return mongoCall(async () => {
+      const _id = trusted({ $in: messageIds.map((id) => objectId(id, 'messageId')) });
+      const found = await this.#messages.find({ _id } as Filter, { _id: 1 }).lean<MessageDoc[]>();
+      return new Set(found.map((message) => String(message._id)));
+    });
+  }
+
+  waiting(turnId: string): Promise<WaitingTurn | null> {
+    return mongoCall(async () => {
+      const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
+      const found = await this.#messages.findOne(filter, waitingFields).lean<MessageDoc>();
+      return found && waitingOf(found);
+    });
+  }
+
+  /** The record's pending answer with the lowest sequence, as far as `WaitingTurn` goes. */
+  #first(recordId: string): Promise<MessageDoc | null> {
+    const filter: Filter = {
+      conversation: objectId(recordId, 'conversation'),
+      role: 'assistant',
+      status: 'pending',
+    };
+    return this.#messages.findOne(filter, waitingFields).sort({ sequence: 1 }).lean<MessageDoc>();
+  }
+
+  /** Why a turn that is not its record's first, or has no record, cannot be claimed. */
+  async #unclaimed(
+    _id: ObjectId,
+    recordId: string,
+    record: TurnRecord | null,
+    first: MessageDoc | null,
+  ): Promise<ClaimResult> {
+    const message = await this.#find({ _id, role: 'assistant' });
+    if (!message) return { kind: 'missing' };
+    if (message.status !== 'pending') return { kind: 'finished' };
+    // A job that names another record than the turn's says nothing about either.
+    if (String(message.conversation) !== recordId) return { kind: 'missing' };
+    if (!record) return { kind: 'recordless' };
+    if (!first) return { kind: 'missing' };
+    return { kind: 'behind', turnId: String(first._id) };
+  }
+
+  async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
+    return this.#messages.findOne(filter).lean<MessageDoc>();
+  }
+}

@@ -1,0 +1,100 @@
+import { RedisScript } from './script.ts';
+
+/**
+ * What Redis holds of a turn's stream: entries with the ids 1-0, 2-0, 3-0 …, and beside them a hash:
+ *   g              the stream's name, made anew with each stream and each `open`
+ *   n              number of the last entry
+ *   before, until  the name that it had up to entry `until`
+ *   epoch          of the newest owner
+ *   ended          once the last entry was told
+ *   bytes          told so far; each entry carries what was told before it, so those of what is kept are known
+ * A reader sees from an id alone whether something in front of it was trimmed, and from the name whether the entries are
+ * those that he has begun to read.
+ */
+
+/**
+ * Appends under a fence, all or nothing. One script, hence one decision: epoch, place, numbers, entries, end and nudge.
+ * `where`: 'any', 'anew' (in place of whatever is there), 'open' (appends nothing, gives the stream a new name), or the
+ * name of the stream, whose last entry must then have the number `at`. Answers the last number and the name; -1 to an
+ * older epoch, -2 when the stream does not stand there, the unchanged number once it has ended.
+ * KEYS: entries, hash, channel. ARGV: epoch, max length, max bytes, time to live in ms, "end" or "", where, at, a name
+ * that nobody has used, entries…
+ */
+export const appendScript = new RedisScript(
+  'turnsAppend',
+  3,
+  `
+local stream, meta = KEYS[1], KEYS[2]
+local where, fresh = ARGV[6], ARGV[8]
+local epoch = tonumber(redis.call('HGET', meta, 'epoch') or '0')
+if epoch > tonumber(ARGV[1]) then return {-1, ''} end
+local g = redis.call('HGET', meta, 'g')
+local n = tonumber(redis.call('HGET', meta, 'n') or '0')
+if g and redis.call('HEXISTS', meta, 'ended') == 1 then return {n, g} end
+local stands = where == 'open' or where == 'anew' or where == 'any' or (where == g and tonumber(ARGV[7]) == n)
+if not stands then return {-2, ''} end
+-- The first write of the script must be one that a full Redis refuses: after another one it would let all of them pass.
+redis.call('HSET', meta, 'epoch', ARGV[1])
+if where == 'open' then
+  if not g then redis.call('DEL', stream, meta); n = 0
+  else redis.call('HSET', meta, 'before', g, 'until', n) end
+  g = fresh
+elseif where == 'anew' or (where == 'any' and not g) then
+  redis.call('DEL', stream, meta)
+  g, n = fresh, 0
+end
+local bytes = tonumber(redis.call('HGET', meta, 'bytes') or '0')
+for i = 9, #ARGV do
+  n = n + 1
+  redis.call('XADD', stream, 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes)
+  bytes = bytes + #ARGV[i]
+end
+while #ARGV > 8 do
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  local before = oldest and tonumber(oldest[2][4])
+  if not before or oldest[1] == n .. '-0' or bytes - before <= tonumber(ARGV[3]) then break end
+  redis.call('XDEL', stream, oldest[1])
+end
+redis.call('HSET', meta, 'g', g, 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
+if ARGV[5] == 'end' then redis.call('HSET', meta, 'ended', 1) end
+redis.call('PEXPIRE', stream, ARGV[4])
+redis.call('PEXPIRE', meta, ARGV[4])
+redis.call('PUBLISH', KEYS[3], n)
+return {n, g}
+`,
+);
+
+/**
+ * Reads what comes behind a place: at most `count` entries, and no more once they hold `bytes`, but one at least.
+ * Answers the stream's name ('' for none), the number of its last entry, 1 when the place is in it (or in front of it)
+ * and 0 when it is of another one, then id and text of each entry.
+ * KEYS: entries, hash. ARGV: name and number of the place, count, bytes.
+ */
+export const readScript = new RedisScript(
+  'turnsRead',
+  2,
+  `
+local meta = redis.call('HMGET', KEYS[2], 'g', 'n', 'before', 'until')
+local g, n, at = meta[1] or '', tonumber(meta[2] or '0'), tonumber(ARGV[2])
+if g == '' then n = 0 end
+local known = (ARGV[1] == '' and at == 0)
+  or (ARGV[1] ~= '' and ARGV[1] == g and at <= n)
+  or (ARGV[1] ~= '' and ARGV[1] == meta[3] and at <= tonumber(meta[4]))
+if not known then return {g, n, 0} end
+local answer = {g, n, 1}
+local left, room = tonumber(ARGV[3]), tonumber(ARGV[4])
+while g ~= '' and left > 0 and room > 0 do
+  local rows = redis.call('XRANGE', KEYS[1], (at + 1) .. '-0', '+', 'COUNT', math.min(left, 8))
+  if #rows == 0 then break end
+  for _, row in ipairs(rows) do
+    if room <= 0 then break end
+    at = tonumber(string.match(row[1], '^%d+'))
+    left = left - 1
+    room = room - #row[2][2]
+    table.insert(answer, row[1])
+    table.insert(answer, row[2][2])
+  end
+end
+return answer
+`,
+);

@@ -1,0 +1,48 @@
+import { LeaseLostError } from '../errors.ts';
+import { Wakeup } from '../timing/wakeup.ts';
+import type { TurnWishes } from '../turn/stored-turn.ts';
+import type { TurnRun } from './turn-run.ts';
+
+/** Without a nudge the stored wishes are read again after this time. */
+const pollMs = 5_000;
+
+/**
+ * Reads what people wish of a running turn (cancel, answers) from the stored turn: at the start, after each
+ * nudge, and from time to time, since a nudge may be lost. One read at a time; the database away only delays.
+ */
+export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promise<void>): void {
+  const { deps, turn } = run;
+  const wakeup = new Wakeup(deps.clock);
+  let ended = false;
+  let away = false;
+  run.defer(() => {
+    ended = true;
+    wakeup.wake();
+  });
+  run.defer(deps.notifier.listen(turn.id, () => wakeup.wake()));
+
+  const read = async () => {
+    const stored = await deps.store.wishes(turn.id);
+    if (stored === null || ended) return;
+    if (stored.run.epoch !== run.fence.epoch) throw new LeaseLostError(turn.id, run.fence.epoch);
+    if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
+    await onAnswers(stored);
+  };
+
+  const loop = async () => {
+    while (!ended && !run.signal.aborted) {
+      try {
+        await read();
+        away = false;
+      } catch (error) {
+        if (error instanceof LeaseLostError) run.stop('lease-lost', undefined, error);
+        // Once until it is back: a thousand turns would say it every five seconds.
+        else if (!away)
+          deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+        away = true;
+      }
+      await wakeup.wait(pollMs, run.signal).catch(() => undefined);
+    }
+  };
+  void loop();
+}

@@ -1,0 +1,261 @@
+import { randomUUID } from 'node:crypto';
+import {
+  ConflictError,
+  isAmbiguous,
+  LockHeldError,
+  LockLostError,
+  LockUnavailableError,
+  SessionNotFoundError,
+  type UpstreamFacts,
+} from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Tracer } from '../instrumentation/tracer.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { RecordSession, SessionStore } from '../ports/session-store.ts';
+import type { OpenCode, Upstream } from '../ports/upstream.ts';
+import { delay } from '../timing/clock.ts';
+import { persevere } from '../timing/persevere.ts';
+import { within } from '../timing/time-limit.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
+import type { PermissionRule } from '../turn/permission-rule.ts';
+import type { SessionRef } from '../turn/stored-turn.ts';
+import { checkMade } from './made-directory.ts';
+import { markIn, metadataOf } from './mark.ts';
+import { fingerprintOf } from './rules.ts';
+
+/** How long each step of the clean-up of a session that nobody owns may take. */
+const cleanupMs = 5_000;
+const cleanupRetry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
+const secondLookMs = 1_000;
+/** Name of the lock around a record's mint. */
+export const sessionLock = (recordId: string): string => `session:${recordId}`;
+
+export interface SessionOptions {
+  readonly recordId: string;
+  /** What the record held a moment ago, if the caller has just read it: saves the first look of `ensure`. */
+  readonly known?: SessionRef | undefined;
+  /** Key prefix of the deployment, by which its sessions are told from another's. */
+  readonly prefix: string;
+  readonly store: SessionStore;
+  readonly lock: Lock;
+  /** The server a stored session lives on; without a name, one for new sessions. */
+  readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
+  readonly directory: string;
+  /** The rules that a session minted by this object has. None by default. */
+  readonly permission?: readonly PermissionRule[];
+  readonly tracer: Tracer;
+  readonly reporter: ErrorReporter;
+}
+
+/**
+ * The upstream session of one record. At most one is ever stored, and upstream keeps none that no record points
+ * to: whatever goes wrong between creating and storing, the new one is deleted before the error goes on.
+ *
+ * Three lines of defence: the record's lock makes racing minters rare; the compare-and-set on the id that was
+ * seen lets one of them win when the lock failed; the unique index keeps two records from sharing one.
+ */
+export class Session {
+  readonly #options: SessionOptions;
+  #known: SessionRef | undefined;
+  #justCreated = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#known = options.known;
+  }
+
+  /** True when the last `ensure` or `recreate` of this object really minted the session that it answered. */
+  get justCreated(): boolean {
+    return this.#justCreated;
+  }
+
+  /**
+   * The stored session, without any lock when there is one; else one minted under the lock, or what somebody else has
+   * stored by the time that the lock could not be had. Throws NotFoundError (record gone), LockHeldError,
+   * LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError, and upstream's errors. An abort
+   * rejects with its reason.
+   */
+  async ensure(signal?: AbortSignal): Promise<SessionRef> {
+    this.#justCreated = false;
+    const known = this.#known;
+    // Good for one answer: whoever asks again has found out that it was not.
+    this.#known = undefined;
+    const stored = known ?? (await this.#stored());
+    return stored ?? this.#lockedUnless(() => true, signal);
+  }
+
+  /** A session newer than the one stored now. Two at once converge on one. Throws as `ensure`. */
+  async recreate(signal?: AbortSignal): Promise<SessionRef> {
+    this.#justCreated = false;
+    const seen = (await this.#stored())?.sessionId;
+    return this.#lockedUnless((stored) => stored.sessionId !== seen, signal);
+  }
+
+  /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
+  async abort(signal?: AbortSignal): Promise<void> {
+    const { reporter, recordId, directory, upstream } = this.#options;
+    try {
+      const stored = await this.#stored();
+      if (!stored) return;
+      await upstream(stored.server).client.abortSession(stored.sessionId, directory, signal);
+    } catch (error) {
+      reporter.report(error, { action: 'session.abort', severity: 'warning', recordId });
+    }
+  }
+
+  async #stored(): Promise<SessionRef | undefined> {
+    return refIn(await this.#options.store.session(this.#options.recordId));
+  }
+
+  /** Of many that wait for the lock the last may wait too long, for what the first has stored: only a mint needs it. */
+  async #lockedUnless(good: (stored: SessionRef) => boolean, signal?: AbortSignal): Promise<SessionRef> {
+    const { lock, recordId } = this.#options;
+    try {
+      return await lock.run(sessionLock(recordId), (lease) => this.#mintUnless(good, lease), signal);
+    } catch (error) {
+      if (!(error instanceof LockHeldError || error instanceof LockUnavailableError)) throw error;
+      const stored = await this.#stored();
+      if (stored && good(stored)) return stored;
+      throw error;
+    }
+  }
+
+  /** Reads again under the lock: whoever had it before may have minted what we want. */
+  async #mintUnless(good: (stored: SessionRef) => boolean, signal: AbortSignal): Promise<SessionRef> {
+    const { store, recordId, tracer } = this.#options;
+    const record = await store.session(recordId);
+    const { sessionId, title } = record;
+    const stored = refIn(record);
+    if (stored && good(stored)) return stored;
+    try {
+      return await tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
+    } catch (error) {
+      // Without the lock somebody else may have minted meanwhile: then theirs is the answer.
+      const winner = error instanceof LockLostError && (await this.#storedOtherThan(sessionId));
+      if (winner) return winner;
+      throw error;
+    }
+  }
+
+  async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
+    const { store, recordId, tracer } = this.#options;
+    const { client } = this.#options.upstream();
+    const sessionId = await this.#create(client, title, signal);
+    const { permission = [] } = this.#options;
+    const minted = { sessionId, server: client.server, rules: fingerprintOf(permission) };
+    try {
+      signal.throwIfAborted();
+      if (await store.swap(recordId, expected, minted)) {
+        this.#justCreated = true;
+        tracer.event('opencode.session.created');
+        return minted;
+      }
+    } catch (error) {
+      // The answer to our own write may have been lost: a session that the record points to is not deleted. When
+      // nobody can say, it is: a record that points to nothing heals by `recreate`, an orphan upstream does not.
+      if (await this.#isStored(sessionId)) {
+        this.#justCreated = true;
+        return minted;
+      }
+      await this.#discard(client, sessionId);
+      throw error;
+    }
+    // The lock had failed and another minter was first. Ours goes, theirs is the answer.
+    await this.#discard(client, sessionId);
+    const winner = await this.#storedOtherThan(expected);
+    if (winner) return winner;
+    throw new ConflictError('the session changed while it was stored', ['opencodeSessionId']);
+  }
+
+  /**
+   * Creates upstream. An abort does not cut the POST, which might leave a session that nobody knows: its answer
+   * is waited for a while, and deleted whenever it comes. After a failure that may have made a session, that one
+   * is looked for by the mint's own mark.
+   */
+  async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
+    const { recordId, prefix, directory, permission } = this.#options;
+    const mint = randomUUID();
+    const metadata = metadataOf({ prefix, recordId, mint });
+    signal.throwIfAborted();
+    const created = client.createSession({
+      title,
+      directory,
+      metadata,
+      ...(permission ? { permission } : {}),
+    });
+    try {
+      const session = await unlessAborted(created, signal);
+      checkMade(directory, session);
+      return session.id;
+    } catch (error) {
+      const undone = created.then(
+        ({ id }) => this.#discard(client, id),
+        (failure) => (mayHaveMade(failure) ? this.#discardMint(client, mint) : undefined),
+      );
+      await within(cleanupMs, (limit) => unlessAborted(undone, limit)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #storedOtherThan(sessionId: string | null): Promise<SessionRef | undefined> {
+    const stored = await this.#stored();
+    return stored && stored.sessionId !== sessionId ? stored : undefined;
+  }
+
+  async #isStored(sessionId: string): Promise<boolean> {
+    try {
+      return (await this.#stored())?.sessionId === sessionId;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Best effort, with a limit of its own: the signal that brought us here may be aborted already. Never throws. */
+  async #discard(client: OpenCode, sessionId: string): Promise<void> {
+    try {
+      await patiently((limit) => client.deleteSession(sessionId, limit));
+    } catch (error) {
+      if (!(error instanceof SessionNotFoundError)) this.#reportDiscard(error, sessionId);
+    }
+  }
+
+  /** Looks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
+  async #discardMint(client: OpenCode, mint: string): Promise<void> {
+    try {
+      for (let look = 0; look < 2; look += 1) {
+        if (look > 0) await delay(secondLookMs);
+        const sessions = await patiently((limit) => client.sessions(this.#options.directory, limit));
+        const ours = sessions.filter(({ metadata }) => markIn(metadata)?.mint === mint);
+        for (const { id } of ours) await this.#discard(client, id);
+        if (ours.length > 0) return;
+      }
+    } catch (error) {
+      this.#reportDiscard(error);
+    }
+  }
+
+  #reportDiscard(error: unknown, sessionId?: string): void {
+    const { reporter, recordId } = this.#options;
+    reporter.report(error, {
+      action: 'session.discard',
+      severity: 'warning',
+      recordId,
+      ...(sessionId === undefined ? {} : { sessionId }),
+    });
+  }
+}
+
+/** A session may be there that nobody knows. Not when a question in front of the POST failed: nothing was posted then. */
+function mayHaveMade(failure: unknown): boolean {
+  return isAmbiguous(failure) && (failure as { facts?: UpstreamFacts }).facts?.method === 'POST';
+}
+
+/** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */
+function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
+  return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
+}
+
+function refIn({ sessionId, server, rules }: RecordSession): SessionRef | undefined {
+  if (!sessionId || !server) return undefined;
+  return { sessionId, server, ...(rules ? { rules } : {}) };
+}

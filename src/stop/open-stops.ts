@@ -1,0 +1,117 @@
+import { LockHeldError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { OpenStop, StopStore } from '../ports/stop-store.ts';
+import type { Upstream } from '../ports/upstream.ts';
+import { sessionLock } from '../session/session.ts';
+import type { Clock } from '../timing/clock.ts';
+import type { StopRef } from '../turn/stored-turn.ts';
+import { type StopResult, stopRun } from './stop-run.ts';
+
+/** What is needed to go on with stops of which nobody knows whether they held. */
+export interface StopDeps {
+  readonly stops: StopStore;
+  readonly lock: Lock;
+  readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
+  readonly clock: Clock;
+  readonly reporter: ErrorReporter;
+}
+
+/** Open stops looked at in one sweep, those that have waited longest first. */
+const batch = 20;
+/** How long one sweep goes on; the sweeper has other chores. */
+const sweepMs = 30_000;
+/** How long one of them is tried in one sweep. */
+const tryMs = 4_000;
+/** A run that has not begun so long after its turn ended will not: a start takes seconds. */
+const neverBeginsMs = 10 * 60_000;
+/** After this, a run that heeds no abort is told and left. */
+const giveUpMs = 24 * 3_600_000;
+
+/**
+ * Aborts runs that could not be seen to end when their turn ended, until they are. Each under its record's lock, so that
+ * a later turn of the record, which takes over what is open before it prompts, is never hit. Answers how many were
+ * closed; errors are reported per turn.
+ */
+export async function retryStops(deps: StopDeps): Promise<number> {
+  const { clock, stops, reporter } = deps;
+  const since = clock.monotonicMs();
+  let closed = 0;
+  for (const open of await stops.open({ limit: batch })) {
+    if (clock.monotonicMs() - since > sweepMs) break;
+    try {
+      const retry = (lease: AbortSignal) => retryAll(deps, open.turnId, lease);
+      closed += await deps.lock.run(sessionLock(open.recordId), retry);
+    } catch (error) {
+      // Held: the record's next turn is about to take it over.
+      if (!(error instanceof LockHeldError))
+        reporter.report(error, { action: 'sweeper.stop', severity: 'warning', turnId: open.turnId });
+    }
+  }
+  return closed;
+}
+
+/** Read again under the lock: a later turn may have closed them, and runs in that session now. */
+async function retryAll(deps: StopDeps, turnId: string, lease: AbortSignal): Promise<number> {
+  const { stops } = deps;
+  let closed = 0;
+  for (const open of await stops.open({ turnId, limit: 1 })) {
+    for (const run of open.stops) {
+      lease.throwIfAborted();
+      const result = await tryStop(deps, run, lease);
+      if (result.confirmed || isHopeless(deps, open, result)) {
+        await stops.close(turnId, run);
+        closed += 1;
+      } else await stops.tried(turnId);
+    }
+  }
+  return closed;
+}
+
+async function tryStop({ upstream, clock }: StopDeps, run: StopRef, lease: AbortSignal): Promise<StopResult> {
+  try {
+    const { client } = upstream(run.server);
+    return await stopRun({ client, run, clock }, tryMs, lease);
+  } catch (problem) {
+    // Its server is not configured here; another worker may know it.
+    return { messages: null, confirmed: false, idle: false, problem };
+  }
+}
+
+function isHopeless({ clock, reporter }: StopDeps, open: OpenStop, { idle, problem }: StopResult): boolean {
+  const ageMs = clock.now() - open.since;
+  if (idle && ageMs > neverBeginsMs) return true;
+  if (ageMs <= giveUpMs) return false;
+  reporter.report(problem, { action: 'sweeper.stop', turnId: open.turnId });
+  return true;
+}
+
+/**
+ * Ends what earlier turns may have left running in a session, before a prompt goes there: `end` is called for each of
+ * them under the record's lock, and what it answers true for is closed. Undefined when nothing was open, false when
+ * something is. Throws what the lock, the store and `end` throw.
+ */
+export async function takeOverStops(
+  { stops, lock }: Pick<StopDeps, 'stops' | 'lock'>,
+  recordId: string,
+  sessionId: string,
+  end: (run: StopRef) => Promise<boolean>,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
+  const ofSession = async () =>
+    (await stops.open({ recordId, limit: batch })).flatMap((open) =>
+      open.stops.filter((run) => run.sessionId === sessionId).map((run) => ({ run, turnId: open.turnId })),
+    );
+  if ((await ofSession()).length === 0) return undefined;
+  return lock.run(
+    sessionLock(recordId),
+    async () => {
+      for (const { run, turnId } of await ofSession()) {
+        if (!(await end(run))) return false;
+        await stops.close(turnId, run);
+      }
+      return true;
+    },
+    signal,
+  );
+}

@@ -1,0 +1,97 @@
+import { LockHeldError, NotFoundError, SessionNotFoundError, UnsupportedServerError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Lock } from '../ports/lock.ts';
+import type { SessionStore } from '../ports/session-store.ts';
+import type { OpenCode } from '../ports/upstream.ts';
+import { markIn, type SessionMark } from '../session/mark.ts';
+import { sessionLock } from '../session/session.ts';
+import type { Clock } from '../timing/clock.ts';
+
+export interface OrphanOptions {
+  readonly clients: readonly OpenCode[];
+  readonly sessions: SessionStore;
+  readonly lock: Lock;
+  readonly prefix: string;
+  readonly clock: Clock;
+  readonly reporter: ErrorReporter;
+  /** Younger sessions are left alone: their mint may be under way. */
+  readonly minAgeMs: number;
+}
+
+interface Suspect {
+  readonly client: OpenCode;
+  readonly sessionId: string;
+  readonly mark: SessionMark;
+}
+
+/** How far back one sweep looks. An orphan is never used, so its last change is its creation. */
+const windowMs = 3_600_000;
+/** Sessions looked at per server and sweep, most recently used first. */
+const batch = 1_000;
+
+/**
+ * Deletes sessions that were minted for a record and never stored, because their minter was killed between the
+ * two. A session that holds a message is never deleted, nor one of another deployment. Answers how many went;
+ * errors are reported per server and session.
+ */
+export async function discardOrphans(options: OrphanOptions): Promise<number> {
+  let discarded = 0;
+  for (const client of options.clients) {
+    for (const suspect of await reported(options, 'look', [], () => suspects(options, client)))
+      if (await reported(options, 'session', false, () => discard(options, suspect))) discarded += 1;
+  }
+  return discarded;
+}
+
+async function suspects(options: OrphanOptions, client: OpenCode): Promise<readonly Suspect[]> {
+  const { clock, prefix, sessions, minAgeMs } = options;
+  const now = clock.now();
+  const marked = (await client.recentSessions(now - windowMs, batch)).flatMap(({ id, metadata, time }) => {
+    const mark = markIn(metadata);
+    const old = (time?.created ?? now) <= now - minAgeMs;
+    return mark?.prefix === prefix && old ? [{ client, sessionId: id, mark }] : [];
+  });
+  if (marked.length === 0) return [];
+  const stored = await sessions.stored(marked.map(({ sessionId }) => sessionId));
+  return marked.filter(({ sessionId }) => !stored.has(sessionId));
+}
+
+/** Under the record's lock no mint is between its two steps, whatever the clocks of the machines say. */
+function discard(options: OrphanOptions, { client, sessionId, mark }: Suspect): Promise<boolean> {
+  return options.lock.run(sessionLock(mark.recordId), async (signal) => {
+    if (await isStored(options.sessions, mark.recordId, sessionId)) return false;
+    if ((await client.messages(sessionId, signal)).length > 0) return false;
+    signal.throwIfAborted();
+    return client.deleteSession(sessionId, signal);
+  });
+}
+
+async function isStored(sessions: SessionStore, recordId: string, sessionId: string): Promise<boolean> {
+  try {
+    return (await sessions.session(recordId)).sessionId === sessionId;
+  } catch (error) {
+    if (error instanceof NotFoundError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Held: a mint is under way, and the next sweep looks again. Gone: somebody was faster. Unsupported: nothing of ours is
+ * there, and each turn that comes there says so.
+ */
+const quiet = [LockHeldError, SessionNotFoundError, UnsupportedServerError];
+
+async function reported<T>(
+  { reporter }: OrphanOptions,
+  what: string,
+  otherwise: T,
+  fn: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await fn();
+  } catch (error) {
+    if (!quiet.some((kind) => error instanceof kind))
+      reporter.report(error, { action: `orphans.${what}`, severity: 'warning' });
+    return otherwise;
+  }
+}

@@ -1,0 +1,201 @@
+import type { HostConfigFile } from '../artifacts/server-config-files.ts';
+import type { Transform } from '../artifacts/transform.ts';
+import { InvalidConfigError } from '../errors.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import { checkLimits, checkPolicy, policyShape } from './check-policy.ts';
+import type { TurnOutcome } from './outcome.ts';
+import type { PermissionRule } from './permission-rule.ts';
+import type { TurnRecord } from './stored-turn.ts';
+
+/** Bounds of one turn. Times in ms, cost in USD as upstream reports it. */
+export interface TurnLimits {
+  /** Hard limit from the first claim, waiting for people included. Default 30 minutes. */
+  readonly turnTimeoutMs: number;
+  /** From the accepted prompt to the first sign of the model. Suspended while a prompt waits. Default 120 s. */
+  readonly firstEventTimeoutMs: number;
+  /** Without progress; heartbeats are none. Suspended while a prompt waits. Default 5 minutes. */
+  readonly idleTimeoutMs: number;
+  /** How long a question or permission waits for a person before it is rejected. Default 10 minutes. */
+  readonly promptTimeoutMs: number;
+  /** How long the server may be away in one piece, whatever the turn is doing. Default 5 minutes. */
+  readonly upstreamAwayMs: number;
+  /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
+  readonly lostAfterMs: number;
+  /**
+   * How long the server may answer what is no answer of OpenCode (a wrong password, a redirect, a proxy's page) until
+   * the turn ends with that error. Default 60 s.
+   */
+  readonly wrongAnswerTimeoutMs: number;
+  /** How often upstream may retry a failing model provider. Default 8. */
+  readonly maxUpstreamRetries: number;
+  /** The longest wait that upstream may announce before such a retry. Default 2 minutes. */
+  readonly maxUpstreamRetryDelayMs: number;
+  /**
+   * How long a stopped run is aborted over and over until it is seen to be over; as long again when it begins that
+   * late. After it the turn ends as `unconfirmed`. Also how long a prompt waits for a session that is busy. Default 20 s.
+   */
+  readonly cancelTimeoutMs: number;
+  /** How long one call of the host's code may take: `system`, `directory`, `permissions`, a transform, a hook. Default 30 s. */
+  readonly hookTimeoutMs: number;
+  /** How often a run that the server lost is prompted again. Default 1; 0 with `onUpstreamLost: 'fail'`. */
+  readonly maxReruns: number;
+  /** Checked when a step ends or begins, sub-agents included: the one that crosses it is kept. No limit by default. */
+  readonly maxCost: number;
+  readonly maxTokens: number;
+  /**
+   * Requests to the model, those of sub-agents and compactions included, whatever they end with. The one that exceeds
+   * it is stopped as it begins. Default 500.
+   */
+  readonly maxSteps: number;
+}
+
+export const defaultLimits: TurnLimits = {
+  turnTimeoutMs: 30 * 60_000,
+  firstEventTimeoutMs: 120_000,
+  idleTimeoutMs: 5 * 60_000,
+  promptTimeoutMs: 10 * 60_000,
+  upstreamAwayMs: 5 * 60_000,
+  lostAfterMs: 2_500,
+  wrongAnswerTimeoutMs: 60_000,
+  maxUpstreamRetries: 8,
+  maxUpstreamRetryDelayMs: 2 * 60_000,
+  cancelTimeoutMs: 20_000,
+  hookTimeoutMs: 30_000,
+  maxReruns: 1,
+  maxCost: Number.POSITIVE_INFINITY,
+  maxTokens: Number.POSITIVE_INFINITY,
+  maxSteps: 500,
+};
+
+/**
+ * A product's rules, registered by name in the worker; jobs carry the name. All that can be checked without calling
+ * anything is checked then. Functions may be async, get the record as it is stored at that moment and a signal that
+ * aborts when their time is over (`hookTimeoutMs`) or the turn's is. One that is asked before the prompt and throws,
+ * does not answer in time, or answers what it may not ends the turn without a prompt (reason `policy_hook_failed`,
+ * PolicyHookError); one that is told of the end is reported and changes nothing. A function that never gives the
+ * event loop back (`while (true)`) stops its whole process: no limit can end it.
+ */
+export interface TurnPolicy {
+  /** An agent that the server knows. An unknown one ends the turn with upstream's error. */
+  readonly agent?: string;
+  /** `provider/model`. Without it the server's default is used. */
+  readonly model?: string;
+  readonly variant?: string;
+  /** Appended to the system prompt of this turn; at most 1 MiB. */
+  readonly system?: string | ((record: TurnRecord, signal: AbortSignal) => string | Promise<string>);
+  /**
+   * Rules of each turn, whatever its session was minted under: asked for before every prompt, and appended upstream when
+   * they have changed. Rules that say nothing of what the session's older ones decide get a new session, which has no
+   * memory: begin with `{ permission: '*', pattern: '*', action }` where policies alternate. What cannot be brought about
+   * ends the turn without a prompt (`policy_not_applied`). `ask` rules are not inherited by sub-agents, `deny` rules are.
+   * A rule whose permission the server does not know is refused: it would protect nothing.
+   */
+  readonly permissions?:
+    | readonly PermissionRule[]
+    | ((
+        record: TurnRecord,
+        signal: AbortSignal,
+      ) => readonly PermissionRule[] | Promise<readonly PermissionRule[]>);
+  /** Permissions that the server has from MCP servers and plugins; a pattern such as `exa_*` needs no mention. */
+  readonly knownPermissions?: readonly string[];
+  /**
+   * Whether people may answer a permission with `always`. False by default, and then that answer is neither offered nor
+   * taken: the server remembers it for the whole directory, so for every conversation that works there, and until its
+   * instance ends (OpenCode 1.18.33).
+   */
+  readonly allowAlways?: boolean;
+  /**
+   * What a permission means that was given and that no person of ours gave: whoever has the server's password can give
+   * one, the agent's own commands too, where they find it. `stop` (default): the run is aborted, and the turn ends as
+   * `answered_elsewhere`. `report`: told to the reporter (AnsweredElsewhereError), and the turn goes on. `allow`: not told.
+   * A question that was answered so is told at most. One that was asked and answered while no event stream was live, and
+   * one that the server did not ask for since somebody has told it `always`, is not seen.
+   */
+  readonly answeredElsewhere?: 'stop' | 'report' | 'allow';
+  /**
+   * The agent's working directory: an absolute path below `directoryRoot`, so that no title and no `..` leads out of it.
+   * Default: a folder of the sandbox root named after the record's id. Paths are compared as they are written; links
+   * on the disk are not followed, since the server's disk may be another one.
+   */
+  readonly directory?: (record: TurnRecord, signal: AbortSignal) => string | Promise<string>;
+  /** What `directory` stays below. Default: the sandbox root. `/` allows every directory, knowingly. */
+  readonly directoryRoot?: string;
+  /**
+   * What is done with the server's own settings (`opencode.json`, `opencode.jsonc`, `.opencode`) that no host put into the
+   * agent's directory, or above it up to `directoryRoot`: the server runs what they say with its own rights. Looked for
+   * before each prompt, where this process sees the directory. `refuse` (default): the turn ends without a prompt
+   * (`server_config_files`). `remove`: moved aside under another name and reported; below a folder of `hostConfigFiles`
+   * refused. `report`: told only. With these three the agent's file tools may not write them either. `allow`: nothing is
+   * looked at or denied.
+   */
+  readonly serverConfigFiles?: 'refuse' | 'remove' | 'report' | 'allow';
+  /** Those that are the host's own, by their path relative to the agent's directory, and by content where a hash is given. */
+  readonly hostConfigFiles?: readonly HostConfigFile[];
+  readonly limits?: Partial<TurnLimits>;
+  /** The server was restarted and lost the run: ask once more (default), or end with what is there. */
+  readonly onUpstreamLost?: 'rerun' | 'fail';
+  /** Rules that turn files of the agent into files that may be trusted, and guard their names. */
+  readonly transforms?: readonly Transform[];
+  /**
+   * Whether files that no tool call names, and that lie in the agent's directory, are attached. Default `all`; with a
+   * `directory` of the host's own `none`, since records may share it.
+   */
+  readonly defaultAttach?: 'all' | 'none';
+  /** What people see when a turn ends without text. Default: a neutral sentence. */
+  readonly fallbackText?: string;
+  /** Called once, after the terminal state of a completed turn is durable. */
+  readonly onFinalized?: (outcome: TurnOutcome, exchange: Exchange) => void | Promise<void>;
+  /** Called once per turn by the worker that finished it, after the terminal state is durable. */
+  readonly onTurnFinished?: (outcome: TurnOutcome) => void | Promise<void>;
+}
+
+export interface CompiledPolicy
+  extends Omit<
+    TurnPolicy,
+    'limits' | 'model' | 'fallbackText' | 'transforms' | 'defaultAttach' | 'allowAlways' | 'answeredElsewhere'
+  > {
+  readonly name: string;
+  readonly limits: TurnLimits;
+  readonly model?: { readonly providerID: string; readonly modelID: string };
+  readonly fallbackText: string;
+  readonly onUpstreamLost: 'rerun' | 'fail';
+  readonly transforms: readonly Transform[];
+  readonly defaultAttach: 'all' | 'none';
+  readonly allowAlways: boolean;
+  readonly serverConfigFiles: 'refuse' | 'remove' | 'report' | 'allow';
+  readonly hostConfigFiles: readonly HostConfigFile[];
+  readonly answeredElsewhere: 'stop' | 'report' | 'allow';
+  /** The name of the limit that ends each of its turns before it does anything; none as a rule. */
+  readonly ends?: string;
+}
+
+/** Checks a policy at registration. Throws InvalidConfigError that names the field. */
+export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy {
+  // A key of TurnPolicy that the check does not know does not compile.
+  checkPolicy(name, policy, policyShape satisfies Record<keyof TurnPolicy, unknown>);
+  const { limits = {}, model, ...rest } = policy;
+  checkLimits(`policies.${name}.limits`, limits, Object.keys(defaultLimits));
+  return {
+    onUpstreamLost: 'rerun',
+    allowAlways: false,
+    answeredElsewhere: 'stop',
+    serverConfigFiles: 'refuse',
+    hostConfigFiles: [],
+    defaultAttach: policy.directory === undefined ? 'all' : 'none',
+    fallbackText: 'The assistant could not finish this answer.',
+    transforms: [],
+    ...rest,
+    name,
+    limits: { ...defaultLimits, ...limits },
+    ...(model === undefined ? {} : { model: parseModel(name, model) }),
+  };
+}
+
+/** `provider/model`; the model's own id may contain slashes. */
+export function parseModel(name: string, model: string): { providerID: string; modelID: string } {
+  const at = model.indexOf('/');
+  if (at < 1 || at === model.length - 1) {
+    throw new InvalidConfigError(`policies.${name}.model`, `"${model}" is not of the form provider/model`);
+  }
+  return { providerID: model.slice(0, at), modelID: model.slice(at + 1) };
+}

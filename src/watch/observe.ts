@@ -1,0 +1,84 @@
+import { maxSentenceBytes } from '../bounds/byte-budget.ts';
+import { cutText } from '../bounds/cut-text.ts';
+import type { Part } from '../reply/part.ts';
+import type { Reply } from '../reply/reply.ts';
+import type { SessionRetry } from '../reply/reply-observer.ts';
+import type { TurnRun } from '../run/turn-run.ts';
+import type { Interactive } from './input-requests.ts';
+
+/**
+ * Connects a reply with those who want to know: followers, the snapshot, the budgets and the desk for
+ * questions. Synchronous and cheap: it runs for every event.
+ */
+export function observeReply(run: TurnRun, reply: Reply, interactive: Interactive): void {
+  const changed = (part: Part, rewritten = false) => {
+    run.firstTokenAt ??= isOutput(part) ? run.now() : undefined;
+    run.followers.change(part, rewritten);
+    run.snapshot.touch();
+  };
+  reply.observe({
+    partAdded: (part) => changed(part),
+    partChanged: (part, change) => changed(part, change.replaced),
+    partFinalized: (part) => {
+      changed(part);
+      interactive.approvals.seen(part);
+    },
+    childPartChanged: (_child, part) => interactive.approvals.seen(part),
+    toolProgressed: (part) => changed(part),
+    partsReset: (parts) => {
+      run.followers.reset(parts);
+      run.snapshot.touch();
+    },
+    stepFinished: (_usage, isLast) => {
+      run.followers.add({ type: 'usage', usage: reply.usage() });
+      run.snapshot.touch();
+      // An answer that is complete is paid for already; ending it as an error would help nobody.
+      if (!isLast) checkSpent(run, reply);
+    },
+    requestBegan: (requests) => {
+      checkSpent(run, reply);
+      if (reply.modelRequests > run.policy.limits.maxSteps) run.stop('budget', 'maxSteps');
+      else if (requests.withoutTool > maxWithoutTool) run.stop('no-progress');
+    },
+    sessionRetried: ({ attempt, message, nextAt }) => {
+      const told = cutText(message, maxSentenceBytes);
+      run.followers.add({ type: 'retry', attempt, message: told, nextAt });
+      checkRetries(run, { attempt, message: told, nextAt });
+    },
+    questionAsked: (request) => interactive.opened('question', { ...request }),
+    questionReplied: (requestId) => interactive.replied(requestId),
+    questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
+    permissionAsked: (request) => interactive.opened('permission', { ...request }),
+    promptGone: (requestId) => interactive.callEnded(requestId),
+    permissionReplied: (requestId, reply) => interactive.replied(requestId, reply),
+  });
+}
+
+const isOutput = (part: Part) => part.type === 'tool' || part.text !== '';
+
+/**
+ * How many requests in a row may call no tool: an answer, a compaction behind it and what is said after that, twice.
+ * The server asks its model again after a finish that it does not know, and after a context that does not fit even
+ * when it is compacted, for ever (1.18.33).
+ */
+const maxWithoutTool = 6;
+
+/**
+ * Checked when a step ends that is not the last, and when one begins: a last step may be followed by another all the
+ * same. The step that crosses a limit is kept, the next one is not waited for.
+ */
+function checkSpent(run: TurnRun, reply: Reply): void {
+  const { maxCost, maxTokens } = run.policy.limits;
+  const usage = reply.usage();
+  const tokens = usage.input + usage.output + usage.reasoning + usage.cacheRead + usage.cacheWrite;
+  if (usage.cost > maxCost) run.stop('budget', 'maxCost');
+  else if (tokens > maxTokens) run.stop('budget', 'maxTokens');
+}
+
+/** Upstream retries a failing provider without end; nothing else tells. */
+function checkRetries(run: TurnRun, { attempt, message, nextAt }: SessionRetry): void {
+  const { maxUpstreamRetries, maxUpstreamRetryDelayMs } = run.policy.limits;
+  if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries', message);
+  else if (nextAt - run.now() > maxUpstreamRetryDelayMs)
+    run.stop('budget', 'maxUpstreamRetryDelayMs', message);
+}

@@ -1,0 +1,96 @@
+import type { OpenCodeEvent } from '../reply/events.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import type { Clock } from '../timing/clock.ts';
+import { InactivityLimit } from '../timing/deadline.ts';
+import type { TurnLimits } from '../turn/policy.ts';
+
+/**
+ * Whether the model's run has begun and still moves, by what events and looks tell; the stream may be mute while
+ * the run goes on. Two limits follow each other: `firstEventTimeoutMs` until the first sign, `idleTimeoutMs` from
+ * then on. Time in which a person is asked, or upstream cannot be asked, does not count.
+ */
+export class Progress {
+  readonly #limits: TurnLimits;
+  readonly #clock: Clock;
+  #limit: InactivityLimit;
+  #started = false;
+  #seen = '';
+
+  constructor(limits: TurnLimits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#limit = new InactivityLimit(limits.firstEventTimeoutMs, clock);
+  }
+
+  /** Some sign of the run was there. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  get passed(): boolean {
+    return this.#limit.passed;
+  }
+
+  get limitMs(): number {
+    return this.#limit.limitMs;
+  }
+
+  get remainingMs(): number {
+    return this.#limit.remainingMs;
+  }
+
+  /** The whole time again: what is followed begins now, or upstream was away. */
+  renew(): void {
+    this.#limit.touch();
+  }
+
+  setSuspended(suspended: boolean): void {
+    this.#limit.setSuspended(suspended);
+  }
+
+  /** Answers whether this was the first sign. */
+  event(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
+    return isProgress(event, promptMessageId) && this.#moved();
+  }
+
+  /** Upstream shows more than the last time, or works at all. Answers whether this was the first sign. */
+  look(exchange: Exchange, busy: boolean): boolean {
+    const shown = outlineOf(exchange);
+    const news = shown !== this.#seen || (busy && !this.#started);
+    this.#seen = shown;
+    return news && this.#moved();
+  }
+
+  #moved(): boolean {
+    const first = !this.#started;
+    this.#started = true;
+    if (first) this.#limit = new InactivityLimit(this.#limits.idleTimeoutMs, this.#clock);
+    else this.#limit.touch();
+    return first;
+  }
+}
+
+/** Changes with every message, part, text and tool call that is new or goes on; empty before the answer. */
+function outlineOf({ assistants, parts }: Exchange): string {
+  const sizes = parts.map((part) => (part.type === 'tool' ? part.status : part.text.length));
+  return [...assistants.map(({ info }) => info.id), ...sizes].join();
+}
+
+/** A sign that the model's run goes on. The echo of our own message and housekeeping after idle are none. */
+function isProgress(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
+  switch (event.type) {
+    case 'message.updated':
+      return event.properties.info.role === 'assistant';
+    case 'message.part.updated':
+      return event.properties.part.messageID !== promptMessageId;
+    case 'message.part.delta':
+    case 'todo.updated':
+    case 'question.asked':
+    case 'permission.asked':
+      return true;
+    case 'session.status':
+      return event.properties.status.type !== 'idle';
+    default:
+      return false;
+  }
+}

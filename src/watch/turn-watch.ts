@@ -1,0 +1,254 @@
+import { IdleStreamError, SessionNotFoundError, TurnsError } from '../errors.ts';
+import type { FeedSubscription } from '../ports/upstream.ts';
+import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import type { Reply } from '../reply/reply.ts';
+import { Patience } from '../run/patience.ts';
+import type { TurnRun } from '../run/turn-run.ts';
+import { Wakeup } from '../timing/wakeup.ts';
+import type { PromptIds } from '../turn/phase.ts';
+import type { TurnFailure } from '../turn/stored-turn.ts';
+import { ForeignPrompts } from './foreign-prompts.ts';
+import { Interactive } from './input-requests.ts';
+import { observeReply } from './observe.ts';
+import { TurnEvents } from './own-events.ts';
+import { type LookResult, lookUpstream } from './read-turn.ts';
+import { type OpenVerdict, Settling } from './settling.ts';
+import { Progress } from './stall.ts';
+import { type FinalVerdict, judge } from './verdict.ts';
+
+/** How following ended. `lost`: the server does not know the run any more. `gone`: the session neither. */
+export type WatchEnd =
+  | {
+      readonly kind: 'completed' | 'empty' | 'aborted' | 'lost' | 'overtaken';
+      readonly exchange: Exchange;
+    }
+  | { readonly kind: 'failed'; readonly exchange: Exchange; readonly failure: TurnFailure }
+  | { readonly kind: 'gone' | 'stale' };
+
+const silentPollMs = 15_000;
+const streamDownPollMs = 2_000;
+/** How long a prompt waits for its stream; then looks alone have to do until it comes. */
+const streamWaitMs = 10_000;
+
+/**
+ * Follows one prompt to its end. Stream and poll are one truth: events fill the reply and say when to look,
+ * only a look ends the turn. Looks on connect, after a gap, on idle, on errors, and now and then while silent,
+ * so no single lost event can hang or cut a turn.
+ */
+export class TurnWatch {
+  readonly #run: TurnRun;
+  readonly #wakeup: Wakeup;
+  readonly #patience: Patience;
+  #attached: PromptIds | undefined;
+  #subscription: FeedSubscription | undefined;
+  #interactive: Interactive | undefined;
+  #live = false;
+  #lookDue = true;
+  #rebuild = false;
+  #lastEventAt = 0;
+  #events: TurnEvents | undefined;
+  #progress: Progress;
+  readonly #foreign: ForeignPrompts;
+
+  constructor(run: TurnRun) {
+    this.#run = run;
+    this.#foreign = new ForeignPrompts(run);
+    this.#wakeup = new Wakeup(run.deps.clock);
+    this.#patience = new Patience(run);
+    this.#progress = new Progress(run.policy.limits, run.deps.clock);
+    run.defer(() => this.#subscription?.close());
+  }
+
+  get interactive(): Interactive | undefined {
+    return this.#interactive;
+  }
+
+  /**
+   * Subscribes to the session and resolves once its stream is live, or could not be had in some seconds. Again for
+   * another session: starts over.
+   */
+  async attach(ids: PromptIds): Promise<void> {
+    const run = this.#run;
+    this.#subscription?.close();
+    this.#progress = new Progress(run.policy.limits, run.deps.clock);
+    this.#lastEventAt = run.deps.clock.monotonicMs();
+    const reply = this.prepare(ids);
+    const children = reply.childSessions().keys();
+    this.#subscription = run
+      .upstream(ids.server)
+      .feed.subscribe(ids.directory, [ids.sessionId, ...children], {
+        connected: () => this.#connected(),
+        event: (wire) => this.#event(decodeEvent(wire)),
+        gap: (error) => this.#gap(error),
+      });
+    await this.#streamReady(this.#subscription);
+    // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
+    if (run.turn.run.phase === 'queued' && this.#live) this.#lookDue = false;
+  }
+
+  /** The reply and the prompts of these ids, as an owner before us left them; enough to end a turn that is not followed. */
+  prepare(ids: PromptIds): Reply {
+    const run = this.#run;
+    const again = this.#attached !== undefined;
+    this.#attached = ids;
+    this.#events = new TurnEvents(ids, again || run.turn.run.phase !== 'queued');
+    const reply = run.newReply(ids);
+    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
+    observeReply(run, reply, this.#interactive);
+    // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
+    reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
+    if (again) run.followers.reset([]);
+    else if (run.turn.run.phase !== 'queued') {
+      // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
+      reply.replaceParts(run.told);
+      this.#rebuild = true;
+    }
+    return reply;
+  }
+
+  /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */
+  async #streamReady(subscription: FeedSubscription): Promise<void> {
+    const { signal, reply } = this.#run;
+    try {
+      await subscription.ready(AbortSignal.any([signal, AbortSignal.timeout(streamWaitMs)]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#rebuild = true;
+      this.#events?.gap();
+      reply?.streamBroken();
+    }
+  }
+
+  /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better, or do not in time. */
+  async follow(ids: PromptIds): Promise<WatchEnd> {
+    const { clock } = this.#run.deps;
+    const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
+    this.#progress.renew();
+    for (;;) {
+      const look = this.#due() ? await this.#look(ids) : undefined;
+      this.#progress.setSuspended(this.#run.reply?.prompts.blocked ?? false);
+      if (look === 'gone') return { kind: 'gone' };
+      if (look === 'away') this.#progress.renew();
+      if (look !== undefined && look !== 'away') {
+        const { exchange } = look;
+        this.#foreign.seen(exchange);
+        const idleSeen = this.#run.reply?.idle ?? false;
+        const streamError = this.#events?.errorOf(exchange);
+        const verdict = judge({ ...look, idleSeen, streamError });
+        if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
+          return { ...verdict, exchange };
+        // A server that disposes of its instance loses all runs in it.
+        if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
+        if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
+          this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
+        if (settling.stays(verdict, exchange)) return endOf(verdict, exchange, streamError);
+        this.#lookDue ||= settling.pauseMs !== undefined;
+        // Only ever after a look, which may have seen what a mute stream did not tell.
+        if (this.#progress.passed) {
+          if (!this.#progress.started) return { kind: 'stale' };
+          throw new IdleStreamError(ids.sessionId, this.#progress.limitMs);
+        }
+      }
+      await this.#wait(settling.pauseMs);
+    }
+  }
+
+  /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */
+  #due(): boolean {
+    const unheard = !this.#live || this.#silentForMs >= silentPollMs || this.#progress.passed;
+    const due = this.#lookDue || unheard;
+    if (unheard) this.#rebuild = true;
+    this.#lookDue = false;
+    return due;
+  }
+
+  get #silentForMs(): number {
+    return this.#run.deps.clock.monotonicMs() - this.#lastEventAt;
+  }
+
+  async #wait(settlingMs: number | undefined): Promise<void> {
+    const poll =
+      settlingMs ?? (this.#live && !this.#lookDue ? silentPollMs - this.#silentForMs : streamDownPollMs);
+    await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#progress.remainingMs)), this.#run.signal);
+  }
+
+  async #look(ids: PromptIds): Promise<LookResult | 'gone' | 'away'> {
+    try {
+      const rebuild = this.#rebuild;
+      const look = await lookUpstream(this.#run, ids, rebuild, this.#interactive?.waiting);
+      if (rebuild) this.#rebuild = false;
+      this.#patience.renew();
+      for (const child of look.children) this.#subscription?.add(child);
+      for (const requestId of look.closedPrompts) this.#interactive?.gone(requestId);
+      this.#lastEventAt = this.#run.deps.clock.monotonicMs();
+      if (this.#progress.look(look.exchange, look.busy)) this.#started();
+      return look;
+    } catch (error) {
+      if (error instanceof SessionNotFoundError) return 'gone';
+      if (!this.#patience.bears(error)) throw error;
+      this.#lookDue = true;
+      return 'away';
+    }
+  }
+
+  #connected(): void {
+    this.#live = true;
+    this.#lookDue = true;
+    this.#wakeup.wake();
+  }
+
+  #gap(error: unknown): void {
+    if (!this.#live) return;
+    this.#live = false;
+    this.#rebuild = true;
+    this.#events?.gap();
+    this.#run.reply?.streamBroken();
+    this.#run.event('opencode.stream.interrupted', {
+      'error.type': error instanceof TurnsError ? error.code : undefined,
+    });
+    this.#wakeup.wake();
+  }
+
+  #event(event: OpenCodeEvent): void {
+    const { reply, deps, signal } = this.#run;
+    if (!reply || signal.aborted) return;
+    this.#lastEventAt = deps.clock.monotonicMs();
+    if (this.#events?.take(event)) {
+      reply.apply(event);
+      if (this.#progress.event(event, this.#attached?.promptMessageId)) this.#started();
+    }
+    if (!mayBeTheEnd(event)) return;
+    this.#lookDue = true;
+    this.#wakeup.wake();
+  }
+
+  #started(): void {
+    this.#run.event('opencode.response.started');
+    // Whoever waits does so for the limit of before.
+    this.#wakeup.wake();
+  }
+}
+
+/** Upstream says idle in two events; either may get lost. A deleted session's run goes on and says nothing of it. */
+function mayBeTheEnd(event: OpenCodeEvent): boolean {
+  if (event.type === 'session.status') return event.properties.status.type === 'idle';
+  return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
+}
+
+/**
+ * What stays unsettled has failed before it began, ended without a word, or is lost. A run that ends with an error of
+ * the session may leave its message as it is (a directory that is missing): that one is not lost, it would fail again.
+ */
+function endOf(
+  verdict: OpenVerdict | FinalVerdict,
+  exchange: Exchange,
+  error: TurnFailure | undefined,
+): WatchEnd {
+  if (verdict.kind === 'doubtful') return endOf(verdict.meaning, exchange, error);
+  if (verdict.kind === 'failed') return { ...verdict, exchange };
+  const failure = verdict.kind === 'unsettled' ? (verdict.failure ?? error) : undefined;
+  if (failure) return { kind: 'failed', failure, exchange };
+  const lost = verdict.kind === 'unsettled' || verdict.kind === 'working';
+  return { kind: lost ? 'lost' : verdict.kind, exchange };
+}

@@ -1,0 +1,166 @@
+import { CorruptTurnError, type TurnAbortError, TurnsError } from '../errors.ts';
+import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
+import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
+import { openStops } from '../finish/terminal-write.ts';
+import type { Exchange } from '../reply/exchange.ts';
+import { watchWishes } from '../run/control.ts';
+import type { TurnDeps } from '../run/deps.ts';
+import { isServiceAway, mustLetGo, TurnRun } from '../run/turn-run.ts';
+import { stopUpstream } from '../stop/stop-turn.ts';
+import { reachPrompt, rerun, resend } from '../submit/submit-prompt.ts';
+import { within } from '../timing/time-limit.ts';
+import { corruption, withoutRun } from '../turn/corrupt-turn.ts';
+import { failureOfError, turnFailure } from '../turn/failure.ts';
+import type { TurnOutcome } from '../turn/outcome.ts';
+import { type PromptIds, promptIds } from '../turn/phase.ts';
+import type { CompiledPolicy } from '../turn/policy.ts';
+import type { StoredTurn, TurnRecord } from '../turn/stored-turn.ts';
+import { fullExchange } from '../watch/read-turn.ts';
+import { TurnWatch, type WatchEnd } from '../watch/turn-watch.ts';
+
+/** How long a worker that leaves waits for a database that is away. */
+const letGoMs = 2_000;
+
+/**
+ * Carries one claimed turn to its end, from whatever phase it is in. Never throws for anything that upstream,
+ * a service or a hook does: every path ends in one outcome. `signal` aborts with TurnAbortError `shutdown` or
+ * `lease-lost`: the turn is then let go as it is, and its upstream run goes on for the next owner.
+ */
+export async function runTurn(
+  deps: TurnDeps,
+  policy: CompiledPolicy,
+  turn: StoredTurn,
+  record: TurnRecord,
+  signal: AbortSignal,
+): Promise<TurnOutcome> {
+  const problem = corruption(turn);
+  const run = new TurnRun(deps, policy, problem ? withoutRun(turn) : turn, record, signal);
+  const watch = new TurnWatch(run);
+  try {
+    return await carry(run, watch, problem);
+  } catch (error) {
+    return await endBadly(run, watch, error);
+  } finally {
+    await run.close();
+  }
+}
+
+async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined): Promise<TurnOutcome> {
+  const { turn } = run;
+  if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
+  if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
+  await run.openFollowers();
+  if (problem !== undefined) throw new CorruptTurnError(turn.id, problem);
+  watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
+  run.signal.throwIfAborted();
+
+  run.ids = await run.step('turn.prompt', { 'turn.phase': turn.run.phase }, () => reachPrompt(run, watch));
+  const end = await run.step('turn.stream', {}, () => followThrough(run, watch));
+  // A run may be over sooner than it is known who allowed what it did.
+  await watch.interactive?.approvals.judged();
+  if (run.stopped?.reason === 'answered-elsewhere') throw run.stopped;
+  return run.step('turn.finalize', {}, () => conclude(run, watch, end));
+}
+
+/** Follows until the end, over the two ways in which one turn makes two model runs; each is taken once. */
+async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> {
+  for (;;) {
+    const ids = run.ids as PromptIds;
+    const end = await watch.follow(ids);
+    if (
+      end.kind === 'lost' &&
+      run.policy.onUpstreamLost === 'rerun' &&
+      run.reruns < run.policy.limits.maxReruns
+    ) {
+      await rerun(run, ids);
+    } else if ((end.kind === 'gone' || end.kind === 'stale') && run.resends === 0) {
+      // The run in the old session has no owner any more; that its session was deleted does not stop it.
+      const { confirmed } = await stopUpstream(run, ids);
+      if (!confirmed) await run.write({ run: openStops(run) });
+      run.ids = await resend(run, watch);
+    } else {
+      return end;
+    }
+  }
+}
+
+async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<TurnOutcome> {
+  const { deps, ids } = run;
+  const { interactive } = watch;
+  if (!('exchange' in end) || !ids) {
+    const detail = 'the upstream session is of no use, a new one neither';
+    return finishTurn(run, {
+      ending: { status: 'error', error: turnFailure(`session_${end.kind}`, { detail }) },
+      ids,
+      exchange: undefined,
+      interactive,
+    });
+  }
+  const exchange = await fullExchange(run, ids, end.exchange.messages);
+  deps.tracer.event('opencode.stream.completed', { 'stream.end': end.kind });
+  if (end.kind === 'failed') {
+    const { name, reason, statusCode } = end.failure;
+    deps.tracer.event('opencode.response.upstream_error', {
+      'error.type': name,
+      'turn.reason': reason,
+      'http.response.status_code': statusCode,
+    });
+  }
+  return finishTurn(run, { ending: await endingOf(run, ids, end), ids, exchange, interactive });
+}
+
+/** Everything that is not a normal end: stopped, let go, or failed. */
+async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise<TurnOutcome> {
+  try {
+    if (mustLetGo(run, error)) return await letGo(run, error);
+    const { stopped } = run;
+    if (stopped) return await endStopped(run, watch, stopped);
+    run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
+    run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
+    if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
+    // What went wrong is ours; a run that goes on upstream would have no owner.
+    const { exchange, confirmed } = await stopAndRead(run, watch);
+    const ending = marked({ status: 'error', error: failureOfError(error) }, confirmed);
+    return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
+  } catch (problem) {
+    if (mustLetGo(run, problem)) return letGo(run, problem);
+    run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
+    return interruptedOutcome(run, 'service-unavailable', problem);
+  }
+}
+
+async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
+  const { exchange, confirmed } = await stopAndRead(run, watch);
+  return finishTurn(run, {
+    ending: marked(stoppedEnding(stopped), confirmed),
+    ids: run.ids,
+    exchange,
+    interactive: watch.interactive,
+  });
+}
+
+/** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
+async function stopAndRead(
+  run: TurnRun,
+  watch: TurnWatch,
+): Promise<{ exchange: Exchange | undefined; confirmed: boolean }> {
+  const ids = run.ids ?? promptIds(run.turn.run);
+  if (!ids) return { exchange: undefined, confirmed: true };
+  run.ids = ids;
+  // Stopped before it was followed: what the owner before us had said and asked ends with this turn.
+  if (!run.reply) watch.prepare(ids);
+  const { messages, confirmed } = await stopUpstream(run, ids);
+  return { exchange: messages ? await fullExchange(run, ids, messages) : undefined, confirmed };
+}
+
+/** Another owner comes, or is there: followers keep what they have, and nothing upstream is touched. */
+async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
+  if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'lease-lost', cause);
+  await run.followers.flush();
+  await within(letGoMs, (signal) => run.write(run.snapshot.patch(), signal)).catch((error) => {
+    run.deps.reporter.report(error, { action: 'turn.letGo', severity: 'warning', turnId: run.turn.id });
+  });
+  return interruptedOutcome(run, 'shutdown');
+}
+
+const codeOf = (error: unknown) => (error instanceof TurnsError ? error.code : 'internal');

@@ -1,0 +1,99 @@
+import { describe, expect, it } from '@jest/globals';
+import { BadRequestError, ConnectionError, type TurnsError } from '../../src/errors.ts';
+import type { OpenCode } from '../../src/ports/upstream.ts';
+import { ServerAbsence } from '../../src/run/server-absence.ts';
+import type { Clock } from '../../src/timing/clock.ts';
+
+const facts = { method: 'GET', path: '/session/status' };
+const refused = new ConnectionError('cannot be reached', facts);
+
+/** A server that does what it is told, and a clock that is moved by hand. */
+function watched() {
+  const log: string[] = [];
+  const timers = new Set<{ at: number; fire: () => void }>();
+  let now = 0;
+  const clock: Clock = {
+    now: () => now,
+    monotonicMs: () => now,
+    setTimer: (ms, fire) => {
+      const timer = { at: now + ms, fire };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
+  };
+  const absence = new ServerAbsence({
+    clock,
+    limitMs: 10_000,
+    onAway: () => log.push('away'),
+    onBack: () => log.push('back'),
+    onLimit: ({ code }: TurnsError) => log.push(`limit: ${code}`),
+  });
+  let answer: () => Promise<never> | Promise<object> = async () => ({});
+  const client = absence.watch({ server: 'http://x', statuses: () => answer() } as unknown as OpenCode);
+  const ask = async (outcome?: Error) => {
+    answer = async () => {
+      if (outcome) throw outcome;
+      return {};
+    };
+    await client.statuses('/x').catch((error: unknown) => expect(error).toBe(outcome));
+  };
+  const pass = (ms: number) => {
+    now += ms;
+    for (const timer of timers) {
+      if (timer.at > now) continue;
+      timers.delete(timer);
+      timer.fire();
+    }
+  };
+  return { absence, client, log, timers, ask, pass };
+}
+
+describe('a server', () => {
+  it('is away once it has not answered for a second, and back with its first answer, a refusal too', async () => {
+    const { absence, log, timers, ask, pass } = watched();
+    await ask(refused);
+    pass(999);
+    expect([log, absence.error]).toEqual([[], refused]);
+    pass(1);
+    await ask(refused);
+    expect(log).toEqual(['away']);
+    await ask(new BadRequestError('answered 400', { ...facts, status: 400 }));
+    expect([log, absence.error, timers.size]).toEqual([['away', 'back'], undefined, 0]);
+  });
+
+  it('that answers again at once was never away', async () => {
+    const { log, timers, ask, pass } = watched();
+    for (let hiccup = 0; hiccup < 50; hiccup += 1) {
+      await ask(refused);
+      pass(500);
+      await ask();
+    }
+    pass(60_000);
+    expect([log, timers.size]).toEqual([[], 0]);
+  });
+
+  it('that is away for the limit in one piece is told of with its last error', async () => {
+    const { log, ask, pass } = watched();
+    await ask(refused);
+    pass(9_999);
+    await ask(new ConnectionError('still', facts));
+    pass(1);
+    expect(log).toEqual(['away', 'limit: upstream_connection']);
+  });
+
+  it('is not told of any more once the turn is over, and no timer is left', async () => {
+    const { absence, log, timers, ask, pass } = watched();
+    await ask(refused);
+    absence.close();
+    await ask(refused);
+    await ask();
+    await ask(refused);
+    pass(60_000);
+    expect([log, timers.size]).toEqual([[], 0]);
+  });
+
+  it('is the same one to whoever watches it twice, and keeps its name', () => {
+    const { client } = watched();
+    expect(client.server).toBe('http://x');
+  });
+});

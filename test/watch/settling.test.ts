@@ -1,0 +1,64 @@
+import { expect, it } from '@jest/globals';
+import { Exchange } from '../../src/reply/exchange.ts';
+import { startGraceMs } from '../../src/stop/stop-turn.ts';
+import { systemClock } from '../../src/timing/clock.ts';
+import { type OpenVerdict, Settling } from '../../src/watch/settling.ts';
+
+const lostAfterMs = 2_000;
+const waiting: OpenVerdict = { kind: 'unsettled' };
+const failing: OpenVerdict = { kind: 'unsettled', failure: { reason: 'upstream_error', message: 'no' } };
+const working: OpenVerdict = { kind: 'working' };
+const notBegun = Exchange.from([], 'msg_own');
+
+/** Whether each verdict, at its time, was said to stay. */
+function looks(...told: readonly (readonly [atMs: number, verdict: OpenVerdict])[]): boolean[] {
+  let now = 0;
+  const settling = new Settling(lostAfterMs, { ...systemClock, monotonicMs: () => now });
+  return told.map(([at, verdict]) => {
+    now = at;
+    return settling.stays(verdict, notBegun);
+  });
+}
+
+it('an idle session whose run may still begin stays when that time is over', () => {
+  expect(looks([0, waiting], [lostAfterMs, waiting], [startGraceMs, waiting])).toEqual([false, false, true]);
+});
+
+it('an error without an answer stays when two looks, some time apart, see nothing else', () => {
+  expect(looks([0, failing])).toEqual([false]);
+  expect(looks([0, failing], [lostAfterMs - 1, failing])).toEqual([false, false]);
+  expect(looks([0, failing], [lostAfterMs, failing])).toEqual([false, true]);
+});
+
+it('an error that comes while a run is waited for has its own time', () => {
+  expect(looks([0, waiting], [5_000, failing], [5_100, failing], [7_000, failing])).toEqual([
+    false,
+    false,
+    false,
+    true,
+  ]);
+});
+
+it('a session that works in between begins anew', () => {
+  expect(looks([0, failing], [1_000, working], [2_000, failing], [3_000, failing])).toEqual([
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+it('messages that are complete weigh more than a busy status, soon when the stream told of idle', () => {
+  const doubt = (idleSeen: boolean): OpenVerdict => ({
+    kind: 'doubtful',
+    meaning: { kind: 'completed' },
+    idleSeen,
+  });
+  expect(looks([0, doubt(true)], [lostAfterMs, doubt(true)])).toEqual([false, true]);
+  expect(looks([0, doubt(false)], [lostAfterMs, doubt(false)], [10_000, doubt(false)])).toEqual([
+    false,
+    false,
+    true,
+  ]);
+  expect(looks([0, doubt(false)], [5_000, working], [10_000, doubt(false)])).toEqual([false, false, false]);
+});
