@@ -5,7 +5,7 @@ import { basename } from 'node:path/posix';
 
 /** Format and control characters, which do not show, and what some systems drop from the end of a name. */
 const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{M}]/gu;
-const dropped = /[\s.]+$/;
+const dropped = /[\s.]/;
 
 /**
  * What a name looks like to a person or to a file system that folds case. Two names that give the same are taken
@@ -13,7 +13,11 @@ const dropped = /[\s.]+$/;
  * count as nothing, which refuses a few names too many and none too few.
  */
 export function apparentName(filename: string): string {
-  return filename.normalize('NFKD').replace(unseen, '').toLowerCase().replace(dropped, '').trim();
+  const name = filename.normalize('NFKD').replace(unseen, '').toLowerCase();
+  // Not by one pattern with an end: it would go over a run of spaces again from each of them.
+  let end = name.length;
+  while (end > 0 && dropped.test(name.charAt(end - 1))) end -= 1;
+  return name.slice(0, end).trim();
 }
 
 /**

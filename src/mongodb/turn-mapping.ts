@@ -1,6 +1,7 @@
 import mongoose from 'mongoose';
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
+import { isArtifact, isPrompt } from '../turn/entry.ts';
 import type {
   PendingTurn,
   RunState,
@@ -14,6 +15,7 @@ import type { MessageDoc } from './models.ts';
 import { readJson, readObject, readParts } from './stored-json.ts';
 
 type StoredPromptDoc = MessageDoc['prompts'][number];
+type StoredFileDoc = MessageDoc['artifacts'][number];
 
 /** What a turn needs of its user message. */
 export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
@@ -27,7 +29,7 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
     id: String(message._id),
     recordId: idText(message.conversation),
     sequence: message.sequence,
-    status: message.status,
+    status: isStatus(message.status) ? message.status : 'error',
     policy: message.policy,
     userText: textOf(question?.content),
     uploads: filesIn(question?.artifacts).map(artifactOf),
@@ -60,6 +62,7 @@ function partsOf(
     parts: whole,
     conversation: idText(conversation) !== '',
     createdAt: timeOf(createdAt) !== undefined,
+    status: isStatus(message.status),
     artifacts: filesIn(artifacts).length === artifacts?.length,
     prompts: promptsIn(prompts).length === prompts?.length,
     uploads: filesIn(uploads).length === uploads.length,
@@ -84,13 +87,12 @@ function timeOf(value: unknown): number | undefined {
 const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly T[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'object' && one !== null) : [];
 
-/** Those of a list that are objects and have this name, which every reader relies on. */
-const namedIn =
-  <N extends string>(name: N) =>
-  <T extends { readonly [K in N]: string }>(value: readonly T[] | undefined): readonly T[] =>
-    Array.isArray(value) ? value.filter((one) => typeof one?.[name] === 'string') : [];
-const filesIn = namedIn('filename');
-const promptsIn = namedIn('requestId');
+const statuses: ReadonlySet<unknown> = new Set(['pending', 'completed', 'error', 'cancelled']);
+const isStatus = (value: unknown): boolean => statuses.has(value);
+const filesIn = (value: readonly StoredFileDoc[] | undefined) => objectsOf(value).filter(isArtifact);
+/** Its request is read when the prompt is. */
+const promptsIn = (value: readonly StoredPromptDoc[] | undefined) =>
+  objectsOf(value).filter((one) => isPrompt({ ...one, request: {} }));
 
 /** Of a message with `run` and `prompts` at least. */
 export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>): TurnWishes {
@@ -154,12 +156,12 @@ export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredP
   };
 }
 
-function artifactOf({ metadata, ...file }: MessageDoc['artifacts'][number]): FileRef {
+function artifactOf({ metadata, ...file }: StoredFileDoc): FileRef {
   const read = readObject(metadata);
   return { ...file, metadata: read ?? {}, ...(read ? {} : { damaged: 'metadata' }) };
 }
 
-export function artifactDoc({ metadata, ...file }: FileRef): MessageDoc['artifacts'][number] {
+export function artifactDoc({ metadata, ...file }: FileRef): StoredFileDoc {
   return { ...file, metadata: JSON.stringify(metadata) };
 }
 

@@ -7,6 +7,8 @@ export interface ServerAddress {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+const maxUrlLength = 2_000;
+
 /**
  * Takes a server's URL apart from its credentials, which may stand in it or beside it. The server's default user
  * is `opencode` (OPENCODE_SERVER_USERNAME). Throws InvalidConfigError; its message never holds the password.
@@ -14,9 +16,13 @@ export interface ServerAddress {
 export function serverAddress(url: string, username?: string, password?: string): ServerAddress {
   let parsed: URL;
   try {
+    if (url.length > maxUrlLength) throw new Error('too long');
     parsed = new URL(url);
   } catch {
-    throw new InvalidConfigError('opencode.url', 'must be a URL of the form http://host:port');
+    throw new InvalidConfigError(
+      'opencode.url',
+      `must be a URL of the form http://host:port, ${maxUrlLength} characters at most`,
+    );
   }
   if (!/^https?:$/.test(parsed.protocol))
     throw new InvalidConfigError('opencode.url', 'must be http:// or https://');

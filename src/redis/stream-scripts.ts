@@ -12,6 +12,22 @@ import { RedisScript } from './script.ts';
  * those that he has begun to read.
  */
 
+/** Whoever can write to Redis can write anything here: what none of these scripts has left counts as not there. */
+const reading = `
+local function count(text)
+  if not text or #text == 0 or #text > 12 or string.find(text, '%D') then return 0 end
+  return tonumber(text)
+end
+local function name(text)
+  if not text or #text ~= 12 or string.find(text, '[^0-9a-f]') then return '' end
+  return text
+end
+local function is(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+`;
+
 /**
  * Appends under a fence, all or nothing. One script, hence one decision: epoch, place, numbers, entries, end and nudge.
  * `where`: 'any', 'anew' (in place of whatever is there), 'open' (appends nothing, gives the stream a new name), or the
@@ -23,27 +39,30 @@ import { RedisScript } from './script.ts';
 export const appendScript = new RedisScript(
   'turnsAppend',
   3,
-  `
+  `${reading}
 local stream, meta = KEYS[1], KEYS[2]
 local where, fresh = ARGV[6], ARGV[8]
-local epoch = tonumber(redis.call('HGET', meta, 'epoch') or '0')
+if not is(stream, 'stream') or not is(meta, 'hash') then redis.call('DEL', stream, meta) end
+local epoch = count(redis.call('HGET', meta, 'epoch'))
 if epoch > tonumber(ARGV[1]) then return {-1, ''} end
-local g = redis.call('HGET', meta, 'g')
-local n = tonumber(redis.call('HGET', meta, 'n') or '0')
-if g and redis.call('HEXISTS', meta, 'ended') == 1 then return {n, g} end
+local g, n = name(redis.call('HGET', meta, 'g')), count(redis.call('HGET', meta, 'n'))
+-- Its last entry is another one: somebody else has added or taken some.
+local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+if (newest and newest[1] or '0-0') ~= n .. '-0' then g = '' end
+if g ~= '' and redis.call('HEXISTS', meta, 'ended') == 1 then return {n, g} end
 local stands = where == 'open' or where == 'anew' or where == 'any' or (where == g and tonumber(ARGV[7]) == n)
 if not stands then return {-2, ''} end
 -- The first write of the script must be one that a full Redis refuses: after another one it would let all of them pass.
 redis.call('HSET', meta, 'epoch', ARGV[1])
 if where == 'open' then
-  if not g then redis.call('DEL', stream, meta); n = 0
+  if g == '' then redis.call('DEL', stream, meta); n = 0
   else redis.call('HSET', meta, 'before', g, 'until', n) end
   g = fresh
-elseif where == 'anew' or (where == 'any' and not g) then
+elseif where == 'anew' or (where == 'any' and g == '') then
   redis.call('DEL', stream, meta)
   g, n = fresh, 0
 end
-local bytes = tonumber(redis.call('HGET', meta, 'bytes') or '0')
+local bytes = count(redis.call('HGET', meta, 'bytes'))
 for i = 9, #ARGV do
   n = n + 1
   redis.call('XADD', stream, 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes)
@@ -51,8 +70,7 @@ for i = 9, #ARGV do
 end
 while #ARGV > 8 do
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  local before = oldest and tonumber(oldest[2][4])
-  if not before or oldest[1] == n .. '-0' or bytes - before <= tonumber(ARGV[3]) then break end
+  if not oldest or oldest[1] == n .. '-0' or bytes - count(oldest[2][4]) <= tonumber(ARGV[3]) then break end
   redis.call('XDEL', stream, oldest[1])
 end
 redis.call('HSET', meta, 'g', g, 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
@@ -73,18 +91,20 @@ return {n, g}
 export const readScript = new RedisScript(
   'turnsRead',
   2,
-  `
+  `${reading}
+local at = tonumber(ARGV[2])
+if not is(KEYS[1], 'stream') or not is(KEYS[2], 'hash') then return {'', 0, ARGV[1] == '' and at == 0 and 1 or 0} end
 local meta = redis.call('HMGET', KEYS[2], 'g', 'n', 'before', 'until')
-local g, n, at = meta[1] or '', tonumber(meta[2] or '0'), tonumber(ARGV[2])
+local g, n = name(meta[1]), count(meta[2])
 if g == '' then n = 0 end
 local known = (ARGV[1] == '' and at == 0)
   or (ARGV[1] ~= '' and ARGV[1] == g and at <= n)
-  or (ARGV[1] ~= '' and ARGV[1] == meta[3] and at <= tonumber(meta[4]))
+  or (ARGV[1] ~= '' and ARGV[1] == name(meta[3]) and at <= count(meta[4]))
 if not known then return {g, n, 0} end
 local answer = {g, n, 1}
 local left, room = tonumber(ARGV[3]), tonumber(ARGV[4])
 while g ~= '' and left > 0 and room > 0 do
-  local rows = redis.call('XRANGE', KEYS[1], (at + 1) .. '-0', '+', 'COUNT', math.min(left, 8))
+  local rows = redis.call('XRANGE', KEYS[1], (at + 1) .. '-0', n .. '-0', 'COUNT', math.min(left, 8))
   if #rows == 0 then break end
   for _, row in ipairs(rows) do
     if room <= 0 then break end

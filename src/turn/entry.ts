@@ -143,9 +143,9 @@ const listOf =
 export const isPart: Check = (value) =>
   has({ id: isText, type: isText })(value) &&
   (has({ type: (type) => type === 'tool' })(value) || has({ text: isText })(value));
-const isPrompt = has({ requestId: isText });
-const isArtifact = has({ filename: isText });
 const isObject = has({});
+export const isPrompt = has({ requestId: isText, kind: isText, state: isText, request: isObject });
+export const isArtifact = has({ filename: isText });
 
 /** What each fold reads of its entry: whoever can write to the stream could put anything there. */
 const checks: { readonly [T in TurnEntryBody['type']]: Check } = {

@@ -106,8 +106,12 @@ export function failureOfError(error: unknown): TurnFailure {
 export const sentenceOf = (reason: string): string =>
   Object.hasOwn(sentences, reason) ? (sentences[reason] as string) : (sentences.internal as string);
 
-/** Without the server's stack, which tells nobody what to do. */
+/**
+ * Without the server's stack, which tells nobody what to do. Cut first: the pattern goes over a run of empty lines again
+ * from each of them, and upstream may send millions.
+ */
 function detailOf(text: string | undefined): string | undefined {
-  const [said = ''] = text?.split(/\n\s+at /, 1) ?? [];
+  const beginning = text?.trim().slice(0, 2 * maxDetailLength);
+  const [said = ''] = beginning?.split(/\n\s+at /, 1) ?? [];
   return said.trim() === '' ? undefined : said.trim().slice(0, maxDetailLength);
 }

@@ -4,6 +4,7 @@ import type { Part, ToolPart } from '../reply/part.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { fits } from '../turn/check-answer.ts';
 import type { PromptAnswer, StoredPrompt } from '../turn/stored-turn.ts';
+import { matches } from '../turn/wildcard.ts';
 
 /** What upstream was replied; undefined when nobody has told. */
 type Replied = string | undefined;
@@ -113,27 +114,23 @@ export class Approvals {
   /** Upstream gives what waits in a session and is covered by an `always` that was said there (1.18.33). */
   #follows({ sessionId, request }: StoredPrompt): boolean {
     const patterns = textsIn(request.patterns);
+    if (patterns.length > maxPatterns) return false;
     return Array.from(this.#given.values()).some(
       ({ prompt, answer }) =>
         answer.kind === 'permission' &&
         answer.reply === 'always' &&
         prompt.sessionId === sessionId &&
         prompt.request.permission === request.permission &&
-        patterns.every((pattern) => textsIn(prompt.request.always).some((rule) => covers(rule, pattern))),
+        patterns.every((pattern) => rulesIn(prompt).some((rule) => matches(rule, pattern))),
     );
   }
 }
+
+/** Of one request: what is more is covered by nothing. */
+const maxPatterns = 100;
+const rulesIn = ({ request }: StoredPrompt) => textsIn(request.always).slice(0, maxPatterns);
 
 const hasEnded = ({ status }: ToolPart) => status === 'completed' || status === 'error';
 
 const textsIn = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((text) => typeof text === 'string') : [];
-
-/** As upstream matches a rule: `*` any characters, `?` one, and `ls *` also `ls` (OpenCode 1.18.33). */
-function covers(rule: string, text: string): boolean {
-  const escaped = rule
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${escaped.replace(/ \.\*$/, '( .*)?')}$`, 's').test(text);
-}

@@ -10,38 +10,20 @@ import { pendingOf, turnOf, waitingOf } from '../../src/mongodb/turn-mapping.ts'
 import { openRedis } from '../../src/redis/connection.ts';
 import { decodeEvent, sessionOf } from '../../src/reply/events.ts';
 import { parsePart } from '../../src/reply/response-parser.ts';
+import { ToolDisplay } from '../../src/reply/tool-display.ts';
 import { markIn } from '../../src/session/mark.ts';
 import { corruption } from '../../src/turn/corrupt-turn.ts';
+import { applyEntry, emptyView } from '../../src/turn/entry.ts';
 import { failureOfError, upstreamFailure } from '../../src/turn/failure.ts';
 import { compilePolicy } from '../../src/turn/policy.ts';
+import { viewOf } from '../../src/turn/stored-view.ts';
 import { positionOf } from '../../src/turn/stream-position.ts';
 import { PolicyTable } from '../../src/worker/policy-table.ts';
+import { anythingNamed, spoiled } from '../support/arbitrary.ts';
 import '../support/fuzz-seed.ts';
 
 const secret = 'p4ssw0rd-of-somebody';
 const reporter = { report: () => undefined };
-/** Everything that is no type of ours, under names that mean something somewhere. */
-const anythingNamed = (...keys: string[]) =>
-  fc.anything({
-    key: fc.oneof(
-      fc.string({ maxLength: 8 }),
-      fc.constantFrom('__proto__', 'constructor', 'toString', '$ne', ...keys),
-    ),
-    values: [fc.string(), fc.double(), fc.boolean(), fc.constant(null), fc.constantFrom('x', ...keys)],
-    withNullPrototype: true,
-    withDate: true,
-    withBigInt: true,
-    maxDepth: 4,
-  });
-/** A thing of the right shape, of which some fields are anything. */
-const spoiled = <T extends object>(whole: T, ...keys: string[]) =>
-  fc
-    .tuple(fc.subarray(Object.keys(whole), { minLength: 1 }), fc.array(anythingNamed(...keys)))
-    .map(([fields, values]) => ({
-      ...whole,
-      ...Object.fromEntries(fields.map((field, at) => [field, values[at]])),
-    }));
-
 type ErrorClass = abstract new (...args: never[]) => Error;
 /** Taken, or refused by an error of one class, bounded and without what was hidden in the input. */
 function takenOrRefused(kind: ErrorClass, call: () => unknown): void {
@@ -153,6 +135,29 @@ it('cursors', () => {
   );
 });
 
+const someParts = ['bash', 'apply_patch', 'todowrite', 'question', 'x'].map((tool, at) => ({
+  ...{ type: 'tool', id: `prt_${at}`, messageId: 'msg_1', callId: 'c', status: 'completed', tool },
+  ...{ input: { command: 'ls', questions: [null], todos: [5] }, metadata: { files: [null, 5] } },
+}));
+const displayed = Object.entries(Object.getOwnPropertyDescriptors(ToolDisplay.prototype)).flatMap(
+  ([name, { get }]) => (get ? [name] : []),
+);
+const sizeOf = (value: unknown) =>
+  (JSON.stringify(value, (_key, one) => (typeof one === 'bigint' ? String(one) : one)) ?? '').length;
+/** Parts are JSON text: some of them are, and are not what they were. */
+const storedParts = fc.oneof(
+  fc.json(),
+  fc.string(),
+  fc
+    .array(
+      fc.oneof(...someParts.map((part) => spoiled(part, 'input', 'metadata', 'text')), anythingNamed('type')),
+      {
+        maxLength: 4,
+      },
+    )
+    .map((parts) => JSON.stringify(parts, (_key, one) => (typeof one === 'bigint' ? 0 : one))),
+);
+
 function document(more: object): MessageDoc {
   const id = '0123456789abcdef01234567';
   return {
@@ -165,7 +170,7 @@ function document(more: object): MessageDoc {
     policy: 'default',
     content: 'c',
     reasoning: 'r',
-    parts: '[]',
+    parts: JSON.stringify(someParts),
     prompts: [{ requestId: 'que_1', kind: 'question', sessionId: 'ses_1', request: '{}', state: 'open' }],
     artifacts: [{ fileId: id, filename: 'f', contentType: 't', bytes: 1, sha256: '', metadata: '{}' }],
     run: { phase: 'queued', epoch: 1, reruns: 0, resends: 0, claimedAt: new Date(1) },
@@ -180,14 +185,26 @@ it('stored documents: a turn, and a reason when it makes no sense', () => {
   const messages = spoiled(document({}), ...keys).map(
     (message) => ({ ...message, _id: document({})._id }) as MessageDoc,
   );
+  const withParts = fc.oneof(
+    messages,
+    fc.tuple(messages, storedParts).map(([message, parts]) => ({ ...message, parts })),
+  );
   const questions = fc.oneof(fc.constant(null), messages);
   fc.assert(
-    fc.property(messages, questions, (message, question) => {
+    fc.property(withParts, questions, (message, question) => {
       waitingOf(message);
       pendingOf(message);
       const turn = turnOf(message, question);
       const reason = corruption(turn);
       if (reason !== undefined) expect(reason.length).toBeLessThan(5_000);
+      // What a follower gets of it, he can hold; and it is no larger than what is stored.
+      const view = viewOf(turn);
+      expect(applyEntry(emptyView, { type: 'snapshot', view })).toBe(view);
+      expect(sizeOf(view)).toBeLessThan(2 * sizeOf(message) + 1_000);
+      for (const part of turn.parts) {
+        const display = new ToolDisplay(part) as unknown as Record<string, unknown>;
+        for (const name of displayed) void display[name];
+      }
     }),
     { numRuns: 2_000 },
   );
