@@ -7,6 +7,7 @@ RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY workers workers
+COPY dev dev
 RUN npm run build && npm prune --omit=dev
 
 FROM node:22-bookworm-slim AS app
