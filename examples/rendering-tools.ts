@@ -2,7 +2,7 @@
  * Shows the tool calls of a turn as lines of text. A web page does the same with its own markup: the view model
  * knows no UI. Run it: `npx tsx examples/rendering-tools.ts`.
  */
-import { type Part, ToolDisplay } from '../src/index.ts';
+import { type Part, ToolDisplay } from '../src/view.ts';
 
 const marks = { pending: '·', running: '…', completed: '✓', error: '✗' } as const;
 

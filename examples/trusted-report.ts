@@ -2,7 +2,8 @@
  * The agent writes data, the host makes a page of it. The page may be shown on the product's own origin; whatever
  * else wears its name is no page of ours and is never attached.
  */
-import { configFromEnv, connect, downloadHeaders, Transform } from 'opencode-turns';
+import { configFromEnv, connect, Transform } from 'opencode-turns';
+import { downloadHeaders } from 'opencode-turns/web';
 
 const escaped = (text: unknown) => String(text).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
 

@@ -13,27 +13,21 @@
  */
 export type { AgentFile } from './artifacts/agent-file.ts';
 export type { FileRef } from './artifacts/attachment.ts';
-export { downloadHeaders } from './artifacts/download-headers.ts';
 export { type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
 export type { EnqueueInput } from './client/enqueue-input.ts';
-export { connect } from './compose.ts';
 export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './config/options.ts';
+export { connect } from './connect.ts';
 export * from './errors.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
 export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
 export type { FollowOptions } from './live/follow.ts';
-export { ensureIndexes } from './mongodb/models.ts';
 export { opencodeSession } from './mongodb/opencode-session-plugin.ts';
-export { otelTracer } from './otel/tracer.ts';
 export type { FileStore } from './ports/file-store.ts';
 export type { CancelResult } from './ports/turn-store.ts';
 export { Exchange } from './reply/exchange.ts';
 export type { Part, ReasoningPart, TextPart, TokenUsage, ToolPart, ToolStatus, Usage } from './reply/part.ts';
 export type { Todo } from './reply/todo.ts';
-export type { FileDiff, ToolDiff } from './reply/tool-diff.ts';
-export { ToolDisplay, type ToolDisplayOptions } from './reply/tool-display.ts';
-export type { ToolKind } from './reply/tool-table.ts';
-export { applyEntry, emptyView, type TurnEntry, type TurnView } from './turn/entry.ts';
+export type { TurnEnd, TurnEntry, TurnView } from './turn/entry.ts';
 export type { TurnOutcome } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { TurnLimits, TurnPolicy } from './turn/policy.ts';
@@ -48,5 +42,4 @@ export type {
   TurnStatus,
 } from './turn/stored-turn.ts';
 export type { Turns } from './turns.ts';
-export { type EventStreamOptions, eventStream } from './web/event-stream.ts';
 export type { RunningWorker, WorkOptions } from './worker/running-worker.ts';

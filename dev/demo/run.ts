@@ -1,18 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Closers } from '../../src/closers.ts';
-import {
-  applyEntry,
-  connect,
-  emptyView,
-  type StoredTurn,
-  type TurnEntry,
-  type Turns,
-  type TurnView,
-} from '../../src/index.ts';
+import { connect, type StoredTurn, type TurnEntry, type Turns, type TurnView } from '../../src/index.ts';
 import { startTelemetry } from '../../src/otel/sdk.ts';
 import { otelTracer } from '../../src/otel/tracer.ts';
 import { delay } from '../../src/timing/clock.ts';
+import { applyEntry, emptyView } from '../../src/view.ts';
 import { type ScriptedModel, startScriptedModel } from '../scripted-model/server.ts';
 import { startMongo } from '../services/mongo.ts';
 import { startOpenCode } from '../services/opencode.ts';

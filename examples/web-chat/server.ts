@@ -10,7 +10,8 @@ import { bodyLimit } from 'hono/body-limit';
 import { csrf } from 'hono/csrf';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
-import { configFromEnv, connect, eventStream, messageOf, TurnsError } from 'opencode-turns';
+import { configFromEnv, connect, messageOf, TurnsError } from 'opencode-turns';
+import { eventStream } from 'opencode-turns/web';
 
 const turns = await connect(configFromEnv());
 await turns.createIndexes();

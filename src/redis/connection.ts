@@ -149,3 +149,9 @@ export async function checkEviction(redis: Redis, reporter: ErrorReporter): Prom
   const problem = `maxmemory-policy is "${policy}"; set it to noeviction, or Redis may drop jobs and locks`;
   reporter.report(new InvalidConfigError('redis', problem), { action: 'redis.check', severity: 'warning' });
 }
+
+/** Says goodbye where that can be heard: a connection that is down would wait for the next one to say it. */
+export async function closeRedis(redis: Pick<Redis, 'status' | 'quit' | 'disconnect'>): Promise<void> {
+  if (redis.status !== 'ready') redis.disconnect();
+  else await redis.quit();
+}

@@ -84,9 +84,10 @@ describe('Dockerfile', () => {
       files.split(' ').slice(0, -1),
     );
     expect(sources.length).toBeGreaterThan(4);
+    const allowed = read('.dockerignore').split('\n');
     for (const source of sources) {
       expect(existsSync(path.join(root, source))).toBe(true);
-      expect(read('.dockerignore')).toContain(`!${source}\n`);
+      expect(allowed).toContain(`!${source.split('/')[0]}`);
     }
   });
 

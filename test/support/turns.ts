@@ -1,11 +1,5 @@
-import {
-  applyEntry,
-  emptyView,
-  type StoredTurn,
-  type TurnEntry,
-  type Turns,
-  type TurnView,
-} from '../../src/index.ts';
+import type { StoredTurn, TurnEntry, Turns, TurnView } from '../../src/index.ts';
+import { applyEntry, emptyView } from '../../src/view.ts';
 
 export async function newConversation(turns: Turns, title = 'Test'): Promise<string> {
   const [conversation] = await turns.models.Conversation.create([{ title }]);

@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import type { Model } from 'mongoose';
+import { makeDirectory } from './artifacts/make-directory.ts';
+import { Sweeper } from './bullmq/schedules.ts';
+import { defaultLockMs, TurnWorker } from './bullmq/turn-worker.ts';
+import type { Closers } from './closers.ts';
+import { checkWorkOptions } from './config/check-options.ts';
+import { InvalidConfigError } from './errors.ts';
+import { checkIndexes, neededIndexes } from './mongodb/check-indexes.ts';
+import type { MessageDoc } from './mongodb/models.ts';
+import { MongoSessionStore } from './mongodb/session-store.ts';
+import { MongoStopStore } from './mongodb/stop-store.ts';
+import { openCodeClient } from './opencode/client.ts';
+import { EventHub } from './opencode/event-hub.ts';
+import { openCodeIds } from './opencode/ids.ts';
+import { serverProbe } from './opencode/probe.ts';
+import { openTransport } from './opencode/transport.ts';
+import type { Upstream } from './ports/upstream.ts';
+import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
+import { RecordLock } from './redis/lock.ts';
+import { StrayStreams } from './redis/orphan-streams.ts';
+import { PolicyAgreement } from './redis/policy-agreement.ts';
+import type { TurnDeps } from './run/deps.ts';
+import type { Shared } from './shared.ts';
+import { retryStops } from './stop/open-stops.ts';
+import { JoblessTurns } from './sweeper/missing-jobs.ts';
+import { discardStrayUploads } from './sweeper/orphan-files.ts';
+import { discardOrphans } from './sweeper/orphan-sessions.ts';
+import { PolicyTable } from './worker/policy-table.ts';
+import type { WorkOptions } from './worker/running-worker.ts';
+
+/**
+ * Starts to take jobs: everything that a process needs besides what `connect` has opened. What was opened when something
+ * fails is `opened`'s to close.
+ */
+export async function startWorker(
+  shared: Shared,
+  workOptions: WorkOptions,
+  opened: Closers,
+): Promise<{ worker: TurnWorker; closers: Closers }> {
+  const { options, redis, prefix, store, stream, jobs, files, models, records, reporter, clock } = shared;
+  checkWorkOptions(workOptions);
+  const policies = new PolicyTable(workOptions.policies, workOptions);
+  await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
+  await checkIndexes(records.collection, neededIndexes(records, 'opencodeSessionId'));
+  await files.checkIndexes();
+  const connection = await openRedis(options.redis, 'worker', reporter, shared.connectTimeoutMs);
+  opened.add('Redis worker connection', () => closeRedis(connection));
+  await checkEviction(redis, reporter);
+  const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
+  const servers = upstreams(shared, opened);
+  const clients = servers.map(({ client }) => client);
+  const deps = turnDeps(shared, servers);
+  const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
+  const jobless = new JoblessTurns({ store, jobs, clock, reporter, minAgeMs });
+  const chores = {
+    'jobless-turns': { everyMs, run: () => jobless.sweep() },
+    'stray-streams': { everyMs, run: () => strays.step() },
+    'stray-uploads': { everyMs, run: () => discardStrayUploads({ files, store, clock, reporter }) },
+    'open-stops': { everyMs, run: () => retryStops(deps) },
+    'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
+  };
+  const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
+  opened.add('sweeper', () => sweeper.close());
+  // A job's lock is renewed at half time: nobody else can have taken it within the first third.
+  const { lockMs = defaultLockMs } = workOptions;
+  const policy = (name: string, turnId: string) => policies.of(name, turnId);
+  const worker = new TurnWorker(
+    { ...deps, fenceFreshMs: lockMs / 3 },
+    { connection, prefix, jobs, policy, ...workOptions, lockMs },
+  );
+  opened.add('worker', () => worker.close());
+  const { policies: registered } = workOptions;
+  const agreement = new PolicyAgreement({
+    redis,
+    prefix,
+    owner: deps.owner,
+    reporter,
+    policies: registered,
+  });
+  opened.add('policy agreement', () => agreement.close());
+  await Promise.all([sweeper.start(), worker.ready(), agreement.start()]);
+  return { worker, closers: opened };
+}
+
+function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 'fenceFreshMs'> {
+  const { options, redis, prefix, store, files, models, records, tracer, reporter, clock } = shared;
+  return {
+    store,
+    sessions: new MongoSessionStore(records),
+    stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
+    lock: new RecordLock({
+      redis,
+      prefix,
+      reporter,
+      ...(options.lockLeaseMs ? { leaseMs: options.lockLeaseMs } : {}),
+    }),
+    files,
+    publisher: shared.stream,
+    notifier: shared.control,
+    upstream: (server) => serverNamed(servers, server),
+    ids: openCodeIds(clock),
+    tracer,
+    reporter,
+    clock,
+    prefix,
+    owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
+    sandboxRoot: options.sandboxRoot ?? path.resolve('sandboxes'),
+    prepareDirectory: async (directory) => {
+      await makeDirectory(directory).catch((error) => {
+        reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
+      });
+    },
+  };
+}
+
+function upstreams({ servers, tracer, reporter }: Shared, closers: Closers): readonly Upstream[] {
+  return servers.map((address) => {
+    const transport = openTransport();
+    const probe = serverProbe({ address, reporter, transport });
+    const feed = new EventHub({ address, reporter, probe });
+    closers.add(`events of ${address.server}`, () => feed.close());
+    return { client: openCodeClient({ address, tracer, probe, transport }), feed };
+  });
+}
+
+function serverNamed(servers: readonly Upstream[], name: string | undefined): Upstream {
+  const found = name === undefined ? servers[0] : servers.find(({ client }) => client.server === name);
+  if (found) return found;
+  const known = servers.map(({ client }) => client.server).join(', ');
+  throw new InvalidConfigError(
+    'opencode',
+    `a session lives on ${name}, which is not configured here (known: ${known})`,
+  );
+}

@@ -1,0 +1,7 @@
+/**
+ * Spans by OpenTelemetry: `opencode-turns/otel`. Needs `@opentelemetry/api` and `@opentelemetry/core`; `connect` uses it by
+ * itself where they are installed.
+ *
+ * @module
+ */
+export { otelTracer } from './tracer.ts';
