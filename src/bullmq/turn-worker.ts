@@ -9,8 +9,8 @@ import {
   TurnFailedError,
   UnknownPolicyError,
 } from '../errors.ts';
-import { tellCancelled } from '../finish/cancelled-waiting.ts';
 import { endRecordless } from '../finish/conversation-deleted.ts';
+import { announceUntold } from '../finish/untold-end.ts';
 import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
 import type { TurnJobs } from '../ports/turn-jobs.ts';
 import type { TurnDeps } from '../run/deps.ts';
@@ -20,7 +20,7 @@ import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
 import { type CompiledPolicy, compilePolicy } from '../turn/policy.ts';
-import type { WaitingTurn } from '../turn/stored-turn.ts';
+import type { TurnFailure, WaitingTurn } from '../turn/stored-turn.ts';
 import { runTurn } from '../worker/run-turn.ts';
 import type { WorkerState, WorkOptions } from '../worker/running-worker.ts';
 import { closeWorker } from './close-worker.ts';
@@ -197,7 +197,10 @@ export class TurnWorker {
     turn: WaitingTurn,
     signal: AbortSignal,
   ): Promise<
-    TurnOutcome | { status: 'behind'; turnId: string } | { status: 'finished' | 'missing' | 'recordless' }
+    | TurnOutcome
+    | { status: 'behind'; turnId: string }
+    | { status: 'finished' | 'missing' }
+    | { status: 'error'; error: TurnFailure }
   > {
     const policy = await this.#policyFor(turn.policy, turn.id);
     const claim = await this.#deps.store.claim(turn, this.#deps.owner);
@@ -205,9 +208,14 @@ export class TurnWorker {
     // Its record may be there after all: then the job comes again.
     if (claim.kind === 'recordless' && !(await endRecordless(this.#deps, turn.id, signal)))
       return { status: 'behind', turnId: turn.id };
-    if (claim.kind === 'finished') await tellCancelled(this.#deps, policy, turn.id, signal);
-    if (claim.kind !== 'claimed') return { status: claim.kind };
-    return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
+    if (claim.kind === 'missing') return { status: 'missing' };
+    if (claim.kind === 'claimed') return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
+    await announceUntold(this.#deps, policy, turn.id, signal);
+    // Also when an owner before us wrote the end and died: the job of a turn that failed has failed.
+    const ended = await this.#deps.store.get(turn.id);
+    return ended?.status === 'error' && ended.error
+      ? { status: 'error', error: ended.error }
+      : { status: 'finished' };
   }
 
   /**

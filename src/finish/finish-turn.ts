@@ -1,18 +1,14 @@
 import type { FileRef } from '../artifacts/attachment.ts';
-import { PolicyHookError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
-import type { TurnDeps } from '../run/deps.ts';
-import { noteFinished } from '../run/finished-note.ts';
-import { callHook } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { within } from '../timing/time-limit.ts';
 import { type TurnEnd, toldFailure } from '../turn/entry.ts';
 import { turnFailure } from '../turn/failure.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
 import type { PromptIds } from '../turn/phase.ts';
-import type { CompiledPolicy } from '../turn/policy.ts';
 import type { TerminalPatch } from '../turn/stored-turn.ts';
 import type { Interactive } from '../watch/input-requests.ts';
+import { announce } from './announce.ts';
 import { attachArtifacts, attachedFiles } from './attach-files.ts';
 import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
 
@@ -47,17 +43,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   if (terminal.parts) run.followers.settle(terminal.parts);
   await tellEnd(run, terminal);
   const outcome = outcomeOf(run, finish, terminal);
-  deps.tracer.event('opencode.turn.finished', {
-    'turn.status': terminal.status,
-    'turn.reason': terminal.error?.reason,
-  });
-  noteFinished(deps.reporter, { policy: run.policy.name, ...outcome });
-  const { onFinalized, onTurnFinished } = run.policy;
-  const told = { ...deps, policy: run.policy, turnId: run.turn.id, signal: run.owned };
-  const { exchange } = finish;
-  if (onFinalized && exchange && outcome.status === 'completed')
-    await tellHost(told, 'onFinalized', () => onFinalized(outcome, exchange));
-  if (onTurnFinished) await tellHost(told, 'onTurnFinished', () => onTurnFinished(outcome));
+  await announce(deps, { policy: run.policy, outcome, exchange: finish.exchange }, run.owned);
   return outcome;
 }
 
@@ -126,26 +112,4 @@ function outcomeOf(
   if (status === 'completed') return { status, ...result };
   if (status === 'cancelled') return { status, ...(error ? { error } : {}), ...result };
   return { status: 'error', error: terminal.error ?? turnFailure('internal'), ...result };
-}
-
-/** The end is durable: whatever the host does now is reported and changes nothing, and the slot is free in bounded time. */
-export async function tellHost(
-  told: Pick<TurnDeps, 'tracer' | 'reporter'> & {
-    readonly policy: CompiledPolicy;
-    readonly turnId: string;
-    readonly signal: AbortSignal;
-  },
-  name: 'onFinalized' | 'onTurnFinished',
-  fn: () => void | Promise<void>,
-): Promise<void> {
-  const { policy, tracer, reporter, turnId, signal } = told;
-  try {
-    await callHook(policy, name, fn, () => undefined, signal);
-  } catch (error) {
-    tracer.event('opencode.callback.error', {
-      'callback.name': name,
-      'error.type': error instanceof PolicyHookError ? `${error.code}_${error.kind}` : 'interrupted',
-    });
-    reporter.report(error, { action: `policy.${name}`, turnId });
-  }
 }

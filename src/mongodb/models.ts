@@ -36,7 +36,13 @@ export interface MessageDoc {
   parts: string;
   usage?: Usage;
   /** `claim` tells one claim from all others. */
-  run?: Omit<RunState, 'claimedAt'> & { active?: boolean; told?: boolean; claim?: string; claimedAt?: Date };
+  run?: Omit<RunState, 'claimedAt'> & {
+    active?: boolean;
+    told?: boolean;
+    abandoned?: boolean;
+    claim?: string;
+    claimedAt?: Date;
+  };
   prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;

@@ -104,6 +104,7 @@ function runOf(run: MessageDoc['run']): RunState {
     active: _active,
     claim: _claim,
     told: _told,
+    abandoned: _abandoned,
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };

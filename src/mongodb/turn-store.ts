@@ -163,9 +163,11 @@ export class MongoTurnStore implements TurnStore {
       const untold: Filter = {
         _id: objectId(turnId, 'turnId'),
         role: 'assistant',
-        status: 'cancelled',
-        'run.epoch': 0,
         'run.told': trusted({ $exists: false }),
+        $or: [
+          { status: 'cancelled', 'run.epoch': 0 },
+          { status: 'error', 'run.abandoned': true },
+        ],
       };
       const message = await this.#messages
         .findOneAndUpdate(untold, { $set: { 'run.told': true } }, { returnDocument: 'after' })
@@ -235,7 +237,13 @@ export class MongoTurnStore implements TurnStore {
       // A secondary may not have heard of a record that is new.
       if (!known || (await this.#records.exists({ _id: String(known.conversation) }).read('primary')))
         return null;
-      const end = { status: 'error', error: failure, finishedAt: new Date(), 'run.phase': 'finished' };
+      const end = {
+        status: 'error',
+        error: failure,
+        finishedAt: new Date(),
+        'run.phase': 'finished',
+        'run.abandoned': true,
+      };
       const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
       const message = await this.#messages
         .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })

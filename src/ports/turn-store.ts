@@ -73,7 +73,7 @@ export interface TurnStore {
   head(recordId: string): Promise<WaitingTurn | null>;
   /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
   cancel(turnId: string): Promise<CancelResult>;
-  /** A turn that was cancelled while it waited, for the one caller that is to tell the host of it; null for everybody else. */
+  /** A turn that was cancelled while it waited, or abandoned, for the one caller that is to announce it; null for everybody else. */
   takeUntold(turnId: string): Promise<StoredTurn | null>;
   /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;

@@ -1,0 +1,38 @@
+import type { TurnDeps } from '../run/deps.ts';
+import { turnFailure } from '../turn/failure.ts';
+import type { TurnOutcome } from '../turn/outcome.ts';
+import type { CompiledPolicy } from '../turn/policy.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
+import { announce } from './announce.ts';
+import { noUsage } from './terminal-write.ts';
+
+/**
+ * A turn that no run has ended (it was cancelled while it waited, or its record was deleted) is announced by whoever
+ * takes its job, once: the loser of a race for that (a job that was taken twice) finds it told. Throws
+ * ServiceUnavailableError; then it is untold, unless the answer to our word was lost.
+ */
+export async function announceUntold(
+  deps: TurnDeps,
+  policy: CompiledPolicy,
+  turnId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const turn = await deps.store.takeUntold(turnId);
+  if (turn) await announce(deps, { policy, outcome: outcomeOf(turn) }, signal);
+}
+
+function outcomeOf(turn: StoredTurn): Exclude<TurnOutcome, { status: 'interrupted' }> {
+  const { error } = turn;
+  const result = {
+    turnId: turn.id,
+    recordId: turn.recordId,
+    sessionId: turn.run.sessionId,
+    text: turn.content,
+    usage: turn.usage ?? noUsage,
+    artifacts: turn.artifacts,
+    durationMs: turn.durationMs ?? 0,
+    timeToFirstTokenMs: turn.timeToFirstTokenMs,
+  };
+  if (turn.status === 'error') return { status: 'error', error: error ?? turnFailure('internal'), ...result };
+  return { status: 'cancelled', ...(error ? { error } : {}), ...result };
+}
