@@ -2,7 +2,7 @@
  * The error catalogue. Every error that leaves this library is one of these classes: a stable `code`, the
  * facts as readonly fields, the original as `cause`, and a disposition that says what a job does with it.
  */
-import { TurnsError } from './errors/turns-error.ts';
+import { isTurnsError, TurnsError } from './errors/turns-error.ts';
 
 export { CorruptFileError, FileTooLargeError, TransformError, UnsafeFileError } from './errors/files.ts';
 
@@ -14,7 +14,7 @@ export {
   ServerConfigFilesError,
   TurnFailedError,
 } from './errors/turns.ts';
-export { type Disposition, TurnsError } from './errors/turns-error.ts';
+export { type Disposition, isTurnsError, TurnsError } from './errors/turns-error.ts';
 export * from './errors/upstream.ts';
 
 // ---------------------------------------------------------------- what the caller gave
@@ -303,7 +303,7 @@ export class TurnAbortError extends TurnsError {
 
 /** True for errors after which the same call may succeed later. */
 export function isRetryable(error: unknown): boolean {
-  return error instanceof TurnsError && error.disposition === 'retry';
+  return isTurnsError(error) && error.disposition === 'retry';
 }
 
 /** The message of anything thrown, for people; never an empty string. Never throws, whatever a host has thrown. */

@@ -3,7 +3,7 @@
  * To be imported first.
  */
 import '../src/config/node-version.ts';
-import { messageOf, TurnsError } from '../src/errors.ts';
+import { isTurnsError, messageOf } from '../src/errors.ts';
 
 /** Errors of the system by code: nothing of ours is wrong then. */
 const sayings: Readonly<Record<string, string>> = {
@@ -15,7 +15,7 @@ const sayings: Readonly<Record<string, string>> = {
 
 process.on('uncaughtException', (error: unknown) => {
   const saying = sayings[String((error as NodeJS.ErrnoException | undefined)?.code)];
-  if (saying === undefined && !(error instanceof TurnsError)) console.error(error);
+  if (saying === undefined && !isTurnsError(error)) console.error(error);
   else
     console.error(
       `[opencode-turns] ${[messageOf(error), saying ?? []].flat().join(': ').replace(/\s+/g, ' ')}`,

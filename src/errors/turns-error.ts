@@ -4,7 +4,14 @@
  */
 export type Disposition = 'retry' | 'fail' | 'cancelled';
 
+/** Of all copies of the package in a process: a host may load it as a module and by `require`. */
+const brand = Symbol.for('opencode-turns.error');
+
 export abstract class TurnsError extends Error {
+  static {
+    Object.defineProperty(TurnsError.prototype, brand, { value: true });
+  }
+
   abstract readonly code: string;
   abstract readonly disposition: Disposition;
 
@@ -12,4 +19,12 @@ export abstract class TurnsError extends Error {
     super(message, options);
     this.name = new.target.name;
   }
+}
+
+/**
+ * True for every error of this library, whichever copy of the package made it, where `instanceof` knows those of its own
+ * copy only. Tell them apart by `code`.
+ */
+export function isTurnsError(value: unknown): value is TurnsError {
+  return typeof value === 'object' && value !== null && brand in value;
 }

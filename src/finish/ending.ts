@@ -1,9 +1,9 @@
 import {
   type AbortReason,
   DocumentTooLargeError,
+  isTurnsError,
   messageOf,
   type TurnAbortError,
-  TurnsError,
 } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Part } from '../reply/part.ts';
@@ -81,7 +81,7 @@ function stoppedFailure(reason: AbortReason, limit: string | undefined, cause: u
     return isExplained(said) ? { ...failure, message: said.message } : failure;
   }
   // Upstream was away when the time was over.
-  return turnFailure(name, cause instanceof TurnsError ? { name: cause.code, detail: messageOf(cause) } : {});
+  return turnFailure(name, isTurnsError(cause) ? { name: cause.code, detail: messageOf(cause) } : {});
 }
 
 const cancelUnconfirmed = turnFailure('cancel_unconfirmed', {

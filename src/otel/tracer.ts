@@ -10,7 +10,7 @@ import {
 } from '@opentelemetry/api';
 
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
-import { TurnFailedError, TurnsError } from '../errors.ts';
+import { isTurnsError, type TurnFailedError } from '../errors.ts';
 import { allowedAttributes, errorType } from '../instrumentation/attributes.ts';
 import type { SpanHandle, SpanOptions, TraceCarrier, Tracer } from '../instrumentation/tracer.ts';
 
@@ -83,13 +83,16 @@ const handleOf = (span: Span): SpanHandle => ({
  * somebody asked for is no failure: a cancelled turn does not paint its spans red.
  */
 function record(span: Span, error: unknown): void {
-  const type = error instanceof TurnFailedError ? error.reason : errorType(error);
+  const type = isTurnFailed(error) ? error.reason : errorType(error);
   span.setAttribute('error.type', type);
-  if (error instanceof TurnsError && error.disposition === 'cancelled') return;
+  if (isTurnsError(error) && error.disposition === 'cancelled') return;
   const thrown = error instanceof Error ? error.constructor.name : typeof error;
   span.addEvent('exception', allowedAttributes({ 'exception.type': thrown, 'error.type': type }));
   span.setStatus({ code: SpanStatusCode.ERROR, message: type });
 }
+
+const isTurnFailed = (error: unknown): error is TurnFailedError =>
+  isTurnsError(error) && error.code === 'turn_failed';
 
 function quietly<T>(fn: () => T): T | undefined {
   try {

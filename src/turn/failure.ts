@@ -2,7 +2,7 @@
  * Why a turn ended badly: a stable reason for programs, one plain sentence for people, and apart from both what
  * upstream said. Pure.
  */
-import { messageOf, TurnsError } from '../errors.ts';
+import { isTurnsError, messageOf } from '../errors.ts';
 import { sentences } from './failure-sentences.ts';
 import type { TurnFailure } from './stored-turn.ts';
 
@@ -99,7 +99,7 @@ export function turnFailure(reason: string, facts: FailureFacts = {}): TurnFailu
 
 /** What an error of this library ends a turn with. */
 export function failureOfError(error: unknown): TurnFailure {
-  return turnFailure(error instanceof TurnsError ? error.code : 'internal', { detail: messageOf(error) });
+  return turnFailure(isTurnsError(error) ? error.code : 'internal', { detail: messageOf(error) });
 }
 
 /** The sentence for people; a neutral one for a reason that is not in the table. */

@@ -1,4 +1,4 @@
-import { IdleStreamError, SessionNotFoundError, TurnsError } from '../errors.ts';
+import { IdleStreamError, isTurnsError, SessionNotFoundError } from '../errors.ts';
 import type { FeedSubscription } from '../ports/upstream.ts';
 import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
@@ -205,7 +205,7 @@ export class TurnWatch {
     this.#events?.gap();
     this.#run.reply?.streamBroken();
     this.#run.event('opencode.stream.interrupted', {
-      'error.type': error instanceof TurnsError ? error.code : undefined,
+      'error.type': isTurnsError(error) ? error.code : undefined,
     });
     this.#wakeup.wake();
   }

@@ -1,4 +1,4 @@
-import { CorruptTurnError, type TurnAbortError, TurnsError } from '../errors.ts';
+import { CorruptTurnError, isTurnsError, type TurnAbortError } from '../errors.ts';
 import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
 import { openStops } from '../finish/terminal-write.ts';
@@ -163,4 +163,4 @@ async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
   return interruptedOutcome(run, 'shutdown');
 }
 
-const codeOf = (error: unknown) => (error instanceof TurnsError ? error.code : 'internal');
+const codeOf = (error: unknown) => (isTurnsError(error) ? error.code : 'internal');
