@@ -15,6 +15,7 @@ import type { TurnEntry } from './turn/entry.ts';
 import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
+/** @internal */
 interface Parts {
   readonly client: ClientDeps;
   readonly models: TurnModels;
@@ -32,6 +33,7 @@ export class Turns {
   readonly #parts: Parts;
   readonly #workers = new Set<RunningWorker>();
 
+  /** @internal */
   constructor(parts: Parts) {
     this.#parts = parts;
   }
