@@ -39,9 +39,9 @@ export function machine() {
 }
 
 export function versions(): Record<string, string> {
-  const { dependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    dependencies: Record<string, string>;
-  };
+  const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  const { dependencies, devDependencies } = JSON.parse(file) as Record<string, Record<string, string>>;
+  const all = { ...devDependencies, ...dependencies };
   const named = ['bullmq', 'ioredis', 'redlock', 'mongoose', '@opencode-ai/sdk'];
-  return Object.fromEntries(named.map((name) => [name, dependencies[name] ?? '']));
+  return Object.fromEntries(named.map((name) => [name, all[name] ?? '']));
 }
