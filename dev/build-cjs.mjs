@@ -1,16 +1,19 @@
 /**
  * The CommonJS build beside the modules: for `require` where modules cannot be required, as under Jest's default mode.
- * One file per subpath; what is imported when it is needed stays so. The client of OpenCode is of modules only and is
- * therefore bundled, everything else is required from where the host has it. The types are copied: a `.d.ts` file means a
- * module or not by the `package.json` beside it.
+ * One file per subpath; what is imported when it is needed stays so. Bundled is what `require` does not give as `import`
+ * does, everything else is required from where the host has it. The types are copied: a `.d.ts` file means a module or
+ * not by the `package.json` beside it.
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 
 const { exports, dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
-const modulesOnly = '@opencode-ai/sdk';
-const external = Object.keys({ ...dependencies, ...peerDependencies }).filter((name) => name !== modulesOnly);
+/** The client of OpenCode is of modules only; Redlock's class is the module's default export in modules only. */
+const bundled = ['@opencode-ai/sdk', 'redlock'];
+const external = Object.keys({ ...dependencies, ...peerDependencies }).filter(
+  (name) => !bundled.includes(name),
+);
 const entries = Object.values(exports).filter((entry) => entry.require);
 const sourceOf = ({ types }) => types.replace('dist/cjs', 'src').replace('.d.ts', '.ts');
 

@@ -1,8 +1,6 @@
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type BuildOptions, build } from 'esbuild';
+import { build } from 'esbuild';
 import { startMongo } from '../../dev/services/mongo.ts';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
@@ -94,53 +92,6 @@ describe('a web app with nothing optional', () => {
     const args = ['--experimental-vm-modules', jest, '--rootDir', outside.directory, ...matching];
     await outside.node(args, env);
   });
-
-  const bundled = (): BuildOptions => ({
-    bundle: true,
-    platform: 'node',
-    external: ['@opentelemetry/*'],
-    outdir: path.join(outside.directory, 'out'),
-    logLevel: 'silent',
-  });
-
-  it('bundled for a server, as a module', async () => {
-    const file = outside.write('bundled.mjs', `${use}\nconst said = await use(${imports});\n${telling}`);
-    const js = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
-    // In pieces, so that what is imported when it is needed stays so.
-    const { warnings } = await build({
-      ...bundled(),
-      format: 'esm',
-      splitting: true,
-      outExtension: { '.js': '.mjs' },
-      entryPoints: [file],
-      banner: { js },
-    });
-    expect(warnings).toEqual([]);
-    expect(JSON.parse(await runBundle('bundled.mjs'))).toEqual(said);
-  });
-
-  it('bundled for a server, in CommonJS', async () => {
-    const file = outside.write('bundled.cjs', `${use}\nuse(${requires}).then((said) => ${telling});`);
-    const { warnings } = await build({
-      ...bundled(),
-      format: 'cjs',
-      outExtension: { '.js': '.cjs' },
-      entryPoints: [file],
-    });
-    expect(warnings).toEqual([]);
-    expect(JSON.parse(await runBundle('bundled.cjs'))).toEqual(said);
-  });
-
-  /** Where there is no node_modules at all. */
-  const runBundle = async (file: string) => {
-    const alone = mkdtempSync(path.join(tmpdir(), 'opencode-turns-bundle-'));
-    try {
-      cpSync(path.join(outside.directory, 'out'), alone, { recursive: true });
-      return await outside.node([path.join(alone, file)], env);
-    } finally {
-      rmSync(alone, { recursive: true, force: true });
-    }
-  };
 });
 
 it('the view is bundled for browsers without a warning, a package or Node', async () => {
