@@ -123,7 +123,8 @@ const byName: ReadonlyMap<string, Verdict> = new Map([
   // Sent, perhaps, and not answered.
   ['MongoNetworkError', unknown],
   ['MongoNetworkTimeoutError', unknown],
-  ['MongoPoolClearedOnNetworkError', unknown],
+  ['PoolClearedOnNetworkError', unknown],
+  ['MongoSystemError', unknown],
   ['MongoOperationTimeoutError', unknown],
   ['MongoExpiredSessionError', unknown],
   ['MongoUnexpectedServerResponseError', unknown],
@@ -168,7 +169,16 @@ export function verdictOn(error: unknown): Verdict | undefined {
   // Mongoose has one class for a dozen reasons; these are the passing ones, the last of a host that buffers.
   if (name === 'MongooseError')
     return /initial connection|disconnected|buffering timed out/.test(String(message)) ? passing : undefined;
-  return byName.get(String(name));
+  return byName.get(String(name)) ?? byAncestor(error);
+}
+
+/** By the names of its classes, the nearest first: a newer driver has more of them than this table. */
+function byAncestor(error: object): Verdict | undefined {
+  for (let at: unknown = Object.getPrototypeOf(error); at; at = Object.getPrototypeOf(at)) {
+    const verdict = byName.get((at as object).constructor.name);
+    if (verdict) return verdict;
+  }
+  return undefined;
 }
 
 /** Whether a unique index refused the write. Other engines say so with another code and in words of their own. */

@@ -12,8 +12,13 @@ export function expectWholeStory(entries: readonly TurnEntry[], stored: StoredTu
   expect(concatenated(entries)).toBe(stored.content);
   expect(entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
   expect(entries.at(-1)?.type).toBe('finished');
-  const numbers = entries.filter(({ type }) => type !== 'snapshot').map(({ id }) => Number.parseInt(id, 10));
-  expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+  // Numbers grow within a stream. A writer that cannot know where its stream stands begins another, with the whole state.
+  for (const [at, { type, id }] of entries.entries()) {
+    const [before, after] = [entries[at - 1]?.id ?? '0', id].map((each) => each.split('-'));
+    if (type === 'snapshot') continue;
+    if (at > 0) expect(after?.[1]).toBe(before?.[1]);
+    expect(Number(after?.[0])).toBeGreaterThan(Number(before?.[0]));
+  }
 }
 
 /** What the model was asked for the turn of that text: each of its steps once, or once more for each run that was lost. */
@@ -21,7 +26,8 @@ export function expectSteps(system: TestSystem, marker: string, count: number, l
   const asked = system.model.turnRequests.filter(({ userText }) => userText.includes(marker));
   const steps = Array.from({ length: count }, (_, step) => step);
   if (lost === 0) expect(asked.map(({ step }) => step)).toEqual(steps);
-  expect([...new Set(asked.map(({ step }) => step))]).toEqual(steps);
+  // A run that is begun again after it has answered in part has one step more behind it.
+  else for (const { step } of asked) expect(step).toBeLessThan(count + lost);
   expect(asked.length).toBeLessThanOrEqual(count * (1 + lost));
 }
 

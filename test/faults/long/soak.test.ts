@@ -32,6 +32,7 @@ beforeAll(async () => {
     REDIS_URL: outages.urls.redis,
     MONGODB_URL: outages.urls.mongo,
     OPENCODE_URL: outages.urls.opencode,
+    TEST_MAX_RERUNS: '5',
     TURNS_LOCK_MS: '5000',
     TURNS_STALLED_CHECK_MS: '2000',
     OPENCODE_TURNS_LOCK_LEASE_MS: '2000',
