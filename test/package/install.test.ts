@@ -1,5 +1,9 @@
-import { readdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { projectFiles, root } from '../house/sources.ts';
 import { diskUsage, installOutside, type Outside } from './outside.ts';
 
 const maxPackages = 60;
@@ -23,9 +27,7 @@ describe('a plain install', () => {
   });
 
   it('holds no source, no map, no test and nothing of development', () => {
-    const files = readdirSync(outside.library, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map(({ parentPath, name }) => `${parentPath}/${name}`.slice(outside.library.length + 1));
+    const files = filesIn(outside.library);
     expect(files).toContain('dist/src/index.js');
     const allowed =
       /^(dist\/(src|cjs|workers)\/.+(\.d\.ts|\.js|\.cjs)|dist\/cjs\/package\.json|dist\/view\.js|docs\/.+\.md|[A-Z]+\.md|LICENSE|Procfile|package\.json)$/;
@@ -33,7 +35,31 @@ describe('a plain install', () => {
       [],
     );
   });
+
+  it('is packed whole from a fresh checkout, which has nothing built', () => {
+    const checkout = mkdtempSync(path.join(tmpdir(), 'opencode-turns-checkout-'));
+    try {
+      for (const file of projectFiles()) cpSync(path.join(root, file), path.join(checkout, file));
+      symlinkSync(path.join(root, 'node_modules'), path.join(checkout, 'node_modules'));
+      expect(readdirSync(checkout)).not.toContain('dist');
+      execFileSync('npm', ['pack', '--silent', '--pack-destination', checkout], { cwd: checkout });
+      const [tarball = ''] = readdirSync(checkout).filter((file) => file.endsWith('.tgz'));
+      const listed = execFileSync('tar', ['-tzf', path.join(checkout, tarball)], { encoding: 'utf8' });
+      const packed = listed
+        .trim()
+        .split('\n')
+        .map((file) => file.replace('package/', ''));
+      expect(packed.sort()).toEqual(filesIn(outside.library).sort());
+    } finally {
+      rmSync(checkout, { recursive: true, force: true });
+    }
+  });
 });
+
+const filesIn = (directory: string) =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.relative(directory, path.join(parentPath, name)));
 
 describe('what an import loads', () => {
   // Node tells a loader hook of each file that it loads as a module or for one.
