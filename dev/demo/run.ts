@@ -93,7 +93,7 @@ async function startServices({ screen, closers }: DemoContext, model: ScriptedMo
   const started = async <T extends Service>(starting: Promise<T>): Promise<T> => {
     const service = await starting;
     closers.add(service.name, () => service.stop());
-    screen.fact(service.name, `${service.url}  ${service.description}`);
+    screen.fact(service.name, `${withoutCredentials(service.url)}  ${service.description}`);
     return service;
   };
   // All of them settle before one failure is told: what did start is known to the closers then.
@@ -107,6 +107,9 @@ async function startServices({ screen, closers }: DemoContext, model: ScriptedMo
   if (opencode.status === 'rejected') throw opencode.reason;
   return { redis: redis.value, mongo: mongo.value, opencode: withPassword(opencode.value) };
 }
+
+/** Of one that the person has named: their terminal may be shown to others. */
+const withoutCredentials = (url: string) => url.replace(/^([\w+]+:\/\/)[^/?#]*@/, '$1');
 
 function withPassword({ url, password }: { url: string; password: string | undefined }) {
   return { url, ...(password ? { password } : {}) };
