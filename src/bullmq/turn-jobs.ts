@@ -1,4 +1,4 @@
-import { type Job, Queue } from 'bullmq';
+import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
@@ -6,17 +6,7 @@ import type { TurnJobs } from '../ports/turn-jobs.ts';
 import { judgeRedis, redisError } from '../redis/errors.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
-import {
-  jobName,
-  queueName,
-  type TurnJobData,
-  type TurnJobResult,
-  turnJobId,
-  turnJobOptions,
-} from './turn-job.ts';
-
-export type TurnBullJob = Job<TurnJobData, TurnJobResult, string>;
-export type TurnBullQueue = Queue<TurnBullJob>;
+import { jobName, queueName, type TurnJobData, turnJobId, turnJobOptions } from './turn-job.ts';
 
 /** How long a turn that is not its record's head sleeps at most before it looks by itself: the worst case. */
 export const behindDelayMs = 30_000;
