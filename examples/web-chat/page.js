@@ -3,8 +3,18 @@ import { applyEntry, emptyView } from '/view.js';
 const post = async (path, body = {}) => {
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!response.ok) throw new Error((await response.json()).error);
-  return response.json();
+  if (response.ok) return response.json();
+  // What is no JSON comes from something in front of the server.
+  const { error } = await response.json().catch(() => ({}));
+  throw new Error(error ?? `The server answered ${response.status}. Please try again.`);
+};
+const problem = document.querySelector('#problem');
+/** Does it, and says so when it cannot be done. */
+const trying = async (action) => {
+  problem.textContent = '';
+  await action().catch((error) => {
+    problem.textContent = error.message;
+  });
 };
 const make = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -13,8 +23,17 @@ const make = (tag, properties, ...children) => {
 };
 
 // What was said is kept in this tab: a reload shows all of it again, and goes on with what is still running.
-const state = JSON.parse(sessionStorage.getItem('chat') ?? '{"turns":[]}');
+const state = restored();
 const keep = () => sessionStorage.setItem('chat', JSON.stringify(state));
+
+function restored() {
+  try {
+    const { conversation, turns } = JSON.parse(sessionStorage.getItem('chat') ?? '{}');
+    return { conversation, turns: Array.isArray(turns) ? turns : [] };
+  } catch {
+    return { turns: [] };
+  }
+}
 
 function show({ id, text }) {
   const reply = make('div');
@@ -39,7 +58,10 @@ const asks = (id, { prompts }) =>
 
 function askOf(id, { requestId, kind, request }) {
   const choice = (label, answer) =>
-    make('button', { textContent: label, onclick: () => post(`/turns/${id}/prompts/${requestId}`, answer) });
+    make('button', {
+      textContent: label,
+      onclick: () => trying(() => post(`/turns/${id}/prompts/${requestId}`, answer)),
+    });
   if (kind === 'permission') {
     // Not "always": the server would remember it for every conversation that shares the directory.
     const replies = ['once', 'reject'];
@@ -47,11 +69,11 @@ function askOf(id, { requestId, kind, request }) {
     return make(
       'div',
       { className: 'ask' },
-      `May it use ${request.permission}: ${request.patterns.join(', ')}? `,
+      `May it use ${request.permission}: ${(request.patterns ?? []).join(', ')}? `,
       ...buttons,
     );
   }
-  const [{ question, options }] = request.questions;
+  const { question = 'It asks something', options = [] } = request.questions?.[0] ?? {};
   const buttons = options.map(({ label }) => choice(label, { kind: 'question', answers: [[label]] }));
   return make(
     'div',
@@ -66,7 +88,10 @@ function stateOf(id, { phase, status, usage, end }) {
   const told = end?.error?.message ?? end?.notice?.message;
   const cost = usage ? ` · $${usage.cost.toFixed(4)}` : '';
   const text = end ? `${status}${cost}${told ? ` · ${told}` : ''}` : phase.replaceAll('_', ' ');
-  const cancel = make('button', { textContent: 'Cancel', onclick: () => post(`/turns/${id}/cancel`) });
+  const cancel = make('button', {
+    textContent: 'Cancel',
+    onclick: () => trying(() => post(`/turns/${id}/cancel`)),
+  });
   return make('footer', {}, `${text} `, ...(end ? [] : [cancel]));
 }
 
@@ -84,12 +109,8 @@ async function say(form) {
   show({ id, text });
 }
 
-document.querySelector('#say').onsubmit = async (event) => {
+document.querySelector('#say').onsubmit = (event) => {
   event.preventDefault();
-  const problem = document.querySelector('#problem');
-  problem.textContent = '';
-  await say(event.target).catch((error) => {
-    problem.textContent = error.message;
-  });
+  void trying(() => say(event.target));
 };
 state.turns.forEach(show);
