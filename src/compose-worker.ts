@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Model } from 'mongoose';
 import { makeDirectory } from './artifacts/make-directory.ts';
-import { Sweeper } from './bullmq/schedules.ts';
 import { defaultLockMs, TurnWorker } from './bullmq/turn-worker.ts';
 import type { Closers } from './closers.ts';
 import { checkWorkOptions } from './config/check-options.ts';
@@ -22,6 +21,7 @@ import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
 import { RecordLock } from './redis/lock.ts';
 import { StrayStreams } from './redis/orphan-streams.ts';
 import { PolicyAgreement } from './redis/policy-agreement.ts';
+import { Sweeper } from './redis/sweeper.ts';
 import type { TurnDeps } from './run/deps.ts';
 import type { Shared } from './shared.ts';
 import { retryStops } from './stop/open-stops.ts';
@@ -56,13 +56,13 @@ export async function startWorker(
   const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
   const jobless = new JoblessTurns({ store, jobs, clock, reporter, minAgeMs });
   const chores = {
-    'jobless-turns': { everyMs, run: () => jobless.sweep() },
-    'stray-streams': { everyMs, run: () => strays.step() },
-    'stray-uploads': { everyMs, run: () => discardStrayUploads({ files, store, clock, reporter }) },
-    'open-stops': { everyMs, run: () => retryStops(deps) },
-    'orphan-sessions': { everyMs, run: () => discardOrphans({ ...deps, clients, minAgeMs }) },
+    'jobless-turns': () => jobless.sweep(),
+    'stray-streams': () => strays.step(),
+    'stray-uploads': () => discardStrayUploads({ files, store, clock, reporter }),
+    'open-stops': () => retryStops(deps),
+    'orphan-sessions': () => discardOrphans({ ...deps, clients, minAgeMs }),
   };
-  const sweeper = new Sweeper({ commands: redis, connection, prefix, reporter, chores });
+  const sweeper = new Sweeper({ redis, prefix, owner: deps.owner, reporter, everyMs, chores });
   opened.add('sweeper', () => sweeper.close());
   // A job's lock is renewed at half time: nobody else can have taken it within the first third.
   const { lockMs = defaultLockMs } = workOptions;

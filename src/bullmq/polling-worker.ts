@@ -1,29 +1,32 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
 import { backoffMs } from '../timing/backoff.ts';
+import { sparingBackend } from './sparing-backend.ts';
 
 /** How long a worker waits at most for Redis to call it, in seconds. */
-const maxWaitS = 1;
+const maxWaitS = 2;
 /** Between two tries at a Redis that answers errors (full, loading, a replica); so it is back at work a second later. */
 const retry = { firstMs: 100, maxMs: 1_000 };
 
+export interface PollingWorkerOptions extends Omit<WorkerOptions, 'drainDelay' | 'connection'> {
+  /** A connection of the role `worker`; it stays the caller's. */
+  readonly connection: Redis;
+}
+
 /**
- * BullMQ's worker, but one that looks for jobs by itself every second. Redis calls one of the workers that wait,
+ * BullMQ's worker, but one that looks for jobs by itself every two seconds. Redis calls one of the workers that wait,
  * and no other: when that one is frozen, cut off or killed right then, the call is lost. The loser is whoever
  * else waits, and does not look before its own wait is over: BullMQ's 5 s (`drainDelay`), or 10 s while a job is
- * delayed, as parked turns are. A worker without jobs costs Redis some six commands a second (5.9 measured over 30 s),
- * half of them the sweeper's: four schedulers and a BullMQ worker of its own.
+ * delayed, as parked turns are. While there is no job, a wait and a look are two commands (`sparing-backend.ts`).
  *
  * An error reply is no reason for BullMQ to wait: it would ask again at once, thousands of times a second.
  */
 export class PollingWorker<Data, Result, Name extends string> extends Worker<Data, Result, Name> {
   #failures = 0;
 
-  constructor(
-    name: string,
-    processor: Processor<Data, Result, Name>,
-    options: Omit<WorkerOptions, 'drainDelay'>,
-  ) {
-    super(name, processor, { ...options, drainDelay: maxWaitS, runRetryDelay: retry.maxMs });
+  constructor(name: string, processor: Processor<Data, Result, Name>, options: PollingWorkerOptions) {
+    const bounds = { drainDelay: maxWaitS, runRetryDelay: retry.maxMs };
+    super(name, processor, { ...options, ...bounds }, sparingBackend(options.connection));
   }
 
   /** Bounds the waits that `drainDelay` does not: those until a delayed job is due. */

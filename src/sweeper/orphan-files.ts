@@ -23,6 +23,7 @@ export async function discardStrayUploads(options: StrayUploadOptions): Promise<
   const { files, store, clock, reporter } = options;
   const now = clock.now();
   const found = await files.stored({ from: now - windowMs, to: now - minAgeMs, limit: batch });
+  if (found.length === 0) return 0;
   const known = await store.stored([...new Set(found.map(({ messageId }) => messageId))]);
   let removed = 0;
   for (const { fileId, messageId } of found) {

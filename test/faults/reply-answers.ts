@@ -14,9 +14,9 @@ export interface Replacement {
   readonly executed: boolean;
 }
 
-/** What the sweeper asks, now and then and of no turn in particular. */
+/** What the sweeper asks, and a worker without jobs: now and then, and of no turn in particular. */
 const ofSweeps =
-  /turn-sweeps|^scan|^hexists|^pttl|by role status createdAt|by opencodeSessionId|experimental/;
+  / sweeper$|^exists turns:|^scan|^hexists|^pttl|by role status createdAt|by opencodeSessionId|experimental/;
 
 /** The answers of one service to one client. */
 export interface Answers {

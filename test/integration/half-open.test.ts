@@ -149,7 +149,7 @@ describe('work', () => {
       await admin.config('SET', 'maxmemory', '0');
       wire.limit(Number.POSITIVE_INFINITY);
       await admin.flushall();
-      // A sweeper that went on would arrange its chores again.
+      // A sweeper that went on would ask for its lease, which is missing now.
       const worker = await turns.work({ policies, sweeper: { everyMs: 60_000 } });
       await worker.stop(0);
       reports.length = 0;

@@ -17,7 +17,9 @@ export interface WorkerProcess {
 
 /** A turn worker as the Procfile starts it, from the build; tuned so that a killed one is adopted within seconds. */
 export async function startWorkerProcess(
-  system: TestSystem,
+  system: Pick<TestSystem, 'options' | 'sandboxRoot'> & {
+    readonly opencode: Pick<TestSystem['opencode'], 'url' | 'password'>;
+  },
   env: NodeJS.ProcessEnv = {},
 ): Promise<WorkerProcess> {
   const { options, opencode } = system;
