@@ -1,3 +1,4 @@
+import { SpanStatusCode } from '@opentelemetry/api';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace-base';
 import { allowedAttributes } from '../instrumentation/attributes.ts';
 import { events } from '../instrumentation/events.ts';
@@ -16,8 +17,15 @@ export function redactingExporter(inner: SpanExporter): SpanExporter {
   };
 }
 
+/**
+ * Redis does not know a script by its hash any more (its scripts were flushed, or another Redis took over): it is asked
+ * again with the text. That is how a script is called, and no failure, although the client's library meets it as one.
+ */
+const asksForScript = ({ status }: ReadableSpan): boolean => /^NOSCRIPT /.test(status.message ?? '');
+
 /** Field by field, so that what a later SDK adds stays here until somebody has looked at it. Pure. */
 export function redacted(span: ReadableSpan): ReadableSpan {
+  const fine = asksForScript(span);
   return {
     name: nameOf(span.name),
     kind: span.kind,
@@ -25,14 +33,14 @@ export function redacted(span: ReadableSpan): ReadableSpan {
     ...(span.parentSpanContext ? { parentSpanContext: span.parentSpanContext } : {}),
     startTime: span.startTime,
     endTime: span.endTime,
-    status: { code: span.status.code },
+    status: { code: fine ? SpanStatusCode.UNSET : span.status.code },
     attributes: allowedAttributes(span.attributes),
     links: span.links.map(({ context, attributes }) => ({
       context,
       attributes: allowedAttributes(attributes),
     })),
     events: span.events
-      .filter(({ name }) => name === 'exception' || Object.hasOwn(events, name))
+      .filter(({ name }) => (name === 'exception' && !fine) || Object.hasOwn(events, name))
       .map(({ name, time, attributes }) => ({ name, time, attributes: allowedAttributes(attributes) })),
     duration: span.duration,
     ended: span.ended,

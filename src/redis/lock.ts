@@ -6,6 +6,7 @@ import type { Lock } from '../ports/lock.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { HeldLease, isTaken, voteOf } from './held-lease.ts';
+import { redlockClient } from './redlock-client.ts';
 
 export interface RecordLockOptions {
   /** A connection of the role `commands`: it fails fast, so that nobody waits for a lock that cannot be had. */
@@ -36,7 +37,12 @@ export class RecordLock implements Lock {
   constructor({ redis, ...options }: RecordLockOptions) {
     this.#options = { clock: systemClock, leaseMs: 10_000, waitMs: 15_000, awayMs: 2_000, ...options };
     // Redlock's own retries hear no signal and cannot tell a taken lock from a dead Redis: the loops here do both.
-    this.#redlock = new Redlock([redis], { driftFactor: 0.01, retryCount: 0, retryDelay: 0, retryJitter: 0 });
+    this.#redlock = new Redlock([redlockClient(redis)], {
+      driftFactor: 0.01,
+      retryCount: 0,
+      retryDelay: 0,
+      retryJitter: 0,
+    });
   }
 
   async run<T>(key: string, fn: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {

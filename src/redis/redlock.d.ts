@@ -1,7 +1,12 @@
 /** redlock 5.0.0-beta.2 ships types that its `exports` hide; this is the part that is used here. */
 declare module 'redlock' {
   import type { EventEmitter } from 'node:events';
-  import type { Redis } from 'ioredis';
+
+  /** What it calls of a client, which need not be a connection. */
+  export interface Client {
+    evalsha(hash: string, keys: number, args: readonly (string | number)[]): Promise<unknown>;
+    eval(lua: string, keys: number, args: readonly (string | number)[]): Promise<unknown>;
+  }
 
   export interface Lock {
     readonly expiration: number;
@@ -24,7 +29,7 @@ declare module 'redlock' {
   }
 
   export default class Redlock extends EventEmitter {
-    constructor(clients: Iterable<Redis>, settings?: Settings);
+    constructor(clients: Iterable<Client>, settings?: Settings);
     acquire(resources: string[], durationMs: number, settings?: Settings): Promise<Lock>;
   }
 }

@@ -86,6 +86,8 @@ it('--json: one line on stdout with the turn, exit 0, and nothing left behind', 
   expect(err.join('\n')).toMatch(
     /queued in BullMQ\n.*taken by the worker\n.*prompted on the OpenCode server\n.*✓ Wrote haiku\.md\n.*haiku\.md \(72 bytes\)\n\ncompleted\n.*turn\.request.*\n *turn\.enqueue/s,
   );
+  // Nothing went wrong, so nothing in the trace says so: not a script either that a fresh Redis did not know.
+  expect(err.filter((line) => / failed$/.test(line))).toEqual([]);
   const { durationMs, timeToFirstTokenMs } = JSON.parse(out[0] ?? '');
   expect(timeToFirstTokenMs).toBeGreaterThan(0);
   expect(durationMs).toBeGreaterThan(timeToFirstTokenMs);
