@@ -1,34 +1,50 @@
-import { isAmbiguous, isWrongAnswer, retryAfterMs } from '../errors.ts';
+import { isAmbiguous, isWrongAnswer, retryAfterMs, ServerError } from '../errors.ts';
 import type { BackoffOptions } from '../timing/backoff.ts';
 import type { PersevereOptions } from '../timing/persevere.ts';
 import type { TurnRun } from './turn-run.ts';
 
 /**
- * Which failures of upstream are borne, and how long. One wrong answer proves nothing: whatever stands between us and
- * the server may have given it. Wrong answers without a good one in between, for `wrongAnswerTimeoutMs`, are what the
- * turn ends with. A server that is away is waited for as long as `ServerAbsence` allows.
+ * Which failures of one question to upstream are borne, and how long. One wrong answer proves nothing: whatever stands
+ * between us and the server may have given it. Wrong answers without a good one to the same question in between, for
+ * `wrongAnswerTimeoutMs`, are what the turn ends with. A failing server's (5xx) are such while it answers other
+ * questions; one that is away as a whole, or restarts, is waited for as long as `ServerAbsence` allows.
  */
 export class Patience {
   readonly #run: TurnRun;
   /** When the first wrong answer came since the last good one. */
   #since: number | undefined;
+  /** How many good answers, to whatever question, had come when this one failed last. */
+  #answers: number;
 
   constructor(run: TurnRun) {
     this.#run = run;
+    this.#answers = run.absence.answers;
   }
 
   /** True while the same question may be asked again after this error. */
   bears(error: unknown): boolean {
-    if (!isWrongAnswer(error)) return isAmbiguous(error);
-    const now = this.#run.deps.clock.monotonicMs();
+    const wrong = isWrongAnswer(error);
+    if (!wrong && !isAmbiguous(error)) return false;
+    const { absence, deps, policy } = this.#run;
+    const elsewhere = absence.answers > this.#answers;
+    this.#answers = absence.answers;
+    // Nothing was answered since this was asked last: the time that a server is away counts for its absence alone.
+    if (!wrong && !elsewhere) this.#since = undefined;
+    if (!wrong && !(elsewhere && isFailing(error))) return true;
+    const now = deps.clock.monotonicMs();
     this.#since ??= now;
-    return now - this.#since < this.#run.policy.limits.wrongAnswerTimeoutMs;
+    return now - this.#since < policy.limits.wrongAnswerTimeoutMs;
   }
 
   /** A good answer came. */
   renew(): void {
     this.#since = undefined;
   }
+}
+
+/** A server that asks for patience (408, 425, 429) works. */
+function isFailing(error: unknown): boolean {
+  return error instanceof ServerError && (error.facts.status ?? 0) >= 500;
 }
 
 const backoff: BackoffOptions = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };

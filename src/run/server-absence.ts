@@ -28,6 +28,7 @@ export class ServerAbsence {
   #told = false;
   #closed = false;
   #cancelTimers: (() => void)[] = [];
+  #answers = 0;
 
   constructor(options: ServerAbsenceOptions) {
     this.#options = options;
@@ -36,6 +37,11 @@ export class ServerAbsence {
   /** The last failure, while the server is away. */
   get error(): TurnsError | undefined {
     return this.#error;
+  }
+
+  /** How many calls the server has answered well. */
+  get answers(): number {
+    return this.#answers;
   }
 
   /** The same client, whose calls are noticed here. */
@@ -60,6 +66,7 @@ export class ServerAbsence {
     return async (...args: unknown[]) => {
       try {
         const answer: unknown = await call.apply(client, args);
+        this.#answers += 1;
         this.#answered();
         return answer;
       } catch (error) {

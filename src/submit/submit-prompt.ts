@@ -126,6 +126,8 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
 async function post(run: TurnRun, ids: PromptIds): Promise<void> {
   const { client } = run.upstream(ids.server);
   const request = await promptRequest(run, ids);
+  /** It could not be looked up in all the time that such a look has: whether it arrived stays unknown. */
+  let unknown = false;
   const send = async () => {
     await run.assertOwned();
     // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
@@ -135,11 +137,14 @@ async function post(run: TurnRun, ids: PromptIds): Promise<void> {
       await client.prompt(ids.sessionId, request, run.signal);
     } catch (error) {
       if (!isAmbiguous(error) || run.signal.aborted) throw error;
-      if (!(await isUpstream(run, ids))) throw error;
+      unknown = true;
+      if (await isUpstream(run, ids)) return;
+      unknown = false;
+      throw error;
     }
   };
   const options = patiently(run);
-  const again = (error: unknown) => isAmbiguous(error) && options.again(error);
+  const again = (error: unknown) => isAmbiguous(error) && !unknown && options.again(error);
   await persevere(send, { ...options, again }, run.signal);
   await notePrompted(run);
 }

@@ -22,8 +22,8 @@ export interface TurnLimits {
   /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
   readonly lostAfterMs: number;
   /**
-   * How long the server may answer what is no answer of OpenCode (a wrong password, a redirect, a proxy's page) until
-   * the turn ends with that error. Default 60 s.
+   * How long the server may answer one question with what is no answer of OpenCode (a wrong password, a redirect, a
+   * proxy's page), or with 5xx while it answers others, until the turn ends with that error. Default 60 s.
    */
   readonly wrongAnswerTimeoutMs: number;
   /** How often upstream may retry a failing model provider. Default 8. */
