@@ -22,14 +22,14 @@ export interface SweeperOptions {
 }
 
 /** How much longer than the usual time somebody who dies in the middle of a sweep holds up the next one. */
-const graceMs = 30_000;
+const graceMs = 10_000;
 /** How long `close` waits for a sweep under way and for Redis. */
 const closeMs = 1_000;
 
 /**
  * Finds what fell between two systems. Every worker asks for the lease on the next sweep with one command; who gets it
  * sweeps. Nothing else is kept, so a Redis that lost its data is swept at the next look, and no clock counts but that
- * of Redis. A holder that dies is followed by another worker after `2 * everyMs` + 30 s at most. One that is frozen, or
+ * of Redis. A holder that dies is followed by another worker after `2 * everyMs` + 10 s at most. One that is frozen, or
  * slower than that, sweeps beside its successor: each chore must bear that. One that fails is reported, and comes again.
  */
 export class Sweeper {

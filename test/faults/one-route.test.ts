@@ -89,7 +89,7 @@ describe('a server that is away as a whole', () => {
     proxy.clear();
     const { stored, entries } = await turn;
     expect(stored).toMatchObject({ status: 'completed', content: 'the answer', run: { resends: 0 } });
-    expect(entries).toContainEqual({ type: 'phase', phase: 'waiting_for_server' });
+    expect(entries).toContainEqual(expect.objectContaining({ phase: 'waiting_for_server' }));
   });
 
   it('ends the turn after `upstreamAwayMs`', async () => {

@@ -34,7 +34,8 @@ export async function expectNoOrphan(client: OpenCode, stored: StoredTurn): Prom
     const sessions = await client.recentSessions(stored.createdAt - 3_600_000, 10_000);
     const ofRecord = sessions.filter(({ metadata }) => markIn(metadata)?.recordId === stored.recordId);
     expect(ofRecord.map(({ id }) => id)).toEqual([stored.run.sessionId]);
-  });
+    // A sweeper that was killed is followed by another after twice its pause and ten seconds at most.
+  }, 60_000);
 }
 
 /** No job waits, runs or failed, and no lock is held. */

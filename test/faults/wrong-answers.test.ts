@@ -46,7 +46,6 @@ beforeAll(async () => {
       default: system.policy,
       asking: { ...system.policy, permissions: asks },
       impatient: { ...system.policy, limits: short },
-      failing: { ...system.policy, limits: { ...short, turnTimeoutMs: 25_000 } },
     },
   });
   system.respond(() => ({ text: ['the ', 'answer'] }));
@@ -241,51 +240,6 @@ describe('wrong answers that stay end the turn with what they are', () => {
     const { stored } = await runTurn(turns, conversation, 'no password', 'impatient');
     expect(stored).toMatchObject({ status: 'error', error: { reason: 'upstream_authentication' } });
     expect(system.model.turnRequests.length).toBe(before);
-  });
-});
-
-describe('a server that fails at one question and answers the others', () => {
-  const failing = { status: 503, headers: text, body: 'no' };
-  const sent = (from: number) => proxy.requests.slice(from).filter(prompts).length;
-
-  it.each<[string, Substitute]>([
-    ['5xx', failing],
-    ['a page', { status: 200, headers: html, body: page }],
-  ])('%s for each prompt ends the turn as that, and nothing is asked', async (_, substitute) => {
-    proxy.substitute((request) => (prompts(request) ? substitute : undefined));
-    const before = system.model.turnRequests.length;
-    const { stored } = await runTurn(turns, conversation, 'never arrives', 'failing');
-    const reason = substitute === failing ? 'upstream_server' : 'upstream_foreign_answer';
-    expect(stored).toMatchObject({ status: 'error', error: { reason }, run: { reruns: 0 } });
-    expect(system.model.turnRequests.length).toBe(before);
-    expect(JSON.stringify(await client.messages(sessionId))).not.toContain('never arrives');
-  });
-
-  it('a prompt that arrived and can be looked up nowhere is sent once', async () => {
-    const lookups: Where = ({ method, path }) => method === 'GET' && /\/message(\/|$)/.test(path);
-    proxy.substitute((request) => {
-      if (prompts(request)) return { ...failing, applied };
-      return lookups(request) ? failing : undefined;
-    });
-    const [before, from] = [system.model.turnRequests.length, proxy.requests.length];
-    const { stored } = await runTurn(turns, conversation, 'arrives in silence', 'failing');
-    // Nothing else is asked meanwhile, so nobody can tell it from a server that is away as a whole.
-    expect(stored.status).toBe('error');
-    expect(sent(from)).toBe(1);
-    expect(system.model.turnRequests.length - before).toBeLessThanOrEqual(1);
-  });
-
-  it('one that fails at all of them for longer is waited for', async () => {
-    const from = proxy.requests.length;
-    let since: number | undefined;
-    proxy.substitute((request) => {
-      if (since === undefined && prompts(request)) since = performance.now();
-      return since !== undefined && performance.now() - since < 4_000 ? failing : undefined;
-    });
-    const { stored, entries } = await runTurn(turns, conversation, 'waited for', 'failing');
-    expect(stored).toMatchObject({ status: 'completed', content: 'the answer' });
-    expect(entries).toContainEqual(expect.objectContaining({ phase: 'waiting_for_server' }));
-    expect(sent(from)).toBeGreaterThan(1);
   });
 });
 
