@@ -94,7 +94,7 @@ const redisReads = new Set([
 ]);
 
 /** By the kind of the first key; a script has a name besides, as far as it is one of BullMQ's. */
-function redisLabel({ name, args }: RedisCommand): string {
+export function redisLabel({ name, args }: RedisCommand): string {
   const isScript = name.startsWith('eval');
   const kind = (args[isScript ? 2 : 0] ?? '').replace(/[0-9a-f]{24}/g, 'id').replace(/^[^:]*:/, '');
   if (!isScript) return `${name} ${kind}`;
