@@ -16,12 +16,18 @@ export class MongoStopStore implements StopStore {
     this.#messages = messages;
   }
 
-  open({ turnId, recordId, limit }: Parameters<StopStore['open']>[0]): Promise<readonly OpenStop[]> {
+  open({
+    turnId,
+    recordId,
+    sessionId,
+    limit,
+  }: Parameters<StopStore['open']>[0]): Promise<readonly OpenStop[]> {
     return mongoCall(async () => {
       const filter: Filter = {
         'run.stopTriedAt': trusted({ $gt: 0 }),
         ...(turnId === undefined ? {} : { _id: objectId(turnId, 'turnId') }),
         ...(recordId === undefined ? {} : { conversation: objectId(recordId, 'conversation') }),
+        ...(sessionId === undefined ? {} : { 'run.openStops.sessionId': sessionId }),
       };
       const fields = { conversation: 1, run: 1, finishedAt: 1, createdAt: 1 };
       const messages = await this.#messages
@@ -33,7 +39,7 @@ export class MongoStopStore implements StopStore {
         turnId: String(_id),
         recordId: String(conversation),
         stops: run?.openStops ?? [],
-        since: (finishedAt ?? createdAt).getTime(),
+        since: finishedAt?.getTime() ?? run?.promptedAt ?? createdAt.getTime(),
       }));
     });
   }
@@ -45,11 +51,12 @@ export class MongoStopStore implements StopStore {
     });
   }
 
-  close(turnId: string, { promptMessageId }: StopRef): Promise<void> {
+  close(turnId: string, stop?: StopRef): Promise<void> {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
       // One by one: the turn itself may be adding another.
-      await this.#messages.updateOne({ _id }, { $pull: { 'run.openStops': { promptMessageId } } });
+      const gone = stop && { 'run.openStops': { promptMessageId: stop.promptMessageId } };
+      if (gone) await this.#messages.updateOne({ _id }, { $pull: gone });
       await this.#messages.updateOne({ _id, 'run.openStops': trusted({ $size: 0 }) } as Filter, {
         $unset: { 'run.stopTriedAt': 1, 'run.openStops': 1 },
       });

@@ -31,7 +31,7 @@ const giveUpMs = 24 * 3_600_000;
 /**
  * Aborts runs that could not be seen to end when their turn ended, until they are. Each under its record's lock, so that
  * a later turn of the record, which takes over what is open before it prompts, is never hit. Answers how many were
- * closed; errors are reported per turn.
+ * closed; errors are reported per turn. Throws what the store throws.
  */
 export async function retryStops(deps: StopDeps): Promise<number> {
   const { clock, stops, reporter } = deps;
@@ -46,6 +46,8 @@ export async function retryStops(deps: StopDeps): Promise<number> {
       // Held: the record's next turn is about to take it over.
       if (!(error instanceof LockHeldError))
         reporter.report(error, { action: 'sweeper.stop', severity: 'warning', turnId: open.turnId });
+      // Whatever keeps it from being tried must not keep those behind it waiting, too.
+      await stops.tried(open.turnId);
     }
   }
   return closed;
@@ -56,6 +58,7 @@ async function retryAll(deps: StopDeps, turnId: string, lease: AbortSignal): Pro
   const { stops } = deps;
   let closed = 0;
   for (const open of await stops.open({ turnId, limit: 1 })) {
+    if (open.stops.length === 0) await stops.close(turnId);
     for (const run of open.stops) {
       lease.throwIfAborted();
       const result = await tryStop(deps, run, lease);
@@ -99,7 +102,7 @@ export async function takeOverStops(
   signal: AbortSignal,
 ): Promise<boolean | undefined> {
   const ofSession = async () =>
-    (await stops.open({ recordId, limit: batch })).flatMap((open) =>
+    (await stops.open({ recordId, sessionId, limit: batch })).flatMap((open) =>
       open.stops.filter((run) => run.sessionId === sessionId).map((run) => ({ run, turnId: open.turnId })),
     );
   if ((await ofSession()).length === 0) return undefined;

@@ -89,7 +89,7 @@ async function expectRunOnce({ turn, text }: Enqueued): Promise<StoredTurn> {
 }
 
 describe('a turn whose job Redis refused', () => {
-  const replies = { ...redisReplies, ERR: 'ERR Error running script' };
+  const replies: Readonly<Record<string, string>> = { ...redisReplies, ERR: 'ERR Error running script' };
   const lost = new Map<string, Enqueued>();
   let heard: Enqueued;
   let behind: readonly Enqueued[];
