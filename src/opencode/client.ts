@@ -45,6 +45,10 @@ const request = z.looseObject({ id: z.string(), sessionID: z.string() });
 const providers = z
   .looseObject({ providers: z.array(z.looseObject({ id: z.string() })) })
   .transform((answer) => answer.providers.map(({ id }) => id)) as unknown as z.ZodType<readonly string[]>;
+/** A directory's instance keeps what its project was when it began; that is written then, and told as its last update. */
+const instance = z
+  .looseObject({ time: z.looseObject({ updated: z.number() }) })
+  .transform(({ time }) => time.updated) as unknown as z.ZodType<number>;
 const done = z.unknown().transform(() => undefined as undefined);
 type SendOptions = Parameters<Call<unknown>['send']>[0];
 const accepted = z.unknown().transform(() => true);
@@ -261,6 +265,10 @@ export function openCodeClient({
         },
         signal,
       ),
+    instanceStartedAt: (directory, signal) => {
+      const send = (s: SendOptions) => sdk.project.current({ directory }, s);
+      return run({ method: 'GET', path: '/project/current', schema: instance, send }, signal);
+    },
     providers: (directory, signal) =>
       run(
         {

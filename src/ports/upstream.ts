@@ -64,6 +64,8 @@ export interface OpenCode {
   statuses(directory: string, signal?: AbortSignal): Promise<Readonly<Record<string, WireSessionStatus>>>;
   questions(directory: string, signal?: AbortSignal): Promise<readonly WireQuestion[]>;
   permissions(directory: string, signal?: AbortSignal): Promise<readonly WirePermission[]>;
+  /** When the directory's instance began, by the server's clock (Unix ms): no run of it is older. Begins one when there is none. */
+  instanceStartedAt(directory: string, signal?: AbortSignal): Promise<number>;
   /** Ids of the model providers that are set up there. */
   providers(directory: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** False when the request is no longer open (already answered, or its session ended). */

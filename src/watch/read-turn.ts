@@ -3,6 +3,7 @@ import type { OpenCode } from '../ports/upstream.ts';
 import { askingCall, callKey } from '../reply/call-key.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage, WirePermission } from '../reply/wire.ts';
+import { patiently } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { areOver, isBusy, sessionsBelow } from '../stop/session-tree.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -49,6 +50,29 @@ export async function lookUpstream(
     : !(await areOver(client, busyChildren, run.signal));
   const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, messages, waiting) : [];
   return { exchange, busy, childBusy, children, closedPrompts };
+}
+
+/**
+ * Whether the instance that an aborted run had is no more: the server disposed of it, also after a change of its
+ * configuration, or was started anew. An abort by hand leaves the same messages behind; what tells them apart is that the
+ * directory's instance of now is younger than the run's last message (OpenCode 1.18.33). False when nobody can say.
+ */
+export async function hasLostInstance(
+  run: TurnRun,
+  { server, directory }: PromptIds,
+  { lastAssistant }: Exchange,
+): Promise<boolean> {
+  if (!lastAssistant) return false;
+  const { client } = run.upstream(server);
+  try {
+    const read = () => client.instanceStartedAt(directory, run.signal);
+    const startedAt = await persevere(read, patiently(run), run.signal);
+    return startedAt > lastAssistant.info.time.created;
+  } catch (error) {
+    if (run.signal.aborted) throw error;
+    run.deps.reporter.report(error, { action: 'turn.instance', severity: 'warning', turnId: run.turn.id });
+    return false;
+  }
 }
 
 /** Asked only when a task part, running ones included, says that there are any. */

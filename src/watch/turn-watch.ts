@@ -12,7 +12,7 @@ import { ForeignPrompts } from './foreign-prompts.ts';
 import { Interactive } from './input-requests.ts';
 import { observeReply } from './observe.ts';
 import { TurnEvents } from './own-events.ts';
-import { type LookResult, lookUpstream } from './read-turn.ts';
+import { hasLostInstance, type LookResult, lookUpstream } from './read-turn.ts';
 import { type OpenVerdict, Settling } from './settling.ts';
 import { Progress } from './stall.ts';
 import { type FinalVerdict, judge } from './verdict.ts';
@@ -142,7 +142,12 @@ export class TurnWatch {
         if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-        if (settling.stays(verdict, exchange)) return endOf(verdict, exchange, streamError);
+        if (settling.stays(verdict, exchange)) {
+          const end = endOf(verdict, exchange, streamError);
+          // While the stream was down nobody could hear of it.
+          const lost = end.kind === 'aborted' && (await hasLostInstance(this.#run, ids, exchange));
+          return lost ? { kind: 'lost', exchange } : end;
+        }
         this.#lookDue ||= settling.pauseMs !== undefined;
         // Only ever after a look, which may have seen what a mute stream did not tell.
         if (this.#progress.passed) {
