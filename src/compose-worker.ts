@@ -54,9 +54,11 @@ export async function startWorker(
   const clients = servers.map(({ client }) => client);
   const deps = turnDeps(shared, servers);
   const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
-  const jobless = new JoblessTurns({ store, jobs, clock, reporter, minAgeMs });
+  const jobless = new JoblessTurns({ store, of: 'pending', jobs, clock, reporter, minAgeMs });
+  const untold = new JoblessTurns({ store, of: 'untold', jobs, clock, reporter, minAgeMs });
   const chores = {
     'jobless-turns': () => jobless.sweep(),
+    'untold-ends': () => untold.sweep(),
     'stray-streams': () => strays.step(),
     'stray-uploads': () => discardStrayUploads({ files, store, clock, reporter }),
     'open-stops': () => retryStops(deps),

@@ -6,10 +6,14 @@ import type { StoredTurn } from '../turn/stored-turn.ts';
 import { announce } from './announce.ts';
 import { noUsage } from './terminal-write.ts';
 
+/** Longer than the host may take by so much, somebody else leaves the telling to us. */
+const tellMs = 30_000;
+
 /**
  * A turn that no run has ended (it was cancelled while it waited, or its record was deleted) is announced by whoever
- * takes its job, once: the loser of a race for that (a job that was taken twice) finds it told. Throws
- * ServiceUnavailableError; then it is untold, unless the answer to our word was lost.
+ * takes its job: the loser of a race for that (a job that was taken twice) finds it taken. At least once: one who dies,
+ * leaves, or cannot store that he has told is followed by another, to whom the sweeper brings it. Throws
+ * ServiceUnavailableError.
  */
 export async function announceUntold(
   deps: TurnDeps,
@@ -17,8 +21,11 @@ export async function announceUntold(
   turnId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const turn = await deps.store.takeUntold(turnId);
-  if (turn) await announce(deps, { policy, outcome: outcomeOf(turn) }, signal);
+  const turn = await deps.store.takeUntold(turnId, policy.limits.hookTimeoutMs + tellMs);
+  if (!turn) return;
+  await announce(deps, { policy, outcome: outcomeOf(turn) }, signal);
+  // The waiting for a hook ends with the worker: what became of it nobody knows.
+  if (!signal.aborted) await deps.store.told(turnId);
 }
 
 function outcomeOf(turn: StoredTurn): Exclude<TurnOutcome, { status: 'interrupted' }> {

@@ -38,8 +38,8 @@ export interface MessageDoc {
   /** `claim` tells one claim from all others. */
   run?: Omit<RunState, 'claimedAt'> & {
     active?: boolean;
-    told?: boolean;
-    abandoned?: boolean;
+    /** Its end is untold; from when on somebody may take it to tell it, Unix ms. */
+    tellFrom?: number;
     claim?: string;
     claimedAt?: Date;
   };
@@ -127,6 +127,8 @@ function messageSchema(): Schema {
   );
   // Few at any time: runs that could not be seen to end.
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
+  // As few: ends that are still to be told.
+  schema.index({ 'run.tellFrom': 1 }, { name: 'untold_ends', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return readParts(this.parts).parts;

@@ -103,8 +103,7 @@ function runOf(run: MessageDoc['run']): RunState {
   const {
     active: _active,
     claim: _claim,
-    told: _told,
-    abandoned: _abandoned,
+    tellFrom: _tellFrom,
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };

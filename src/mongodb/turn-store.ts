@@ -28,9 +28,11 @@ import { settled } from './settled.ts';
 import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
 import { pendingFields, pendingOf, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
+import { dueToTell, UntoldEnds, untoldYet } from './untold-ends.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
+type PageStart = Pick<PendingTurn, 'id' | 'createdAt'>;
 
 const { trusted } = mongoose;
 
@@ -45,12 +47,14 @@ export class MongoTurnStore implements TurnStore {
   readonly #records: Model<{ title?: unknown }>;
   readonly #creation: TurnCreation;
   readonly #writes: FencedWrites;
+  readonly #untold: UntoldEnds;
 
   constructor(messages: Model<MessageDoc>, records: Model<never>) {
     this.#messages = messages;
     this.#records = records as unknown as Model<{ title?: unknown }>;
     this.#creation = new TurnCreation(messages, records);
     this.#writes = new FencedWrites(messages);
+    this.#untold = new UntoldEnds(messages);
   }
 
   create(turn: NewTurn): Promise<CreatedTurn> {
@@ -138,7 +142,8 @@ export class MongoTurnStore implements TurnStore {
         'run.phase': 'finished',
         'run.cancelRequestedAt': now.getTime(),
       };
-      const ended = async () => (await this.#messages.updateOne(queued, { $set: end })).modifiedCount === 1;
+      const change = { $set: { ...end, ...untoldYet } };
+      const ended = async () => (await this.#messages.updateOne(queued, change)).modifiedCount === 1;
       // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
       const hasEnded = async () => (await this.#find({ _id, ...end })) !== null || undefined;
       // Races with a claim, which raises the epoch: exactly one of the two matches.
@@ -158,22 +163,15 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  takeUntold(turnId: string): Promise<StoredTurn | null> {
+  takeUntold(turnId: string, againMs: number): Promise<StoredTurn | null> {
     return mongoCall(async () => {
-      const untold: Filter = {
-        _id: objectId(turnId, 'turnId'),
-        role: 'assistant',
-        'run.told': trusted({ $exists: false }),
-        $or: [
-          { status: 'cancelled', 'run.epoch': 0 },
-          { status: 'error', 'run.abandoned': true },
-        ],
-      };
-      const message = await this.#messages
-        .findOneAndUpdate(untold, { $set: { 'run.told': true } }, { returnDocument: 'after' })
-        .lean<MessageDoc>();
+      const message = await this.#untold.take(turnId, againMs);
       return message && turnOf(message, await this.#find({ _id: message.counterpart }));
     });
+  }
+
+  told(turnId: string): Promise<void> {
+    return mongoCall(() => this.#untold.told(turnId));
   }
 
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
@@ -206,26 +204,12 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  pending(
-    before: number,
-    limit: number,
-    after?: Pick<PendingTurn, 'id' | 'createdAt'>,
-  ): Promise<readonly PendingTurn[]> {
-    return mongoCall(async () => {
-      const age = { $lt: new Date(before) };
-      const filter: Filter = { role: 'assistant', status: 'pending', createdAt: trusted(age) };
-      if (after) {
-        const createdAt = new Date(after.createdAt);
-        const sameTime = { createdAt, _id: trusted({ $gt: objectId(after.id, 'turnId') }) };
-        filter.$or = [{ createdAt: trusted({ $gt: createdAt }) }, sameTime];
-      }
-      const messages = await this.#messages
-        .find(filter, pendingFields)
-        .sort({ createdAt: 1, _id: 1 })
-        .limit(Math.max(1, limit))
-        .lean<MessageDoc[]>();
-      return messages.map(pendingOf);
-    });
+  pending(before: number, limit: number, after?: PageStart): Promise<readonly PendingTurn[]> {
+    return this.#page({ status: 'pending' }, before, limit, after);
+  }
+
+  untold(before: number, limit: number, after?: PageStart): Promise<readonly PendingTurn[]> {
+    return this.#page({ 'run.tellFrom': dueToTell() }, before, limit, after);
   }
 
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null> {
@@ -242,7 +226,7 @@ export class MongoTurnStore implements TurnStore {
         error: failure,
         finishedAt: new Date(),
         'run.phase': 'finished',
-        'run.abandoned': true,
+        ...untoldYet,
       };
       const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
       const message = await this.#messages
@@ -269,6 +253,29 @@ export class MongoTurnStore implements TurnStore {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
       const found = await this.#messages.findOne(filter, waitingFields).lean<MessageDoc>();
       return found && waitingOf(found);
+    });
+  }
+
+  #page(
+    which: Filter,
+    before: number,
+    limit: number,
+    after: PageStart | undefined,
+  ): Promise<readonly PendingTurn[]> {
+    return mongoCall(async () => {
+      const age = { $lt: new Date(before) };
+      const filter: Filter = { role: 'assistant', createdAt: trusted(age), ...which };
+      if (after) {
+        const createdAt = new Date(after.createdAt);
+        const sameTime = { createdAt, _id: trusted({ $gt: objectId(after.id, 'turnId') }) };
+        filter.$or = [{ createdAt: trusted({ $gt: createdAt }) }, sameTime];
+      }
+      const messages = await this.#messages
+        .find(filter, pendingFields)
+        .sort({ createdAt: 1, _id: 1 })
+        .limit(Math.max(1, limit))
+        .lean<MessageDoc[]>();
+      return messages.map(pendingOf);
     });
   }
 

@@ -73,8 +73,13 @@ export interface TurnStore {
   head(recordId: string): Promise<WaitingTurn | null>;
   /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
   cancel(turnId: string): Promise<CancelResult>;
-  /** A turn that was cancelled while it waited, or abandoned, for the one caller that is to announce it; null for everybody else. */
-  takeUntold(turnId: string): Promise<StoredTurn | null>;
+  /**
+   * A turn that was cancelled while it waited, or abandoned, and is not `told`, for the one caller that is to announce it;
+   * null for everybody else, until he has had `againMs` for it.
+   */
+  takeUntold(turnId: string, againMs: number): Promise<StoredTurn | null>;
+  /** It was announced. Idempotent. */
+  told(turnId: string): Promise<void>;
   /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
   answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
   /** An id for a message that is stored later. */
@@ -87,6 +92,8 @@ export interface TurnStore {
     limit: number,
     after?: Pick<PendingTurn, 'id' | 'createdAt'>,
   ): Promise<readonly PendingTurn[]>;
+  /** The same of turns that have ended and that `takeUntold` would answer now. */
+  untold: TurnStore['pending'];
   /** Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then; else null. */
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
 }

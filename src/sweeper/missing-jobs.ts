@@ -5,7 +5,9 @@ import type { Clock } from '../timing/clock.ts';
 import type { PendingTurn } from '../turn/stored-turn.ts';
 
 export interface JoblessOptions {
-  readonly store: TurnStore;
+  readonly store: Pick<TurnStore, 'pending' | 'untold'>;
+  /** Which turns need one. */
+  readonly of: 'pending' | 'untold';
   readonly jobs: TurnJobs;
   readonly clock: Clock;
   readonly reporter: ErrorReporter;
@@ -20,8 +22,8 @@ const maxPages = 4;
 const aheadMs = 24 * 3_600_000;
 
 /**
- * Gives a job to every turn that is stored and has none: its enqueuer died, Redis lost its data, or the job was
- * spent while the database was away. Wakes the job of a turn with a wish (cancel, answer) that nobody has acted
+ * Gives a job to every turn that needs one and has none: its enqueuer died, Redis lost its data, or the job was
+ * spent while the database was away. Those are the pending ones, and those whose end nobody has told the host yet. Wakes the job of a turn with a wish (cancel, answer) that nobody has acted
  * on. Each sweep goes on where the last one of this process stopped, oldest first, and begins anew at the end: no
  * number of old turns that stay pending keeps it from the younger ones.
  */
@@ -35,11 +37,11 @@ export class JoblessTurns {
 
   /** Answers how many jobs were added or woken; errors are reported per turn. Throws what the store throws. */
   async sweep(): Promise<number> {
-    const { store, clock } = this.#options;
+    const { store, of, clock } = this.#options;
     let mended = 0;
     for (let page = 0; page < maxPages; page += 1) {
       const now = clock.now();
-      const turns = await store.pending(now + aheadMs, pageSize, this.#after);
+      const turns = await store[of](now + aheadMs, pageSize, this.#after);
       for (const turn of turns) if (await this.#giveJob(turn, now)) mended += 1;
       this.#after = turns.length < pageSize ? undefined : turns.at(-1);
       if (!this.#after) break;

@@ -7,6 +7,7 @@ import { InvalidInputError, LeaseLostError, NotFoundError, TurnBusyError } from 
 import type { ClaimResult, NewTurn, TurnStore } from '../../src/ports/turn-store.ts';
 import type { Usage } from '../../src/reply/part.ts';
 import type { StoredPrompt, StoredTurn, TerminalPatch } from '../../src/turn/stored-turn.ts';
+import { eventually } from '../support/eventually.ts';
 
 export interface TurnStoreWorld {
   readonly store: TurnStore;
@@ -640,6 +641,28 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
         run: { phase: 'finished', epoch: 1 },
       });
       expect(await store.claim(turn, 'one')).toEqual({ kind: 'finished' });
+    });
+
+    it('is to be told by one caller, and by another one when he has not in his time', async () => {
+      const recordId = await world.record();
+      const turn = await create(recordId);
+      const isUntold = async () =>
+        (await store.untold(Date.now() + 60_000, 10_000)).some(({ id }) => id === turn.id);
+      expect([await isUntold(), await store.takeUntold(turn.id, 60_000)]).toEqual([false, null]);
+      await world.remove(recordId);
+      await store.abandon(turn.id, failure);
+      expect(await isUntold()).toBe(true);
+      const both = await Promise.all([store.takeUntold(turn.id, 0), store.takeUntold(turn.id, 0)]);
+      expect(both).toContainEqual(expect.objectContaining({ id: turn.id, status: 'error', error: failure }));
+      // His time is over at once; another one has more.
+      await eventually(async () =>
+        expect(await store.takeUntold(turn.id, 60_000)).toMatchObject({ id: turn.id }),
+      );
+      expect([await isUntold(), await store.takeUntold(turn.id, 60_000)]).toEqual([false, null]);
+      await store.told(turn.id);
+      await store.told(turn.id);
+      expect([await isUntold(), await store.takeUntold(turn.id, 60_000)]).toEqual([false, null]);
+      expect(await store.get(turn.id)).not.toHaveProperty('run.tellFrom');
     });
 
     it('is taken from whoever had it', async () => {

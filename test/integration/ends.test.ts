@@ -117,7 +117,7 @@ const ends: Readonly<Record<string, End>> = {
     before: async (turn) => {
       await remove(turn);
       const error = { reason: 'record_gone', message: 'gone' };
-      const run = { ...left, phase: 'finished', abandoned: true };
+      const run = { ...left, phase: 'finished', tellFrom: 1 };
       await set(turn.id, { status: 'error', error, run });
     },
   },
