@@ -190,3 +190,26 @@ describe('a run that is never seen to end', () => {
     await eventually(async () => expect((await turns.get(turn.id))?.run).not.toHaveProperty('openStops'));
   });
 });
+
+it('a run in a session that was deleted, whose prompt went to a new one, is ended by the sweeper when it was not seen to end', async () => {
+  forgotten = Number.POSITIVE_INFINITY;
+  const turn = await started('brief');
+  await turn.streaming();
+  const { sessionId = '' } = (await turns.get(turn.id))?.run ?? {};
+  system.respond(() => ({ text: ['mine'] }));
+  await client.deleteSession(sessionId);
+  const stored = await turn.followed;
+  expect(stored).toMatchObject({
+    status: 'completed',
+    content: 'mine',
+    run: { resends: 1, reruns: 0, openStops: [{ sessionId }] },
+  });
+  expect(stored.run.sessionId).not.toBe(sessionId);
+  expect(stored.error).toBeUndefined();
+  // It goes on, and the turn has not waited for it.
+  expect(running()).toHaveLength(1);
+  forgotten = 0;
+  await eventually(async () => expect((await turns.get(turn.id))?.run).not.toHaveProperty('openStops'));
+  await expectNothingRuns();
+  expect(turn.asked()).toBe(2);
+});
