@@ -13,8 +13,9 @@ const abortMs = 10_000;
 
 /**
  * Ends a turn whose record was deleted while it waited, or while nobody had it: no worker can claim it any more. Its
- * followers get their end, and what an earlier owner has left running upstream is aborted, once. False when the turn
- * is not pending, or has its record after all. Throws ServiceUnavailableError('mongodb').
+ * followers get their end, and what an earlier owner has left running upstream is aborted: once here, so that it ends
+ * soon as a rule, and until it is seen to be over by the sweeper, for whom it was stored with the end. False when the
+ * turn is not pending, changes at that moment, or has its record after all. Throws ServiceUnavailableError('mongodb').
  */
 export async function endRecordless(
   { store, publisher, upstream, reporter }: TurnDeps,

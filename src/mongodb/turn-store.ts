@@ -8,6 +8,7 @@ import type {
   NewTurn,
   TurnStore,
 } from '../ports/turn-store.ts';
+import { promptIds, stopRefOf } from '../turn/phase.ts';
 import type {
   PendingTurn,
   PromptAnswer,
@@ -216,7 +217,7 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
       const known = await this.#messages
-        .findOne({ _id, role: 'assistant' }, { conversation: 1 })
+        .findOne({ _id, role: 'assistant' }, { conversation: 1, run: 1 })
         .lean<MessageDoc>();
       // A secondary may not have heard of a record that is new.
       if (!known || (await this.#records.exists({ _id: String(known.conversation) }).read('primary')))
@@ -227,10 +228,14 @@ export class MongoTurnStore implements TurnStore {
         finishedAt: new Date(),
         'run.phase': 'finished',
         ...untoldYet,
+        ...leftRunning(known.run),
       };
+      // The owner of before may prompt at this moment: then what is left running is another one.
+      const { promptMessageId = trusted({ $exists: false }) } = known.run ?? {};
+      const pending: Filter = { _id, status: 'pending', 'run.promptMessageId': promptMessageId };
       const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
       const message = await this.#messages
-        .findOneAndUpdate({ _id, status: 'pending' }, change, { returnDocument: 'after' })
+        .findOneAndUpdate(pending, change, { returnDocument: 'after' })
         .lean<MessageDoc>();
       return message && turnOf(message, await this.#find({ _id: message.counterpart }));
     });
@@ -309,4 +314,13 @@ export class MongoTurnStore implements TurnStore {
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
+}
+
+/** What an owner may have left running, for the sweeper; beside what he could not see end before. */
+function leftRunning(run: MessageDoc['run']): Record<string, unknown> {
+  // Prompted or not: its phase says what was stored last, not what was done.
+  const ids = run && promptIds({ ...run, claimedAt: 0, phase: 'prompted' });
+  if (!ids) return {};
+  const open = Array.isArray(run.openStops) ? run.openStops : [];
+  return { 'run.openStops': [...open, stopRefOf(ids)], 'run.stopTriedAt': Date.now() };
 }

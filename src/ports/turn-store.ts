@@ -94,6 +94,9 @@ export interface TurnStore {
   ): Promise<readonly PendingTurn[]>;
   /** The same of turns that have ended and that `takeUntold` would answer now. */
   untold: TurnStore['pending'];
-  /** Ends a pending turn whose record is gone as an error, fences every owner off, and answers it as it is then; else null. */
+  /**
+   * Ends a pending turn whose record is gone as an error, with its run upstream among `run.openStops`, fences every owner
+   * off, and answers it as it is then; null when it is none, or changes at that moment.
+   */
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
 }

@@ -10,7 +10,7 @@ import { patiently } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
-import type { PromptIds } from '../turn/phase.ts';
+import { type PromptIds, stopRefOf } from '../turn/phase.ts';
 import { takeOverStops } from './open-stops.ts';
 import { isBusy } from './session-tree.ts';
 import { type StopResult, stopRun } from './stop-run.ts';
@@ -37,8 +37,7 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopRe
   const stop = { client, run: ids, children, clock: deps.clock, posted: run.posted };
   const result = await stopRun(stop, run.policy.limits.cancelTimeoutMs);
   if (result.confirmed) return result;
-  const { sessionId, server, directory, promptMessageId } = ids;
-  run.openStops.push({ sessionId, server, directory, promptMessageId });
+  run.openStops.push(stopRefOf(ids));
   deps.tracer.event('turn.stop_unconfirmed', { 'turn.epoch': run.fence.epoch });
   deps.reporter.report(result.problem, { action: 'turn.stop', severity: 'warning', turnId: turn.id });
   return result;

@@ -8,7 +8,7 @@
  *   finalizing  text and parts are stored: attach what is left and write the terminal state. Idempotent.
  *   finished    terminal: nothing.
  */
-import type { RunState, TurnPhase } from './stored-turn.ts';
+import type { RunState, StopRef, TurnPhase } from './stored-turn.ts';
 
 /** The ids of one prompt. They are stored before the POST, so that any owner can ask upstream for them. */
 export interface PromptIds {
@@ -25,6 +25,11 @@ export function promptIds(run: RunState): PromptIds | undefined {
   if (run.phase === 'queued') return undefined;
   if (!sessionId || !server || !directory || !promptMessageId || !promptPartId) return undefined;
   return { sessionId, server, directory, promptMessageId, promptPartId };
+}
+
+/** What names the run of a prompt to whoever is to stop it. */
+export function stopRefOf({ sessionId, server, directory, promptMessageId }: PromptIds): StopRef {
+  return { sessionId, server, directory, promptMessageId };
 }
 
 /** True once upstream is known to have the prompt. */
