@@ -32,22 +32,24 @@ export class PolicyNotAppliedError extends TurnsError {
 
 /**
  * A permission was given, or a question answered, by somebody who is no person of ours: no such answer is stored. Whoever
- * has the server's password can. `reply` is what upstream told of it.
+ * has the server's password can. `reply` is what upstream told of it. Without a `requestId` it was asked for and given while
+ * nobody listened, and what ran says so.
  */
 export class AnsweredElsewhereError extends TurnsError {
   readonly code = 'answered_elsewhere';
   readonly disposition = 'fail';
   readonly kind: 'question' | 'permission';
-  readonly requestId: string;
+  readonly requestId: string | undefined;
   readonly sessionId: string;
   readonly reply: string | undefined;
   constructor(
     kind: AnsweredElsewhereError['kind'],
-    requestId: string,
+    requestId: string | undefined,
     sessionId: string,
     reply: string | undefined,
   ) {
-    super(`${kind} ${requestId} of session ${sessionId} was answered, and by nobody of ours`);
+    const name = requestId ?? 'that nobody has heard of';
+    super(`${kind} ${name} of session ${sessionId} was answered, and by nobody of ours`);
     this.kind = kind;
     this.requestId = requestId;
     this.sessionId = sessionId;

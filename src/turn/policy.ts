@@ -108,8 +108,9 @@ export interface TurnPolicy {
    * What a permission means that was given and that no person of ours gave: whoever has the server's password can give
    * one, the agent's own commands too, where they find it. `stop` (default): the run is aborted, and the turn ends as
    * `answered_elsewhere`. `report`: told to the reporter (AnsweredElsewhereError), and the turn goes on. `allow`: not told.
-   * A question that was answered so is told at most. One that was asked and answered while no event stream was live, and
-   * one that the server did not ask for since somebody has told it `always`, is not seen.
+   * A question that was answered so is told at most. One that was asked and given while no event stream was live is seen
+   * where what ran proves it: rules that ask for all of a permission, a tool of the server's own, a plain command, no
+   * policy of the worker with `allowAlways`. One that the server did not ask for since somebody has told it `always` is not.
    */
   readonly answeredElsewhere?: 'stop' | 'report' | 'allow';
   /**
@@ -165,6 +166,8 @@ export interface CompiledPolicy
   readonly serverConfigFiles: 'refuse' | 'remove' | 'report' | 'allow';
   readonly hostConfigFiles: readonly HostConfigFile[];
   readonly answeredElsewhere: 'stop' | 'report' | 'allow';
+  /** It offers `always`, or another policy of its worker does: what was once said so in a directory holds there for all. */
+  readonly alwaysOffered: boolean;
   /** The name of the limit that ends each of its turns before it does anything; none as a rule. */
   readonly ends?: string;
 }
@@ -187,6 +190,7 @@ export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy 
     ...rest,
     name,
     limits: { ...defaultLimits, ...limits },
+    alwaysOffered: policy.allowAlways === true,
     ...(model === undefined ? {} : { model: parseModel(name, model) }),
   };
 }

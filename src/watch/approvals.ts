@@ -3,11 +3,14 @@ import { callKey } from '../reply/call-key.ts';
 import type { Part, ToolPart } from '../reply/part.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { fits } from '../turn/check-answer.ts';
+import type { PromptIds } from '../turn/phase.ts';
 import type { PromptAnswer, StoredPrompt } from '../turn/stored-turn.ts';
 import { matches } from '../turn/wildcard.ts';
+import { UnheardCalls } from './unheard-calls.ts';
 
 /** What upstream was replied; undefined when nobody has told. */
 type Replied = string | undefined;
+type Told = Pick<StoredPrompt, 'kind' | 'sessionId'> & { readonly requestId: string | undefined };
 
 /**
  * Tells an approval that no person of ours gave: none that is stored, by whichever owner it was sent, and none that
@@ -20,10 +23,18 @@ export class Approvals {
   readonly #given = new Map<string, { readonly prompt: StoredPrompt; readonly answer: PromptAnswer }>();
   /** Requests that upstream has no more without a word, by their call: whether it ran tells what was replied. */
   readonly #vanished = new Map<string, StoredPrompt>();
+  /** What was asked and allowed while nobody listened. */
+  readonly unheard: UnheardCalls;
   #judging = Promise.resolve();
 
-  constructor(run: TurnRun, known: readonly StoredPrompt[]) {
+  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[], adopted: boolean) {
     this.#run = run;
+    const judge = (work: () => Promise<void>) => {
+      this.#judging = this.#judging.then(work);
+    };
+    const tell = () =>
+      this.#tell({ kind: 'permission', requestId: undefined, sessionId: ids.sessionId }, undefined);
+    this.unheard = new UnheardCalls({ run, ids, judge, tell }, adopted ? run.told : [], adopted);
     for (const prompt of known) if (prompt.answer) this.given(prompt, prompt.answer);
     // The owner before us may have died between storing what it heard and ending the turn for it.
     if (run.policy.answeredElsewhere !== 'stop') return;
@@ -93,7 +104,7 @@ export class Approvals {
     if (!this.#isOurs(prompt, reply)) this.#tell(prompt, reply);
   }
 
-  #tell({ kind, requestId, sessionId }: StoredPrompt, reply: Replied): void {
+  #tell({ kind, requestId, sessionId }: Told, reply: Replied): void {
     const { deps, turn, policy } = this.#run;
     const stops = kind === 'permission' && policy.answeredElsewhere === 'stop';
     const error = new AnsweredElsewhereError(kind, requestId, sessionId, reply);

@@ -33,11 +33,12 @@ export class Interactive {
   /** One write after the other: a prompt that closes at once must not be opened again by its first write. */
   #writing = Promise.resolve();
 
-  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[]) {
+  /** `adopted`: an owner before this one has asked for the prompt. */
+  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[], adopted: boolean) {
     this.#run = run;
     this.#ids = ids;
     this.#count = known.length;
-    this.approvals = new Approvals(run, known);
+    this.approvals = new Approvals(run, ids, known, adopted);
     for (const prompt of known) if (prompt.state === 'open') this.#track(prompt);
     run.defer(() => {
       for (const cancel of this.#timers.values()) cancel();

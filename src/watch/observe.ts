@@ -12,6 +12,7 @@ import type { Interactive } from './input-requests.ts';
  */
 export function observeReply(run: TurnRun, reply: Reply, interactive: Interactive): void {
   const changed = (part: Part, rewritten = false) => {
+    interactive.approvals.unheard.seen(part);
     run.firstTokenAt ??= isOutput(part) ? run.now() : undefined;
     run.followers.change(part, rewritten);
     run.snapshot.touch();
@@ -48,7 +49,10 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
     questionAsked: (request) => interactive.opened('question', { ...request }),
     questionReplied: (requestId) => interactive.replied(requestId),
     questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
-    permissionAsked: (request) => interactive.opened('permission', { ...request }),
+    permissionAsked: (request) => {
+      interactive.approvals.unheard.asked(request);
+      interactive.opened('permission', { ...request });
+    },
     promptGone: (requestId) => interactive.callEnded(requestId),
     permissionReplied: (requestId, reply) => interactive.replied(requestId, reply),
   });

@@ -94,12 +94,13 @@ export class TurnWatch {
     this.#attached = ids;
     this.#events = new TurnEvents(ids, again || run.turn.run.phase !== 'queued');
     const reply = run.newReply(ids);
-    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts);
+    const adopted = !again && run.turn.run.phase !== 'queued';
+    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts, adopted);
     observeReply(run, reply, this.#interactive);
     // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
     reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
     if (again) run.followers.reset([]);
-    else if (run.turn.run.phase !== 'queued') {
+    else if (adopted) {
       // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
       reply.replaceParts(run.told);
       this.#rebuild = true;
@@ -114,7 +115,7 @@ export class TurnWatch {
       await subscription.ready(AbortSignal.any([signal, AbortSignal.timeout(streamWaitMs)]));
     } catch (error) {
       if (signal.aborted) throw error;
-      this.#rebuild = true;
+      this.#missed();
       this.#events?.gap();
       reply?.streamBroken();
     }
@@ -163,7 +164,7 @@ export class TurnWatch {
   #due(): boolean {
     const unheard = !this.#live || this.#silentForMs >= silentPollMs || this.#progress.passed;
     const due = this.#lookDue || unheard;
-    if (unheard) this.#rebuild = true;
+    if (unheard) this.#missed();
     this.#lookDue = false;
     return due;
   }
@@ -179,10 +180,12 @@ export class TurnWatch {
   }
 
   async #look(ids: PromptIds): Promise<LookResult | 'gone' | 'away'> {
+    const rebuild = this.#rebuild;
+    // A gap that comes while upstream is read asks for one more.
+    this.#rebuild = false;
     try {
-      const rebuild = this.#rebuild;
       const look = await lookUpstream(this.#run, ids, rebuild, this.#interactive?.waiting);
-      if (rebuild) this.#rebuild = false;
+      if (rebuild && this.#live && !this.#rebuild) this.#heard();
       this.#patience.renew();
       for (const child of look.children) this.#subscription?.add(child);
       for (const requestId of look.closedPrompts) this.#interactive?.gone(requestId);
@@ -190,11 +193,24 @@ export class TurnWatch {
       if (this.#progress.look(look.exchange, look.busy)) this.#started();
       return look;
     } catch (error) {
+      this.#rebuild ||= rebuild;
       if (error instanceof SessionNotFoundError) return 'gone';
       if (!this.#patience.bears(error)) throw error;
       this.#lookDue = true;
       return 'away';
     }
+  }
+
+  /** What the stream should have told is to be read. */
+  #missed(): void {
+    this.#rebuild = true;
+    const unheard = this.#interactive?.approvals.unheard;
+    if (unheard) unheard.deaf = true;
+  }
+
+  #heard(): void {
+    const unheard = this.#interactive?.approvals.unheard;
+    if (unheard) unheard.deaf = false;
   }
 
   #connected(): void {
@@ -206,7 +222,7 @@ export class TurnWatch {
   #gap(error: unknown): void {
     if (!this.#live) return;
     this.#live = false;
-    this.#rebuild = true;
+    this.#missed();
     this.#events?.gap();
     this.#run.reply?.streamBroken();
     this.#run.event('opencode.stream.interrupted', {

@@ -29,7 +29,8 @@ export class PolicyTable {
     );
     if (compiled.length === 0)
       throw new InvalidConfigError('policies', 'must hold at least one policy, for example { default: {} }');
-    this.#policies = new Map(compiled);
+    const alwaysOffered = compiled.some(([, policy]) => policy.alwaysOffered);
+    this.#policies = new Map(compiled.map(([name, policy]) => [name, { ...policy, alwaysOffered }]));
     this.#unknownPolicyMs = unknownPolicyMs;
     this.#clock = clock;
   }

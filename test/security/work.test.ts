@@ -18,6 +18,7 @@ import { serverAddress } from '../../src/opencode/address.ts';
 import { meaningOf, problemOf } from '../../src/opencode/answer.ts';
 import { sseReader } from '../../src/opencode/sse.ts';
 import { redisError } from '../../src/redis/errors.ts';
+import { isPlainCommand } from '../../src/reply/asked-first.ts';
 import { decodeEvent } from '../../src/reply/events.ts';
 import { parsePart } from '../../src/reply/response-parser.ts';
 import { ToolDisplay } from '../../src/reply/tool-display.ts';
@@ -118,6 +119,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
       for (const name of shown) void display[name];
     }
   },
+  'a command': (text) => isPlainCommand(text.slice(0, 10_000)),
   'a pattern of permissions': (text) => matches('*a*a*a*a*a*?b', text),
   'a rule of permissions': (text) => matches(text, 'a'.repeat(100)),
 };
