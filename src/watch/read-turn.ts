@@ -1,4 +1,4 @@
-import { isAmbiguous } from '../errors.ts';
+import { BadRequestError, isAmbiguous } from '../errors.ts';
 import type { OpenCode } from '../ports/upstream.ts';
 import { askingCall, callKey } from '../reply/call-key.ts';
 import { Exchange } from '../reply/exchange.ts';
@@ -145,21 +145,34 @@ async function rereadPrompts(
   const isOurs = (id: string) => id === ids.sessionId || children?.has(id) === true;
   const isGhost = ghostsAmong(run, ids, messages);
   const [questions, permissions] = await Promise.all([
-    client.questions(ids.directory, run.signal),
-    client.permissions(ids.directory, run.signal),
+    listed(client.questions(ids.directory, run.signal)),
+    listed(client.permissions(ids.directory, run.signal)),
   ]);
   const open = new Set<string>();
   for (const [type, requests] of [
     ['question.asked', questions],
     ['permission.asked', permissions],
   ] as const) {
-    for (const request of requests) {
+    for (const request of requests ?? []) {
       if (!isOurs(request.sessionID) || isGhost(request)) continue;
       open.add(request.id);
       run.reply?.apply({ type, properties: request } as Parameters<typeof run.reply.apply>[0]);
     }
   }
-  return [...waiting].filter((requestId) => !open.has(requestId));
+  return questions && permissions ? [...waiting].filter((requestId) => !open.has(requestId)) : [];
+}
+
+/**
+ * Undefined while the server cannot say: it answers 400 as long as one request of the whole directory lacks a field that
+ * may be left out (`glob` without a path, OpenCode 1.18.33). That is as good as not asked: what is open stays open.
+ */
+async function listed<T>(answer: Promise<readonly T[]>): Promise<readonly T[] | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof BadRequestError && error.facts.status === 400) return undefined;
+    throw error;
+  }
 }
 
 type Request = Pick<WirePermission, 'tool'>;
