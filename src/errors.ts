@@ -119,15 +119,23 @@ export class ServiceUnavailableError extends TurnsError {
 }
 
 /**
- * The database understood a command and refuses it, and will refuse it again: a document too large, a rule of the
- * host's own, a command that this server does not have. `serverCode` is its number of the reason, where it gave one.
+ * MongoDB or Redis understood a command and refuses it, and will refuse it again: a document too large, a rule of the
+ * host's own, a key that somebody else has put something into, a command that this server does not have. `serverCode` is
+ * MongoDB's number of the reason, where it gave one.
  */
 export class DatabaseRefusedError extends TurnsError {
   readonly code = 'database_refused';
   readonly disposition = 'fail';
+  readonly service: 'mongodb' | 'redis';
   readonly serverCode: number | undefined;
-  constructor(problem: string, serverCode: number | undefined, options?: { cause?: unknown }) {
-    super(`mongodb: ${problem}`, options);
+  constructor(
+    service: DatabaseRefusedError['service'],
+    problem: string,
+    serverCode: number | undefined,
+    options?: { cause?: unknown },
+  ) {
+    super(`${service}: ${problem}`, options);
+    this.service = service;
     this.serverCode = serverCode;
   }
 }

@@ -31,7 +31,9 @@ export class BullTurnJobs implements TurnJobs {
     this.#redis = redis;
     this.#clock = clock;
     this.queue = new Queue(queueName, { connection: redis, prefix, skipWaitingForReady: true });
-    this.queue.on('error', (error) => reporter.report(error, { action: 'queue', severity: 'warning' }));
+    this.queue.on('error', (error) =>
+      reporter.report(redisError(error), { action: 'queue', severity: 'warning' }),
+    );
   }
 
   assertReachable(): void {

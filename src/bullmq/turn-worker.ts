@@ -13,6 +13,7 @@ import { endRecordless } from '../finish/conversation-deleted.ts';
 import { announceUntold } from '../finish/untold-end.ts';
 import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
 import type { TurnJobs } from '../ports/turn-jobs.ts';
+import { redisError } from '../redis/errors.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay } from '../timing/clock.ts';
@@ -299,7 +300,7 @@ export class TurnWorker {
   #report(error: unknown, action: string, turnId?: string): void {
     // Told by BullMQ for a job that another worker has taken over: expected after a lost lock.
     if (/Missing lock for job/.test(messageOf(error))) return;
-    this.#deps.reporter.report(error, {
+    this.#deps.reporter.report(redisError(error), {
       action,
       severity: 'warning',
       owner: this.#deps.owner,

@@ -49,7 +49,9 @@ export function mongoError(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   const problem = `${messageOf(error)}${code === undefined ? '' : ` (code ${code})`}`;
   if (verdict.permanent)
-    return new DatabaseRefusedError(problem, typeof code === 'number' ? code : undefined, { cause: error });
+    return new DatabaseRefusedError('mongodb', problem, typeof code === 'number' ? code : undefined, {
+      cause: error,
+    });
   const effect = verdict.effect === 'none' ? 'none' : 'unknown';
   return new ServiceUnavailableError('mongodb', problem, { cause: error, effect });
 }

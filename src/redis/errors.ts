@@ -1,4 +1,4 @@
-import { messageOf, ServiceUnavailableError } from '../errors.ts';
+import { DatabaseRefusedError, messageOf, ServiceUnavailableError } from '../errors.ts';
 
 /** What an error of Redis says about the command that met it. */
 export interface RedisVerdict {
@@ -65,17 +65,23 @@ export function judgeRedis(error: unknown): RedisVerdict | undefined {
 }
 
 /**
- * Errors of a Redis command as ours: ServiceUnavailableError while Redis serves nobody; what is about the command
- * goes on as it is. Neither carries the command's arguments.
+ * Errors of a Redis command as ours: ServiceUnavailableError while Redis serves nobody, DatabaseRefusedError for a reply
+ * about the command itself, as to a key that somebody has put something else into. Neither carries the command's
+ * arguments. What is no error of Redis goes on as it is.
  */
 export function redisError(error: unknown): unknown {
   withoutArguments(error);
   const verdict = judgeRedis(error);
-  if (!verdict) return error;
+  if (!verdict) return isReply(error) ? refusal(error) : error;
   const known =
     verdict.applied === 'no' ? ' (nothing was written)' : ' (whether it was written is not known)';
   return new ServiceUnavailableError('redis', `${messageOf(error)}${known}`, { cause: error });
 }
+
+/** As the client's parser names what Redis has answered (redis-errors 1.2). */
+const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError';
+
+const refusal = (cause: Error) => new DatabaseRefusedError('redis', messageOf(cause), undefined, { cause });
 
 /**
  * ioredis hangs the command with its arguments on each error: passwords, entries of turns. Whoever prints an error

@@ -3,7 +3,7 @@ import { LockLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
-import { withoutArguments } from './errors.ts';
+import { redisError } from './errors.ts';
 
 export interface HeldLeaseOptions {
   readonly key: string;
@@ -106,7 +106,7 @@ export async function isTaken(error: unknown): Promise<boolean> {
 /** What Redis said, in place of Redlock's error: that one carries its clients, with their passwords. */
 export async function voteOf(error: unknown): Promise<unknown> {
   const [vote] = await votesOf(error);
-  return vote ? withoutArguments(vote) : error;
+  return vote ? redisError(vote) : error;
 }
 
 async function votesOf(error: unknown): Promise<readonly Error[]> {

@@ -4,6 +4,7 @@ import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { TurnPolicy } from '../turn/policy.ts';
+import { redisError } from './errors.ts';
 
 /** How often each worker says what its policies are, and how long that is believed. */
 const everyMs = 60_000;
@@ -66,7 +67,7 @@ export class PolicyAgreement {
         else if (theirs !== fingerprint) return this.#tell(name, other);
       }
     } catch (error) {
-      reporter.report(error, { action: 'worker.policies', severity: 'warning', owner });
+      reporter.report(redisError(error), { action: 'worker.policies', severity: 'warning', owner });
     }
   }
 

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { PollingWorker } from '../../src/bullmq/polling-worker.ts';
-import { ServiceUnavailableError } from '../../src/errors.ts';
+import { DatabaseRefusedError, ServiceUnavailableError } from '../../src/errors.ts';
 import { calmReporter } from '../../src/instrumentation/calm-reporter.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { judgeRedis, redisError } from '../../src/redis/errors.ts';
@@ -138,7 +138,7 @@ describe('a Redis that answers errors is away', () => {
     for (const call of [redis.incr('text'), redis.lpush('text', 'a secret value'), redis.call('NONSENSE')]) {
       const error = await failure(call);
       expect(judgeRedis(error)).toBeUndefined();
-      expect(redisError(error)).toBe(error);
+      expect(redisError(error)).toMatchObject({ constructor: DatabaseRefusedError, cause: error });
       expect(JSON.stringify(error)).not.toContain('secret');
     }
   });
