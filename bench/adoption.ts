@@ -85,7 +85,10 @@ async function adoptions(
 async function adoptOne(system: TestSystem, web: Turns, workers: Workers, withinMs: number): Promise<number> {
   const turn = await holdTurn(system, web);
   const killedAt = workers.killOwner((await turn.stored()).run.owner);
-  const adoptedAt = await turn.seen((entry) => entry.type === 'phase' && entry.phase === 'adopted', withinMs);
+  const adoptedAt = await turn.seen(
+    (entry) => entry.type === 'progress' && entry.progress === 'adopted',
+    withinMs,
+  );
   turn.release();
   const { epoch, reruns, resends } = (await expectEnd(turn, 'completed', turn.whole)).run;
   if (epoch !== 2 || reruns + resends > 0)

@@ -16,7 +16,7 @@ const target = 0.8;
 
 export async function run({ quick = false }: BenchOptions): Promise<BenchResult> {
   const turns = quick ? 200 : 1_000;
-  const load: Load = { records: turns / 10, concurrency: 50, sleepsMs: sleeps(turns) };
+  const load: Load = { conversations: turns / 10, concurrency: 50, sleepsMs: sleeps(turns) };
   const rounds = quick ? 2 : 5;
   const [redis, mongo] = await Promise.all([startRedis(console.error), startMongo()]);
   const raw: Pass[] = [];
@@ -56,7 +56,7 @@ export async function run({ quick = false }: BenchOptions): Promise<BenchResult>
     ratios: ratios.map((value) => round(value)),
     ratioOfLongerTurns: longer,
     turns,
-    records: load.records,
+    conversations: load.conversations,
     concurrency: load.concurrency,
     turnsPerSecond: middle(own, (pass) => pass.turnsPerSecond),
     rawJobsPerSecond: middle(raw, (pass) => pass.turnsPerSecond),

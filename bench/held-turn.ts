@@ -67,7 +67,7 @@ export async function holdTurn(system: TestSystem, web: Turns): Promise<HeldTurn
 export async function expectEnd(turn: HeldTurn, status: string, text: string): Promise<StoredTurn> {
   await turn.seen(({ type }) => type === 'finished', 30_000);
   const stored = await turn.stored();
-  const facts = [stored.status, stored.content, concatenated(turn.entries), turn.modelRuns()];
+  const facts = [stored.status, stored.text, concatenated(turn.entries), turn.modelRuns()];
   const expected = [status, text, text, 1];
   if (JSON.stringify(facts) !== JSON.stringify(expected))
     throw new Error(`turn ${turn.id} ended with ${JSON.stringify(facts)}, not ${JSON.stringify(expected)}`);

@@ -1,6 +1,6 @@
 /**
  * What an event costs one worker process, and what that process weighs, with 10, 100 and 1,000 turns live at once:
- * the worker as the Procfile starts it, on real sockets to a fake server that streams. Each record has its own
+ * the worker as the Procfile starts it, on real sockets to a fake server that streams. Each conversation has its own
  * directory, as by default, and so each turn its own event stream. Every turn streams at the same rate.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -78,7 +78,7 @@ async function during(stage: Stage, work: () => Promise<unknown>) {
   return { cpuMs: after.cpuMs - before.cpuMs, ms: performance.now() - start, after };
 }
 
-/** So many turns, each on a record of its own, prompted and silent while `work` runs; completed after it. */
+/** So many turns, each on a conversation of its own, prompted and silent while `work` runs; completed after it. */
 async function live<T>(stage: Stage, count: number, work: () => Promise<T>): Promise<T> {
   const { turns } = stage;
   const { Conversation, Message } = turns.models;

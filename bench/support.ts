@@ -12,7 +12,7 @@ export interface BenchResult {
 }
 
 export interface BenchOptions {
-  /** Fewer rounds, for a look. */
+  /** Fewer rounds, for a read. */
   readonly quick?: boolean;
 }
 

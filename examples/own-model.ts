@@ -1,4 +1,4 @@
-/** Records of your own: any Mongoose model that has the plugin. */
+/** Conversations of your own: any Mongoose model that has the plugin. */
 import mongoose from 'mongoose';
 import { configFromEnv, connect, opencodeSession } from 'opencode-turns';
 
@@ -7,7 +7,7 @@ tripSchema.plugin(opencodeSession);
 const connection = await mongoose.createConnection(process.env.MONGODB_URL ?? '').asPromise();
 const Trip = connection.model('Trip', tripSchema);
 
-const turns = await connect({ ...configFromEnv(), record: Trip as never });
+const turns = await connect({ ...configFromEnv(), conversations: Trip as never });
 await turns.createIndexes();
 await turns.work({
   policies: {

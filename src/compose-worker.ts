@@ -18,15 +18,15 @@ import { serverProbe } from './opencode/probe.ts';
 import { openTransport } from './opencode/transport.ts';
 import type { Upstream } from './ports/upstream.ts';
 import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
-import { RecordLock } from './redis/lock.ts';
-import { StrayStreams } from './redis/orphan-streams.ts';
+import { ConversationLock } from './redis/lock.ts';
+import { OrphanStreams } from './redis/orphan-streams.ts';
 import { PolicyAgreement } from './redis/policy-agreement.ts';
 import { Sweeper } from './redis/sweeper.ts';
 import type { TurnDeps } from './run/deps.ts';
 import type { Shared } from './shared.ts';
 import { retryStops } from './stop/open-stops.ts';
-import { JoblessTurns } from './sweeper/missing-jobs.ts';
-import { discardStrayUploads } from './sweeper/orphan-files.ts';
+import { MissingJobs } from './sweeper/missing-jobs.ts';
+import { discardOrphanFiles } from './sweeper/orphan-files.ts';
 import { discardOrphans } from './sweeper/orphan-sessions.ts';
 import { PolicyTable } from './worker/policy-table.ts';
 import type { WorkOptions } from './worker/running-worker.ts';
@@ -40,11 +40,12 @@ export async function startWorker(
   workOptions: WorkOptions,
   opened: Closers,
 ): Promise<{ worker: TurnWorker; closers: Closers }> {
-  const { options, redis, prefix, store, stream, jobs, files, models, records, reporter, clock } = shared;
+  const { options, redis, prefix, store, stream, jobs, files, models, conversations, reporter, clock } =
+    shared;
   checkWorkOptions(workOptions);
   const policies = new PolicyTable(workOptions.policies, workOptions);
   await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
-  await checkIndexes(records.collection, neededIndexes(records, 'opencodeSessionId'));
+  await checkIndexes(conversations.collection, neededIndexes(conversations, 'opencodeSessionId'));
   await files.checkIndexes();
   const connection = await openRedis(options.redis, 'worker', reporter, shared.connectTimeoutMs);
   opened.add('Redis worker connection', () => closeRedis(connection));
@@ -53,14 +54,14 @@ export async function startWorker(
   const servers = upstreams(shared, opened);
   const clients = servers.map(({ client }) => client);
   const deps = turnDeps(shared, servers);
-  const strays = new StrayStreams({ redis, prefix, store, stream, reporter });
-  const jobless = new JoblessTurns({ store, of: 'pending', jobs, clock, reporter, minAgeMs });
-  const untold = new JoblessTurns({ store, of: 'untold', jobs, clock, reporter, minAgeMs });
+  const orphanStreams = new OrphanStreams({ redis, prefix, store, stream, reporter });
+  const missingJobs = new MissingJobs({ store, of: 'pending', jobs, clock, reporter, minAgeMs });
+  const unannounced = new MissingJobs({ store, of: 'unannounced', jobs, clock, reporter, minAgeMs });
   const chores = {
-    'jobless-turns': () => jobless.sweep(),
-    'untold-ends': () => untold.sweep(),
-    'stray-streams': () => strays.step(),
-    'stray-uploads': () => discardStrayUploads({ files, store, clock, reporter }),
+    'missing-jobs': () => missingJobs.sweep(),
+    'unannounced-ends': () => unannounced.sweep(),
+    'orphan-streams': () => orphanStreams.step(),
+    'orphan-files': () => discardOrphanFiles({ files, store, clock, reporter }),
     'open-stops': () => retryStops(deps),
     'orphan-sessions': () => discardOrphans({ ...deps, clients, minAgeMs }),
   };
@@ -88,12 +89,12 @@ export async function startWorker(
 }
 
 function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 'fenceFreshMs'> {
-  const { options, redis, prefix, store, files, models, records, tracer, reporter, clock } = shared;
+  const { options, redis, prefix, store, files, models, conversations, tracer, reporter, clock } = shared;
   return {
     store,
-    sessions: new MongoSessionStore(records),
+    sessions: new MongoSessionStore(conversations),
     stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
-    lock: new RecordLock({
+    lock: new ConversationLock({
       redis,
       prefix,
       reporter,

@@ -47,8 +47,8 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
   closers.add('Redis subscriber', () => closeRedis(subscribed));
 
   const models = turnModels(mongo, names);
-  const records = options.record ?? (models.Conversation as unknown as Model<never>);
-  const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, records);
+  const conversations = options.conversations ?? (models.Conversation as unknown as Model<never>);
+  const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations);
   const files = new GridFsFileStore(mongo, { bucketName: names.files });
   const subscriber = new Subscriber(subscribed, reporter);
   const control = controlNotifier({ subscriber, redis, prefix });
@@ -65,7 +65,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
     prefix,
     servers,
     models,
-    records,
+    conversations: conversations,
     store,
     files,
     jobs,
@@ -82,7 +82,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
   };
   const indexes = async () => {
     await refuseFormerNames(mongo.db, names);
-    await ensureIndexes([models.Message as unknown as Model<never>, records]);
+    await ensureIndexes([models.Message as unknown as Model<never>, conversations]);
     await files.ensureIndexes();
   };
   return new Turns({

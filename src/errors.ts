@@ -47,7 +47,7 @@ export class InvalidConfigError extends TurnsError {
 export class NotFoundError extends TurnsError {
   readonly code = 'not_found';
   readonly disposition = 'fail';
-  readonly kind: 'record' | 'turn' | 'prompt' | 'file' | 'user message';
+  readonly kind: 'conversation' | 'turn' | 'request' | 'file' | 'user message';
   readonly id: string;
   constructor(kind: NotFoundError['kind'], id: string) {
     super(`no ${kind} with id ${id}`);
@@ -69,15 +69,17 @@ export class UnknownPolicyError extends TurnsError {
   }
 }
 
-/** The record already has a turn waiting or running, and the caller asked to be refused (`onBusy: 'reject'`). */
+/** The conversation already has a turn waiting or running, and the caller asked to be refused (`onBusy: 'reject'`). */
 export class TurnBusyError extends TurnsError {
   readonly code = 'turn_busy';
   readonly disposition = 'fail';
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly busyTurnId: string;
-  constructor(recordId: string, busyTurnId: string) {
-    super(`record ${recordId} is busy with turn ${busyTurnId}; wait for it, cancel it, or enqueue behind it`);
-    this.recordId = recordId;
+  constructor(conversationId: string, busyTurnId: string) {
+    super(
+      `conversation ${conversationId} is busy with turn ${busyTurnId}; wait for it, cancel it, or enqueue behind it`,
+    );
+    this.conversationId = conversationId;
     this.busyTurnId = busyTurnId;
   }
 }
@@ -274,8 +276,8 @@ export class LockLostError extends TurnsError {
 }
 
 /** A write of a run matched nothing: the turn is terminal, or another worker claimed it with a newer epoch. */
-export class LeaseLostError extends TurnsError {
-  readonly code = 'lease_lost';
+export class OwnershipLostError extends TurnsError {
+  readonly code = 'ownership_lost';
   readonly disposition = 'cancelled';
   readonly turnId: string;
   readonly epoch: number;
@@ -286,11 +288,11 @@ export class LeaseLostError extends TurnsError {
   }
 }
 
-/** Why a turn's signal was aborted. `shutdown` and `lease-lost` leave the run upstream alone, the others abort it. */
+/** Why a turn's signal was aborted. `shutdown` and `ownership-lost` leave the run upstream alone, the others abort it. */
 export type AbortReason =
   | 'user'
   | 'shutdown'
-  | 'lease-lost'
+  | 'ownership-lost'
   | 'deadline'
   | 'budget'
   | 'no-progress'

@@ -32,13 +32,13 @@ export type { TurnOutcome } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { TurnLimits, TurnPolicy } from './turn/policy.ts';
 export type {
-  PromptAnswer,
+  InputAnswer,
+  InputRequest,
   RunState,
-  StoredPrompt,
   StoredTurn,
+  TurnConversation,
   TurnFailure,
   TurnNotice,
-  TurnRecord,
   TurnStatus,
 } from './turn/stored-turn.ts';
 export type { Turns } from './turns.ts';

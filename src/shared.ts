@@ -21,7 +21,7 @@ export interface Shared {
   readonly prefix: string;
   readonly servers: readonly ServerAddress[];
   readonly models: TurnModels;
-  readonly records: Model<never>;
+  readonly conversations: Model<never>;
   readonly store: MongoTurnStore;
   readonly files: GridFsFileStore;
   readonly jobs: BullTurnJobs;

@@ -12,7 +12,7 @@ import type { TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
 import type { TurnEntry } from './turn/entry.ts';
-import type { PromptAnswer, StoredTurn } from './turn/stored-turn.ts';
+import type { InputAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
 /** @internal */
@@ -28,7 +28,7 @@ interface Parts {
 
 const defaultStopMs = 10_000;
 
-/** What `connect` answers: enqueue and follow turns, or work on them. Every call after `close` throws IllegalStateError. */
+/** What `connect` returns: enqueue and follow turns, or work on them. Every call after `close` throws IllegalStateError. */
 export class Turns {
   readonly #parts: Parts;
   readonly #workers = new Set<RunningWorker>();
@@ -62,12 +62,12 @@ export class Turns {
   }
 
   /**
-   * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones.
+   * Stores the user's message and the pending reply, and queues the turn behind the conversation's earlier ones.
    * Once this resolves the turn is never lost: a job that could not be added is added by the sweeper.
-   * Throws InvalidInputError, NotFoundError (no such record), TurnBusyError, FileTooLargeError; nothing is written
+   * Throws InvalidInputError, NotFoundError (no such conversation), TurnBusyError, FileTooLargeError; nothing is written
    * then. ServiceUnavailableError: neither, while its `effect` is `none`; when that is `unknown`, the turn may be
    * stored, and the same call with the same `idempotencyKey` returns that one turn. That key wins over everything:
-   * a turn that it names is returned also where the record is busy.
+   * a turn that it names is returned also where the conversation is busy.
    */
   async enqueue(input: EnqueueInput): Promise<StoredTurn> {
     return enqueue(this.#open('enqueue').client, input);
@@ -98,10 +98,10 @@ export class Turns {
 
   /**
    * Stores a person's answer to an open question or permission, and tells the worker. False when it was
-   * answered or closed before. Throws NotFoundError (turn or prompt), InvalidInputError also for one that does not fit
+   * answered or closed before. Throws NotFoundError (turn or request), InvalidInputError also for one that does not fit
    * what was asked; nothing is stored then.
    */
-  async answer(turnId: string, requestId: string, given: PromptAnswer): Promise<boolean> {
+  async answer(turnId: string, requestId: string, given: InputAnswer): Promise<boolean> {
     return answer(this.#open('answer').client, turnId, requestId, given);
   }
 

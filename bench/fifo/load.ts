@@ -1,8 +1,8 @@
 /** What both ways have to do, and what one pass over it cost. */
 export interface Load {
-  readonly records: number;
+  readonly conversations: number;
   readonly concurrency: number;
-  /** One per turn; turn `n` is of record `n % records`. */
+  /** One per turn; turn `n` is of conversation `n % conversations`. */
   readonly sleepsMs: readonly number[];
 }
 
@@ -21,15 +21,16 @@ export function sleeps(count: number, times = 1): number[] {
   });
 }
 
-/** Feeds both ways alike: the turns of a record in order, all records at once. Resolves when all were added. */
+/** Feeds both ways alike: the turns of a conversation in order, all conversations at once. Resolves when all were added. */
 export async function feed(
-  { records, sleepsMs }: Load,
-  add: (record: number, turn: number) => Promise<unknown>,
+  { conversations, sleepsMs }: Load,
+  add: (conversation: number, turn: number) => Promise<unknown>,
 ): Promise<void> {
-  const ofRecord = async (record: number) => {
-    for (let turn = record; turn < sleepsMs.length; turn += records) await add(record, turn);
+  const ofConversation = async (conversation: number) => {
+    for (let turn = conversation; turn < sleepsMs.length; turn += conversations)
+      await add(conversation, turn);
   };
-  await Promise.all(Array.from({ length: records }, (_, record) => ofRecord(record)));
+  await Promise.all(Array.from({ length: conversations }, (_, conversation) => ofConversation(conversation)));
 }
 
 export async function timed(turns: number, work: () => Promise<void>): Promise<Pass> {

@@ -11,7 +11,7 @@ export interface OwnPass extends Pass {
 
 /** Turns through the product's queue and worker. Throws when one was lost, doubled, or came out of order. */
 export async function ownPass(redis: string, mongo: string, name: string, load: Load): Promise<OwnPass> {
-  const { sleepsMs, records, concurrency } = load;
+  const { sleepsMs, concurrency } = load;
   const upstream = sleepingUpstream((text) => sleepsMs[Number(text)] ?? 0);
   const all = countdown(sleepsMs.length);
   const system = await startOwnSystem({
@@ -22,7 +22,7 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
     policy: { onTurnFinished: all.one },
   });
   const { turns } = system;
-  const titles = Array.from({ length: records }, (_, record) => ({ title: `record ${record}` }));
+  const titles = Array.from({ length: load.conversations }, (_, at) => ({ title: `conversation ${at}` }));
   const conversations = await turns.models.Conversation.create(titles);
   let mongoCommands = 0;
   turns.connection.getClient().on('commandStarted', () => {
@@ -32,8 +32,8 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
   await system.work(concurrency);
   const before = await commandsOf(observer);
   const pass = await timed(sleepsMs.length, async () => {
-    await feed(load, (record, turn) =>
-      turns.enqueue({ conversation: conversations[record], text: String(turn) }),
+    await feed(load, (conversation, turn) =>
+      turns.enqueue({ conversation: conversations[conversation], text: String(turn) }),
     );
     await all.done;
   });
@@ -60,13 +60,14 @@ async function commandsOf(redis: Redis): Promise<number> {
   return calls.reduce((sum, count) => sum + count, 0);
 }
 
-function checkOrder({ prompts, overlaps }: SleepingUpstream, { records, sleepsMs }: Load): void {
+function checkOrder({ prompts, overlaps }: SleepingUpstream, { conversations, sleepsMs }: Load): void {
   const bySession = [...prompts.values()].map((texts) => texts.map(Number));
   if (overlaps > 0) throw new Error(`${overlaps} prompts came while their session was busy`);
-  if (bySession.length !== records) throw new Error(`${bySession.length} sessions for ${records} records`);
+  if (bySession.length !== conversations)
+    throw new Error(`${bySession.length} sessions for ${conversations} conversations`);
   for (const turns of bySession) {
-    const first = (turns[0] ?? 0) % records;
-    const wanted = sleepsMs.map((_, turn) => turn).filter((turn) => turn % records === first);
-    if (turns.join() !== wanted.join()) throw new Error(`a record's turns came as ${turns.join()}`);
+    const first = (turns[0] ?? 0) % conversations;
+    const wanted = sleepsMs.map((_, turn) => turn).filter((turn) => turn % conversations === first);
+    if (turns.join() !== wanted.join()) throw new Error(`a conversation's turns came as ${turns.join()}`);
   }
 }

@@ -13,7 +13,7 @@ import { openCodeIds } from '../../src/opencode/ids.ts';
 import { otelTracer } from '../../src/otel/tracer.ts';
 import type { Upstream } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { controlNotifier } from '../../src/redis/notifier.ts';
 import { Subscriber } from '../../src/redis/subscriber.ts';
 import { TurnStream } from '../../src/redis/turn-stream.ts';
@@ -46,12 +46,12 @@ export async function startOwnSystem(options: {
     open('worker'),
   ]);
   const { Conversation, Message } = turns.models;
-  const records = Conversation as unknown as Model<never>;
+  const conversations = Conversation as unknown as Model<never>;
   const deps: TurnDeps = {
-    store: new MongoTurnStore(Message as unknown as Model<MessageDoc>, records),
-    sessions: new MongoSessionStore(records),
+    store: new MongoTurnStore(Message as unknown as Model<MessageDoc>, conversations),
+    sessions: new MongoSessionStore(conversations),
     stops: new MongoStopStore(Message as unknown as Model<MessageDoc>),
-    lock: new RecordLock({ redis, prefix, reporter }),
+    lock: new ConversationLock({ redis, prefix, reporter }),
     files: new GridFsFileStore(turns.connection),
     publisher: new TurnStream({ redis, prefix }),
     notifier: controlNotifier({ subscriber: new Subscriber(subscriber, reporter), redis, prefix }),

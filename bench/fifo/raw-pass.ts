@@ -15,7 +15,7 @@ export async function rawPass(redis: string, prefix: string, load: Load): Promis
   await Promise.all([worker.waitUntilReady(), queue.waitUntilReady()]);
   const options = { removeOnComplete: { count: 1_000 } };
   const pass = await timed(sleepsMs.length, async () => {
-    await feed(load, (record, turn) => queue.add('job', { record, turn }, options));
+    await feed(load, (conversation, turn) => queue.add('job', { conversation, turn }, options));
     await all.done;
   });
   await Promise.all([worker.close(), queue.close()]);

@@ -115,7 +115,7 @@ function withPassword({ url, password }: { url: string; password: string | undef
   return { url, ...(password ? { password } : {}) };
 }
 
-/** Answers the board's address. */
+/** Returns the board's address. */
 async function startProcesses(
   { screen, closers, password }: DemoContext,
   settings: Readonly<Record<string, string>>,
@@ -206,7 +206,7 @@ function resultOf(
     turnId: turn.id,
     sessionId: turn.run.sessionId,
     status: turn.status,
-    text: turn.content,
+    text: turn.text,
     parts: turn.parts.map((part) => (part.type === 'tool' ? `tool:${part.tool}` : part.type)),
     artifacts: turn.artifacts.map(({ filename, bytes }) => ({ filename, bytes })),
     modelRequests: model ? model.turnRequests.length : null,

@@ -40,7 +40,7 @@ export class Screen {
   }
 
   show(entry: TurnEntry): void {
-    if (entry.type === 'phase') this.line(`▸ ${phases[entry.phase] ?? entry.phase}`, 'cyan');
+    if (entry.type === 'progress') this.line(`▸ ${phases[entry.progress] ?? entry.progress}`, 'cyan');
     else if (entry.type === 'part') this.#part(entry.part);
     else if (entry.type === 'text') this.#grow(entry.partId, entry.delta);
     else if (entry.type === 'parts') for (const part of entry.parts) this.#types.set(part.id, part.type);
@@ -49,8 +49,8 @@ export class Screen {
         `  provider failed, upstream tries again (${entry.attempt}): ${printable(entry.message)}`,
         'yellow',
       );
-    else if (entry.type === 'prompt')
-      this.line(`  ${entry.prompt.kind} ${entry.prompt.requestId}: ${entry.prompt.state}`, 'yellow');
+    else if (entry.type === 'request')
+      this.line(`  ${entry.request.kind} ${entry.request.requestId}: ${entry.request.state}`, 'yellow');
     else if (entry.type === 'artifact')
       this.line(`  📎 ${printable(entry.artifact.filename)} (${entry.artifact.bytes} bytes)`, 'green');
   }

@@ -53,14 +53,14 @@ function partOf(part) {
   return make('p', { className: 'tool', textContent: `${part.tool} ${part.title ?? ''} · ${part.status}` });
 }
 
-const asks = (id, { prompts }) =>
-  prompts.filter(({ state }) => state === 'open').map((prompt) => askOf(id, prompt));
+const asks = (id, { requests }) =>
+  requests.filter(({ state }) => state === 'open').map((request) => askOf(id, request));
 
-function askOf(id, { requestId, kind, request }) {
+function askOf(id, { requestId, kind, details }) {
   const choice = (label, answer) =>
     make('button', {
       textContent: label,
-      onclick: () => trying(() => post(`/turns/${id}/prompts/${requestId}`, answer)),
+      onclick: () => trying(() => post(`/turns/${id}/requests/${requestId}`, answer)),
     });
   if (kind === 'permission') {
     // Not "always": the server would remember it for every conversation that shares the directory.
@@ -69,11 +69,11 @@ function askOf(id, { requestId, kind, request }) {
     return make(
       'div',
       { className: 'ask' },
-      `May it use ${request.permission}: ${(request.patterns ?? []).join(', ')}? `,
+      `May it use ${details.permission}: ${(details.patterns ?? []).join(', ')}? `,
       ...buttons,
     );
   }
-  const { question = 'It asks something', options = [] } = request.questions?.[0] ?? {};
+  const { question = 'It asks something', options = [] } = details.questions?.[0] ?? {};
   const buttons = options.map(({ label }) => choice(label, { kind: 'question', answers: [[label]] }));
   return make(
     'div',
@@ -84,10 +84,10 @@ function askOf(id, { requestId, kind, request }) {
   );
 }
 
-function stateOf(id, { phase, status, usage, end }) {
+function stateOf(id, { progress, status, usage, end }) {
   const told = end?.error?.message ?? end?.notice?.message;
   const cost = usage ? ` · $${usage.cost.toFixed(4)}` : '';
-  const text = end ? `${status}${cost}${told ? ` · ${told}` : ''}` : phase.replaceAll('_', ' ');
+  const text = end ? `${status}${cost}${told ? ` · ${told}` : ''}` : progress.replaceAll('_', ' ');
   const cancel = make('button', {
     textContent: 'Cancel',
     onclick: () => trying(() => post(`/turns/${id}/cancel`)),

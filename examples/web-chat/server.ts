@@ -100,7 +100,7 @@ app.get('/turns/:id/events', (context) =>
 app.post('/turns/:id/cancel', async (context) =>
   context.json({ result: await turns.cancel(context.req.param('id')) }),
 );
-app.post('/turns/:id/prompts/:request', async (context) => {
+app.post('/turns/:id/requests/:request', async (context) => {
   const { id, request } = context.req.param();
   return context.json({ open: await turns.answer(id, request, (await bodyOf(context)) as never) });
 });

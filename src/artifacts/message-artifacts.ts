@@ -1,4 +1,4 @@
-import { LeaseLostError, ServiceUnavailableError, TransformError } from '../errors.ts';
+import { OwnershipLostError, ServiceUnavailableError, TransformError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { within } from '../timing/time-limit.ts';
@@ -59,7 +59,7 @@ export class MessageArtifacts {
     this.#transforms = options.transforms ?? [];
   }
 
-  /** Throws ServiceUnavailableError, LeaseLostError and the signal's reason. To be called once. */
+  /** Throws ServiceUnavailableError, OwnershipLostError and the signal's reason. To be called once. */
   async attachFrom(
     input: AttachInput,
     signal: AbortSignal,
@@ -86,7 +86,7 @@ export class MessageArtifacts {
     const { defaultAttach = 'all', maxSandboxFiles = 20 } = this.#options;
     const sources = { sandbox, readUpstream };
     const named = await toolFiles(exchange.toolArtifacts(), sources, this.#dropped);
-    const look = {
+    const scan = {
       cutoff,
       uploadEcho,
       known: new Set(named.map(({ path }) => path)),
@@ -94,9 +94,9 @@ export class MessageArtifacts {
       maxOthers: defaultAttach === 'all' ? maxSandboxFiles : 0,
     };
     try {
-      return [...named, ...(await sandboxFiles(sources, look, this.#dropped, signal))];
+      return [...named, ...(await sandboxFiles(sources, scan, this.#dropped, signal))];
     } catch (error) {
-      this.#report(error, 'look');
+      this.#report(error, 'scan');
       this.#dropped.addMany(dropReason(error), 1);
       return named;
     }
@@ -110,7 +110,7 @@ export class MessageArtifacts {
       else if (reserved) this.#dropped.add('reserved_name', file.path);
       else await this.#attachAsItIs(file, name, signal);
     } catch (error) {
-      if (error instanceof ServiceUnavailableError || error instanceof LeaseLostError) throw error;
+      if (error instanceof ServiceUnavailableError || error instanceof OwnershipLostError) throw error;
       this.#drop(error, file, signal);
     }
   }

@@ -5,7 +5,7 @@ import { FileTooLargeError, UnsafeFileError } from '../errors.ts';
 import { contentTypeOf } from './content-type.ts';
 import { isDeceiving } from './filenames.ts';
 
-/** Where one look goes. `root` and `directory` are real paths; they differ for a file of a sub-folder. */
+/** Where one scan goes. `root` and `directory` are real paths; they differ for a file of a sub-folder. */
 export interface SandboxPlace {
   readonly root: string;
   readonly directory: string;
@@ -26,7 +26,7 @@ const chunkBytes = 256 * 1024;
  * One file of a sandbox, as it was when it was looked at, and its bytes as long as it is still that file.
  *
  * The agent that works in the sandbox is not trusted: it may put anything under any name, and change it between
- * the look and the read. Safe is a regular file under a name that is what it looks like, no symbolic link, with
+ * the scan and the read. Safe is a regular file under a name that is what it looks like, no symbolic link, with
  * one hard link, whose real path is inside the sandbox, and of at most `maxFileBytes`. `content` opens without
  * following or waiting and checks all of it again on what it has opened, before a byte is read.
  */
@@ -35,7 +35,7 @@ export class SandboxFile {
   /** Unix ms, from the file system: the agent can set it to anything. */
   readonly modifiedAt: number;
   readonly bytes: number;
-  /** Why the look refused the file. `content` throws it. */
+  /** Why the scan refused the file. `content` throws it. */
   readonly problem: UnsafeFileError | FileTooLargeError | undefined;
   readonly #place: SandboxPlace;
   readonly #seen: BigIntStats;
@@ -50,7 +50,7 @@ export class SandboxFile {
   }
 
   /** Undefined when nothing is there. Opens nothing. Throws UnsafeFileError when nobody may look there. */
-  static async look(place: SandboxPlace): Promise<SandboxFile | undefined> {
+  static async find(place: SandboxPlace): Promise<SandboxFile | undefined> {
     try {
       const stats = await lstat(path.join(place.directory, place.filename), { bigint: true });
       return new SandboxFile(place, stats);
@@ -60,7 +60,7 @@ export class SandboxFile {
     }
   }
 
-  /** What the look found; `content` can still refuse. */
+  /** What the scan found; `content` can still refuse. */
   get safe(): boolean {
     return this.problem === undefined;
   }

@@ -13,7 +13,7 @@ export interface SandboxOptions {
   readonly maxEntries?: number;
 }
 
-/** What one look at the top level of a sandbox found. Nothing is left out without a figure here that tells it. */
+/** What one scan at the top level of a sandbox found. Nothing is left out without a figure here that tells it. */
 export interface SandboxListing {
   /** Safe and fresh; the most recently modified first, then by name. */
   readonly files: readonly SandboxFile[];
@@ -28,12 +28,12 @@ export interface SandboxListing {
 /** How far the clock of a file system may be behind ours. */
 const clockSlackMs = 2_000;
 
-/** Looks under way at once: enough to keep the thread pool busy, too few to keep others from it. */
-const looksAtOnce = 16;
+/** Scans under way at once: enough to keep the thread pool busy, too few to keep others from it. */
+const scansAtOnce = 16;
 
 /**
- * The folder that the agent of one record works in, as seen by somebody who does not trust that agent: every
- * file is handed out as a SandboxFile, which is read under the rules written there. Looks, never writes.
+ * The folder that the agent of one conversation works in, as seen by somebody who does not trust that agent: every
+ * file is handed out as a SandboxFile, which is read under the rules written there. Reads, never writes.
  *
  * A link above the sandbox is the host's own; the sandbox itself must be a folder and no link, since an agent
  * could have put that link there: all methods but `exists` throw UnsafeFileError then.
@@ -71,10 +71,10 @@ export class Sandbox {
     if (root === undefined) return { files: [], refused: [], leftOut: 0, complete: true };
     const { names, complete } = await this.#names(root, signal);
     const findable = names.filter((name) => !isUndecodable(name));
-    for (let from = 0; from < findable.length; from += looksAtOnce) {
+    for (let from = 0; from < findable.length; from += scansAtOnce) {
       signal?.throwIfAborted();
-      const batch = findable.slice(from, from + looksAtOnce);
-      for (const file of await Promise.all(batch.map((name) => this.#look(root, name))))
+      const batch = findable.slice(from, from + scansAtOnce);
+      for (const file of await Promise.all(batch.map((name) => this.#find(root, name))))
         if (file && file.modifiedAt >= after - clockSlackMs) fresh.push(file);
     }
     const { files, refused, leftOut } = this.#fitted(fresh);
@@ -85,7 +85,7 @@ export class Sandbox {
   async file(basename: string): Promise<SandboxFile | undefined> {
     if (!isBasename(basename)) throw new UnsafeFileError(basename, 'it is not a plain file name');
     const root = await this.realPath();
-    return root === undefined ? undefined : this.#look(root, basename);
+    return root === undefined ? undefined : this.#find(root, basename);
   }
 
   /**
@@ -102,7 +102,7 @@ export class Sandbox {
     if (directory === undefined) return undefined;
     if (directory !== root && !isInside(root, directory))
       throw new UnsafeFileError(filename, 'it is outside the sandbox');
-    return this.#look(root, filename, directory);
+    return this.#find(root, filename, directory);
   }
 
   /**
@@ -113,7 +113,7 @@ export class Sandbox {
     return (await this.pathsBelow())(pathFromAgent);
   }
 
-  /** The same for any number of paths, at the cost of one look at the sandbox's place. */
+  /** The same for any number of paths, at the cost of one scan at the sandbox's place. */
   async pathsBelow(): Promise<(pathFromAgent: string) => string | undefined> {
     // A sandbox that is no folder any more is refused by whoever looks at a file in it.
     const real = await this.realPath().catch(() => undefined);
@@ -146,8 +146,8 @@ export class Sandbox {
     return base === undefined ? undefined : path.relative(base, absolute);
   }
 
-  #look(root: string, filename: string, directory = root): Promise<SandboxFile | undefined> {
-    return SandboxFile.look({ root, directory, filename, maxFileBytes: this.maxFileBytes });
+  #find(root: string, filename: string, directory = root): Promise<SandboxFile | undefined> {
+    return SandboxFile.find({ root, directory, filename, maxFileBytes: this.maxFileBytes });
   }
 
   /** Of everything that is no folder; `complete` is false when there are more entries than may be looked at. */

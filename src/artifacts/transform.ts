@@ -19,7 +19,7 @@ export interface Rendered {
 
 /**
  * Each function may be async, and is called under the policy's `hookTimeoutMs`; `signal` aborts when that is over. One
- * that throws, takes too long or answers rubbish costs its file and is reported; the turn goes on.
+ * that throws, takes too long or returns rubbish costs its file and is reported; the turn goes on.
  */
 export interface TransformRule {
   /** The file that the agent writes, relative to its directory. */
@@ -103,7 +103,7 @@ export class Transform {
     return this.#owned.has(apparentName(filename));
   }
 
-  /** Throws TransformError for a rule that throws, takes too long or answers no boolean, and the signal's reason. */
+  /** Throws TransformError for a rule that throws, takes too long or returns no boolean, and the signal's reason. */
   async appliesTo(file: AgentFile, bounds: CallBounds): Promise<boolean> {
     const { appliesTo } = this.#rule;
     if (!appliesTo) return file.path === this.sourceFilename;

@@ -39,7 +39,7 @@ export async function toolFiles(
   return all.slice(left.length);
 }
 
-export interface SandboxLook {
+export interface SandboxScan {
   /** Unix ms by the clock of the server. */
   readonly cutoff: number;
   /** Names in the sandbox of what the user sent along: no work of the agent's. */
@@ -55,7 +55,7 @@ export interface SandboxLook {
 /** What else lies in the sandbox, safe and changed since the cutoff. */
 export async function sandboxFiles(
   { sandbox }: FileSources,
-  { cutoff, uploadEcho, known, wanted, maxOthers }: SandboxLook,
+  { cutoff, uploadEcho, known, wanted, maxOthers }: SandboxScan,
   dropped: DropCount,
   signal: AbortSignal,
 ): Promise<readonly AgentFile[]> {

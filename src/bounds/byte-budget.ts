@@ -9,10 +9,10 @@ export const byteBudget = {
   /** All parts together. */
   parts: 4 * MiB,
   /** The texts once more, as the answer. */
-  content: 2 * MiB,
+  text: 2 * MiB,
   reasoning: MiB,
-  /** What is asked of people, and with `maxPrompts` what they answer. */
-  prompts: 3 * MiB,
+  /** What is asked of people, and with `maxInputRequests` what they answer. */
+  requests: 3 * MiB,
   /** The list; the files themselves are stored elsewhere. */
   artifacts: MiB,
   /** Failure, usage, ids, and whatever else has a bound of its own. */
@@ -26,6 +26,6 @@ export const maxTextPartBytes = MiB;
 /** What one request asks of a person. */
 export const maxRequestBytes = 16 * KiB;
 /** Requests of one turn, open or not. */
-export const maxPrompts = 500;
+export const maxInputRequests = 500;
 /** The message of a failure, of a retry, and of whatever else is one sentence as a rule. */
 export const maxSentenceBytes = 4 * KiB;

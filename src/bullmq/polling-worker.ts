@@ -17,7 +17,7 @@ export interface PollingWorkerOptions extends Omit<WorkerOptions, 'drainDelay' |
  * BullMQ's worker, but one that looks for jobs by itself every two seconds. Redis calls one of the workers that wait,
  * and no other: when that one is frozen, cut off or killed right then, the call is lost. The loser is whoever
  * else waits, and does not look before its own wait is over: BullMQ's 5 s (`drainDelay`), or 10 s while a job is
- * delayed, as parked turns are. While there is no job, a wait and a look are two commands (`sparing-backend.ts`).
+ * delayed, as turns behind another one are. While there is no job, a wait and a read are two commands (`sparing-backend.ts`).
  *
  * An error reply is no reason for BullMQ to wait: it would ask again at once, thousands of times a second.
  */

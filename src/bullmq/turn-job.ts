@@ -13,7 +13,7 @@ export const defaultPrefix = 'opencode-turns';
 const objectId = z.string().regex(/^[0-9a-f]{24}$/, 'must be 24 hex digits');
 
 /**
- * The turn's id and nothing else: record, policy and trace come from the stored turn, so whoever can write to Redis can
+ * The turn's id and nothing else: conversation, policy and trace come from the stored turn, so whoever can write to Redis can
  * change none of them. Other fields are left alone: those of a newer release, whose jobs reach older workers during a
  * deploy, and of an older one.
  */

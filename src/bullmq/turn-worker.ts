@@ -9,8 +9,8 @@ import {
   TurnFailedError,
   UnknownPolicyError,
 } from '../errors.ts';
-import { endRecordless } from '../finish/conversation-deleted.ts';
-import { announceUntold } from '../finish/untold-end.ts';
+import { endDeletedConversation } from '../finish/conversation-deleted.ts';
+import { announceEnd } from '../finish/unannounced-end.ts';
 import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
 import type { TurnJobs } from '../ports/turn-jobs.ts';
 import { redisError } from '../redis/errors.ts';
@@ -115,7 +115,7 @@ export class TurnWorker {
 
   /**
    * Ends the worker within about `graceMs`: running turns may finish until then, the rest is handed back to the
-   * queue at once and goes on upstream. Answers the ids of those turns. Throws IllegalStateError the second time.
+   * queue at once and goes on upstream. Returns the ids of those turns. Throws IllegalStateError the second time.
    */
   async stop(graceMs: number): Promise<{ handedBack: readonly string[] }> {
     if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
@@ -144,7 +144,7 @@ export class TurnWorker {
   ): Promise<TurnJobResult> {
     const turnId = turnIdOf(job);
     const controller = new AbortController();
-    const lost = () => controller.abort(new TurnAbortError('lease-lost'));
+    const lost = () => controller.abort(new TurnAbortError('ownership-lost'));
     signal?.addEventListener('abort', lost);
     const key = `${job.id}:${token}:${job.attemptsStarted}`;
     this.#held.set(key, { controller, turnId });
@@ -186,8 +186,8 @@ export class TurnWorker {
       return interrupted(turn.id, error);
     });
     if (outcome.status === 'unknown') return this.#leave(job, token, turn.id, outcome.error);
-    if (outcome.status === 'behind') return this.#park(job, token, outcome.turnId);
-    if (outcome.status !== 'interrupted') await this.#wakeNext(turn.recordId, signal);
+    if (outcome.status === 'behind') return this.#delay(job, token, outcome.turnId);
+    if (outcome.status !== 'interrupted') await this.#wakeNext(turn.conversationId, signal);
     // Its span is an error, and the board shows its job as failed.
     if (outcome.status === 'error') throw new TurnFailedError(turn.id, outcome.error);
     if (outcome.status !== 'interrupted') return { status: outcome.status };
@@ -206,12 +206,12 @@ export class TurnWorker {
     const policy = await this.#policyFor(turn.policy, turn.id);
     const claim = await this.#deps.store.claim(turn, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
-    // Its record may be there after all: then the job comes again.
-    if (claim.kind === 'recordless' && !(await endRecordless(this.#deps, turn.id, signal)))
+    // Its conversation may be there after all: then the job comes again.
+    if (claim.kind === 'conversation-deleted' && !(await endDeletedConversation(this.#deps, turn.id, signal)))
       return { status: 'behind', turnId: turn.id };
     if (claim.kind === 'missing') return { status: 'missing' };
-    if (claim.kind === 'claimed') return runTurn(this.#deps, policy, claim.turn, claim.record, signal);
-    await announceUntold(this.#deps, policy, turn.id, signal);
+    if (claim.kind === 'claimed') return runTurn(this.#deps, policy, claim.turn, claim.conversation, signal);
+    await announceEnd(this.#deps, policy, turn.id, signal);
     // Also when an owner before us wrote the end and died: the job of a turn that failed has failed.
     const ended = await this.#deps.store.get(turn.id);
     return ended?.status === 'error' && ended.error
@@ -228,20 +228,20 @@ export class TurnWorker {
       return this.#options.policy(name, turnId);
     } catch (error) {
       if (!(error instanceof UnknownPolicyError)) throw error;
-      const wishes = await this.#deps.store.wishes(turnId);
-      if (wishes?.run.cancelRequestedAt === undefined || wishes.run.phase === 'finished') throw error;
+      const control = await this.#deps.store.control(turnId);
+      if (control?.run.cancelRequestedAt === undefined || control.run.phase === 'finished') throw error;
       return compilePolicy(name, {});
     }
   }
 
-  /** Another turn of the record comes first: this one waits without a slot, and is woken when that one ends. */
-  async #park(job: Job, token: string | undefined, blocker: string): Promise<never> {
-    this.#deps.tracer.event('turn.parked', { 'turn.blocker': blocker });
+  /** Another turn of the conversation comes first: this one waits without a slot, and is woken when that one ends. */
+  async #delay(job: Job, token: string | undefined, blocker: string): Promise<never> {
+    this.#deps.tracer.event('turn.delayed', { 'turn.blocker': blocker });
     await job.moveToDelayed(this.#deps.clock.now() + behindDelayMs, token);
     // The blocker may have ended between our claim and the line above, when there was nothing to wake yet.
     // Nobody to ask: its own timer wakes it.
     const first = await this.#deps.store.get(blocker).catch((error: unknown) => {
-      this.#report(error, 'turn.park', job.data.turnId);
+      this.#report(error, 'turn.delay', job.data.turnId);
     });
     if (first === null || (first && first.status !== 'pending')) await job.promote().catch(() => undefined);
     throw new DelayedError();
@@ -266,7 +266,7 @@ export class TurnWorker {
     { reason, cause }: Extract<TurnOutcome, { status: 'interrupted' }>,
   ): Promise<TurnJobResult> {
     // The job is somebody else's already, or will be when its lock expires: whatever we say is not heard.
-    if (reason === 'lease-lost') return { status: 'interrupted', reason };
+    if (reason === 'ownership-lost') return { status: 'interrupted', reason };
     if (reason === 'shutdown') {
       await job.moveToWait(token);
       throw new WaitingError();
@@ -277,13 +277,13 @@ export class TurnWorker {
   }
 
   /**
-   * The record's next turn may run. Tried as long as that one may sleep anyway: a worker that dies here, or leaves, is
-   * made good by the park's own timer.
+   * The conversation's next turn may run. Tried as long as that one may sleep anyway: a worker that dies here, or leaves, is
+   * made up for by the delay's own end.
    */
-  async #wakeNext(recordId: string, signal: AbortSignal): Promise<void> {
+  async #wakeNext(conversationId: string, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#deps;
     const wake = async () => {
-      const next = await store.head(recordId);
+      const next = await store.head(conversationId);
       if (next) await this.#options.jobs.wake(next);
     };
     const again = (limit: AbortSignal) => persevere(wake, { ...wakeRetry, again: isRetryable, clock }, limit);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { InvalidConfigError } from '../errors.ts';
 import { didYouMean } from './nearest-name.ts';
 
-/** A function of the host's. What it answers is checked when it is called. */
+/** A function of the host's. What it returns is checked when it is called. */
 export const functionOf = (what: string) =>
   z.custom<never>((value) => typeof value === 'function', `must be a function: ${what}`);
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { InvalidInputError } from '../errors.ts';
-import type { PromptAnswer } from '../turn/stored-turn.ts';
+import type { InputAnswer } from '../turn/stored-turn.ts';
 
 /** Refuses what cannot be a turn's id before any database sees it. */
 export function checkTurnId(value: unknown): string {
@@ -10,7 +10,7 @@ export function checkTurnId(value: unknown): string {
 
 export function checkRequestId(value: unknown): string {
   if (typeof value === 'string' && /^(que|per)[\w-]{1,100}$/.test(value)) return value;
-  throw new InvalidInputError('requestId', "must be the requestId of one of the turn's prompts");
+  throw new InvalidInputError('requestId', "must be the requestId of one of the turn's requests");
 }
 
 const text = z.string().max(10_000);
@@ -28,14 +28,14 @@ const answerSchema = z.discriminatedUnion('kind', [
 ]);
 
 /** Whether it is an answer at all, and of what size; `checkFits` says whether it is one to what was asked. */
-export function checkAnswer(value: unknown): PromptAnswer {
+export function checkAnswer(value: unknown): InputAnswer {
   const parsed = answerSchema.safeParse(value);
-  if (parsed.success) return checkLength(parsed.data as PromptAnswer);
+  if (parsed.success) return checkLength(parsed.data as InputAnswer);
   const issue = parsed.error.issues[0];
   throw new InvalidInputError(['answer', ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is no answer');
 }
 
-function checkLength(answer: PromptAnswer): PromptAnswer {
+function checkLength(answer: InputAnswer): InputAnswer {
   const texts = answer.kind === 'question' ? answer.answers.flat() : [];
   if (texts.reduce((sum, { length }) => sum + length, 0) <= maxAnswerLength) return answer;
   throw new InvalidInputError('answer', `must hold ${maxAnswerLength} characters at most in all`);

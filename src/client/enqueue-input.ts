@@ -8,21 +8,21 @@ const maxKeyLength = 200;
 const maxFiles = 100;
 
 export interface EnqueueInput {
-  /** The record that owns the session: its id (24 hex digits), an ObjectId, or the document itself. */
+  /** The conversation that owns the session: its id (24 hex digits), an ObjectId, or the document itself. */
   readonly conversation: unknown;
   readonly text: string;
   /** Name of a policy that the workers have registered. Default `default`. */
   readonly policy?: string;
-  /** The same key again on the same record gives the turn of the first call. At most 200 characters. */
+  /** The same key again on the same conversation gives the turn of the first call. At most 200 characters. */
   readonly idempotencyKey?: string;
-  /** What to do when the record has a turn waiting or running: line up (default), or throw TurnBusyError. */
+  /** What to do when the conversation has a turn waiting or running: line up (default), or throw TurnBusyError. */
   readonly onBusy?: 'enqueue' | 'reject';
   /** Files for the agent, at most 100 of at most 10 MiB each. They are stored before the turn is. */
   readonly files?: readonly UploadedFile[];
 }
 
 export interface CheckedInput {
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly text: string;
   readonly policy: string;
   readonly idempotencyKey?: string;
@@ -40,7 +40,7 @@ export function checkEnqueueInput(input: EnqueueInput): CheckedInput {
     throw new InvalidInputError('onBusy', 'must be "enqueue" or "reject"');
   }
   return {
-    recordId: recordIdOf(input.conversation),
+    conversationId: conversationIdOf(input.conversation),
     text: checkText(input.text),
     policy: checkName('policy', input.policy ?? 'default'),
     onBusy,
@@ -94,13 +94,16 @@ function checkName(field: string, value: unknown): string {
 }
 
 /**
- * The id of a record given as string, ObjectId of any BSON version, or document. Objects with operators in place of an
+ * The id of a conversation given as string, ObjectId of any BSON version, or document. Objects with operators in place of an
  * id are refused, and so is whatever only says that it is an id: JSON can claim `_bsontype`, but holds no functions.
  */
-export function recordIdOf(value: unknown): string {
+export function conversationIdOf(value: unknown): string {
   const id = hexOf(value) ?? hexOf(property(value, '_id'));
   if (id !== undefined) return id;
-  throw new InvalidInputError('conversation', `must be a record's id or document, not ${kindOf(value)}`);
+  throw new InvalidInputError(
+    'conversation',
+    `must be a conversation's id or document, not ${kindOf(value)}`,
+  );
 }
 
 function hexOf(value: unknown): string | undefined {

@@ -1,4 +1,4 @@
-import { LeaseLostError, NotFoundError, ServiceUnavailableError, TurnsError } from '../errors.ts';
+import { NotFoundError, OwnershipLostError, ServiceUnavailableError, TurnsError } from '../errors.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { CreatedTurn } from '../ports/turn-store.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
@@ -7,7 +7,7 @@ import { type CheckedInput, checkEnqueueInput, type EnqueueInput } from './enque
 import { removeFiles, storeFiles } from './store-files.ts';
 
 /**
- * Stores the user's message and the pending answer, and queues the turn behind the record's earlier ones. See
+ * Stores the user's message and the pending reply, and queues the turn behind the conversation's earlier ones. See
  * `Turns.enqueue` for what it guarantees and throws.
  */
 export async function enqueue(deps: ClientDeps, input: EnqueueInput): Promise<StoredTurn> {
@@ -37,7 +37,8 @@ async function create(
   const { store } = deps;
   const newTurn = { ...turn, ...(carrier.traceparent ? { carrier } : {}) };
   if (files.length === 0) return store.create(newTurn);
-  if (!(await store.record(turn.recordId))) throw new NotFoundError('record', turn.recordId);
+  if (!(await store.conversation(turn.conversationId)))
+    throw new NotFoundError('conversation', turn.conversationId);
   const messageId = store.newMessageId();
   const uploads = await storeFiles(deps.files, messageId, files);
   const discard = () => removeFiles(deps.files, uploads).catch(() => undefined);
@@ -56,17 +57,17 @@ async function create(
 
 async function publishQueued({ stream }: ClientDeps, turnId: string): Promise<void> {
   try {
-    await stream.append({ turnId, epoch: 0 }, 'any', [{ type: 'phase', phase: 'queued' }]);
+    await stream.append({ turnId, epoch: 0 }, 'any', [{ type: 'progress', progress: 'queued' }]);
   } catch (error) {
     // A worker has begun the turn already: what it tells is newer.
-    if (!(error instanceof LeaseLostError)) throw error;
+    if (!(error instanceof OwnershipLostError)) throw error;
   }
 }
 
-/** Delayed unless it is surely the record's head; looked at afterwards, since the one in front may end meanwhile. */
+/** Delayed unless it is surely the conversation's head; looked at afterwards, since the one in front may end meanwhile. */
 async function addJob({ store, jobs }: ClientDeps, turn: StoredTurn, first: boolean): Promise<void> {
   await jobs.add(turn, !first);
-  if (!first && (await store.head(turn.recordId))?.id === turn.id) await jobs.wake(turn);
+  if (!first && (await store.head(turn.conversationId))?.id === turn.id) await jobs.wake(turn);
 }
 
 const storedNothing = (error: unknown) =>

@@ -2,7 +2,7 @@ import { NotFoundError } from '../errors.ts';
 import type { CancelResult } from '../ports/turn-store.ts';
 import { checkFits } from '../turn/check-answer.ts';
 import type { TurnEnd } from '../turn/entry.ts';
-import type { PromptAnswer } from '../turn/stored-turn.ts';
+import type { InputAnswer } from '../turn/stored-turn.ts';
 import { checkAnswer, checkRequestId, checkTurnId } from './check-input.ts';
 import type { ClientDeps } from './deps.ts';
 
@@ -19,7 +19,7 @@ export async function cancel(deps: ClientDeps, turnId: string): Promise<CancelRe
     await stream.end({ turnId: id, epoch: turn.run.epoch }, end);
     // Its job has nothing to do any more but to tell the host's policy, which a worker knows.
     await jobs.wake(turn);
-    const next = await store.head(turn.recordId);
+    const next = await store.head(turn.conversationId);
     if (next) await jobs.wake(next);
   });
   return result;
@@ -30,17 +30,17 @@ export async function answer(
   deps: ClientDeps,
   turnId: string,
   requestId: string,
-  answer: PromptAnswer,
+  answer: InputAnswer,
 ): Promise<boolean> {
   const id = checkTurnId(turnId);
   const { store } = deps;
   const asked = checkRequestId(requestId);
   const checked = checkAnswer(answer);
-  const turn = await store.wishes(id);
+  const turn = await store.control(id);
   if (!turn) throw new NotFoundError('turn', id);
-  const prompt = turn.prompts.find((known) => known.requestId === asked);
-  if (!prompt) throw new NotFoundError('prompt', asked);
-  checkFits(prompt, checked);
+  const request = turn.requests.find((known) => known.requestId === asked);
+  if (!request) throw new NotFoundError('request', asked);
+  checkFits(request, checked);
   const stored = await store.answer(id, asked, checked);
   if (stored) await bestEffort(deps, 'turn.answer', id, () => deps.control.notify(id));
   return stored;

@@ -23,7 +23,7 @@ const connectSchema = z.strictObject({
   redis: text,
   mongo: text,
   opencode: z.unknown(),
-  record: z.custom((value) => typeof value === 'function', 'must be a Mongoose model').optional(),
+  conversations: z.custom((value) => typeof value === 'function', 'must be a Mongoose model').optional(),
   prefix: text.max(100).optional(),
   collectionPrefix: z.string().optional(),
   sandboxRoot: text.refine((value) => path.isAbsolute(value), 'must be an absolute path').optional(),

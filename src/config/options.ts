@@ -19,19 +19,19 @@ export interface TurnsOptions {
   readonly mongo: string;
   /** One server, or several: new sessions go to the first, each session stays where it was minted. */
   readonly opencode: OpenCodeServerOptions | readonly OpenCodeServerOptions[];
-  /** Model of the records that own sessions; it must have the `opencodeSession` plugin. Default: Conversation. */
-  readonly record?: Model<never>;
+  /** Model of the conversations that own sessions; it must have the `opencodeSession` plugin. Default: Conversation. */
+  readonly conversations?: Model<never>;
   /** Prefix of every Redis key. Default `opencode-turns`. */
   readonly prefix?: string;
   /** What the names of our collections begin with: messages, conversations, artifacts. Default `opencode_turns_`. */
   readonly collectionPrefix?: string;
-  /** Absolute folder; a record's agent works in the folder of it that is named after the record's id. */
+  /** Absolute folder; a conversation's agent works in the folder of it that is named after the conversation's id. */
   readonly sandboxRoot?: string;
   readonly tracer?: Tracer;
   readonly reporter?: ErrorReporter;
   /** Bound of connecting to each service. Default 5,000. */
   readonly connectTimeoutMs?: number;
-  /** Lease of the record lock around a session's mint. Default 10,000. */
+  /** Lease of the conversation lock around a session's mint. Default 10,000. */
   readonly lockLeaseMs?: number;
 }
 

@@ -79,7 +79,7 @@ export class ServerConfigFilesError extends TurnsError {
 
 /**
  * Code of the host did not do its part. `policy` and `hook` say which (`policies.NAME.HOOK`), `kind` how: it threw,
- * did not answer in time, or answered what it may not.
+ * did not return in time, or returned what it may not.
  */
 export class PolicyHookError extends TurnsError {
   readonly code = 'policy_hook_failed';

@@ -17,10 +17,10 @@ const readMs = 30_000;
 const readRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
 
 /**
- * Attaches the files that came out of a completed turn and answers what the message holds. `begin` resolves before
+ * Attaches the files that came out of a completed turn and returns what the message holds. `begin` resolves before
  * anything is changed, and is not called when there is nothing to attach. Idempotent by name, so a second owner may
  * run it again. What cannot be attached is told as dropped; only a database that stays away, and a worker that must
- * let go, end it: ServiceUnavailableError, LeaseLostError, the reason of `run.owned`.
+ * let go, end it: ServiceUnavailableError, OwnershipLostError, the reason of `run.owned`.
  */
 export async function attachArtifacts(
   run: TurnRun,

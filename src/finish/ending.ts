@@ -19,8 +19,8 @@ import type { Ending } from './terminal-write.ts';
 const diagnoseMs = 5_000;
 
 const failures = {
-  lost: turnFailure('interrupted', { detail: 'the server lost the run' }),
-  aborted: turnFailure('interrupted', { detail: 'the run was aborted upstream by somebody else' }),
+  lost: turnFailure('run_lost', { detail: 'the server lost the run' }),
+  aborted: turnFailure('aborted_upstream', { detail: 'the run was aborted upstream by somebody else' }),
   overtaken: turnFailure('foreign_prompt', {
     detail: 'somebody else prompted the session, and the server went on with that alone',
   }),

@@ -2,12 +2,12 @@ import type { FileRef } from '../artifacts/attachment.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { within } from '../timing/time-limit.ts';
-import { type TurnEnd, toldFailure } from '../turn/entry.ts';
+import { publicFailure, type TurnEnd } from '../turn/entry.ts';
 import { turnFailure } from '../turn/failure.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { TerminalPatch } from '../turn/stored-turn.ts';
-import type { Interactive } from '../watch/input-requests.ts';
+import type { InputRequests } from '../watch/input-requests.ts';
 import { announce } from './announce.ts';
 import { attachArtifacts, attachedFiles } from './attach-files.ts';
 import { type Ending, noUsage, storeEnd, terminalPatch, terminalWriteMs } from './terminal-write.ts';
@@ -16,18 +16,18 @@ export interface Finish {
   readonly ending: Ending;
   readonly ids: PromptIds | undefined;
   readonly exchange: Exchange | undefined;
-  readonly interactive: Interactive | undefined;
+  readonly inputRequests: InputRequests | undefined;
 }
 
 /**
  * Writes the end of a turn: its files if there are any, the reply before them, then the terminal state by
  * compare-and-set, then the followers' last entry, then the host's hooks. A crash between any two is made good by
- * the next owner, except for the hooks: they run at most once. Throws LeaseLostError, ServiceUnavailableError.
+ * the next owner, except for the hooks: they run at most once. Throws OwnershipLostError, ServiceUnavailableError.
  */
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
   const { deps, turn } = run;
   if (finish.exchange) recover(run, finish.exchange);
-  await finish.interactive?.closeAll();
+  await finish.inputRequests?.closeAll();
 
   let artifacts: readonly FileRef[];
   if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
@@ -38,7 +38,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   }
   await run.followers.flush();
   const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
-  if (!terminal) return interruptedOutcome(run, 'lease-lost');
+  if (!terminal) return interruptedOutcome(run, 'ownership-lost');
 
   if (terminal.parts) run.followers.settle(terminal.parts);
   await tellEnd(run, terminal);
@@ -49,7 +49,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
 
 /** The reply is safe before its files are: a turn without any goes to its end in one write. */
 async function noteFinalizing(run: TurnRun): Promise<void> {
-  run.followers.add({ type: 'phase', phase: 'finalizing' });
+  run.followers.add({ type: 'progress', progress: 'finalizing' });
   const patch = { ...run.snapshot.patch(), run: { phase: 'finalizing' as const } };
   await within(terminalWriteMs, (signal) => run.write(patch, signal));
 }
@@ -74,13 +74,13 @@ export function interruptedOutcome(
 async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
   const { deps } = run;
   const traceId = deps.tracer.traceId();
-  const { status, content = '', error, notice, usage, durationMs, timeToFirstTokenMs } = terminal;
+  const { status, text = '', error, notice, usage, durationMs, timeToFirstTokenMs } = terminal;
   const end: TurnEnd = {
     status,
-    text: content,
+    text,
     durationMs,
     ...(usage ? { usage } : {}),
-    ...(error ? { error: toldFailure(error) } : {}),
+    ...(error ? { error: publicFailure(error) } : {}),
     ...(notice ? { notice } : {}),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(traceId === undefined ? {} : { traceId }),
@@ -99,9 +99,9 @@ function outcomeOf(
 ): Exclude<TurnOutcome, { status: 'interrupted' }> {
   const result = {
     turnId: run.turn.id,
-    recordId: run.record.id,
+    conversationId: run.conversation.id,
     sessionId: ids?.sessionId,
-    text: terminal.content ?? '',
+    text: terminal.text ?? '',
     usage: terminal.usage ?? noUsage,
     artifacts: terminal.artifacts ?? [],
     durationMs: terminal.durationMs,

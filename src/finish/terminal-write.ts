@@ -1,7 +1,7 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import { byteBudget, maxSentenceBytes } from '../bounds/byte-budget.ts';
 import { cutText, jsonBytes } from '../bounds/cut-text.ts';
-import { isRetryable, LeaseLostError } from '../errors.ts';
+import { isRetryable, OwnershipLostError } from '../errors.ts';
 import type { Usage } from '../reply/part.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { within } from '../timing/time-limit.ts';
@@ -23,13 +23,13 @@ export const noUsage: Usage = { ...noTokens, cost: 0, steps: 0, children: { cost
 export function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
   const now = run.now();
   const patch = run.snapshot.patch();
-  const content = patch.content || (ending.status === 'error' ? fallbackText(run) : '');
+  const text = patch.text || (ending.status === 'error' ? fallbackText(run) : '');
   const { firstTokenAt } = run;
   return {
     ...patch,
     run: { ...patch.run, phase: 'finished', ...openStops(run) },
     status: ending.status,
-    content,
+    text,
     usage: patch.usage ?? run.turn.usage ?? noUsage,
     artifacts: fittedList(artifacts, byteBudget.artifacts),
     finishedAt: now,
@@ -40,7 +40,7 @@ export function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly 
   };
 }
 
-/** What the sweeper, or the record's next turn, has to go on with. */
+/** What the sweeper, or the conversation's next turn, has to go on with. */
 export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTriedAt'> {
   return run.openStops.length === 0 ? {} : { openStops: run.openStops, stopTriedAt: run.now() };
 }
@@ -48,7 +48,7 @@ export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTried
 /**
  * Stores the end and answers what was stored; undefined when another end was first. What the database refuses for good
  * would be refused to every owner after us: then the turn ends by its state alone, as `turn_too_large` or with the
- * refusal's code, unless it had failed or was stopped anyway. Throws LeaseLostError, ServiceUnavailableError.
+ * refusal's code, unless it had failed or was stopped anyway. Throws OwnershipLostError, ServiceUnavailableError.
  */
 export async function storeEnd(run: TurnRun, terminal: TerminalPatch): Promise<TerminalPatch | undefined> {
   const store = (end: TerminalPatch) =>
@@ -56,7 +56,7 @@ export async function storeEnd(run: TurnRun, terminal: TerminalPatch): Promise<T
   try {
     return (await store(terminal)) ? terminal : undefined;
   } catch (error) {
-    if (error instanceof LeaseLostError || isRetryable(error)) throw error;
+    if (error instanceof OwnershipLostError || isRetryable(error)) throw error;
     run.deps.reporter.report(error, { action: 'turn.end', turnId: run.turn.id });
     const bare = bareEnd(run, terminal, error);
     return (await store(bare)) ? bare : undefined;
@@ -65,10 +65,10 @@ export async function storeEnd(run: TurnRun, terminal: TerminalPatch): Promise<T
 
 function bareEnd(run: TurnRun, terminal: TerminalPatch, refusal: unknown): TerminalPatch {
   const { notice: _notice, ...state } = terminal;
-  const end = { ...state, reasoning: '', parts: [], artifacts: [], prompts: [] as const };
-  if (terminal.status === 'cancelled') return { ...end, content: '' };
+  const end = { ...state, reasoning: '', parts: [], artifacts: [], requests: [] as const };
+  if (terminal.status === 'cancelled') return { ...end, text: '' };
   const error = terminal.error ?? failureOfError(refusal);
-  return { ...end, status: 'error', content: fallbackText(run), error: fittedFailure(error) };
+  return { ...end, status: 'error', text: fallbackText(run), error: fittedFailure(error) };
 }
 
 const fallbackText = ({ policy }: TurnRun) => cutText(policy.fallbackText, maxSentenceBytes);

@@ -8,7 +8,7 @@ export interface CalmOptions {
 }
 
 interface Kind {
-  untold: number;
+  unreported: number;
   last: { error: unknown; context: ReportContext };
 }
 
@@ -27,7 +27,7 @@ export function calmReporter(
   const tellLater = (key: string, kind: Kind): void => {
     setTimeout(() => {
       if (kinds.get(key) !== kind) return;
-      if (kind.untold === 0) {
+      if (kind.unreported === 0) {
         kinds.delete(key);
         return;
       }
@@ -37,14 +37,14 @@ export function calmReporter(
   };
   const tellCount = (kind: Kind): void => {
     const { error, context } = kind.last;
-    reporter.report(error, { ...context, repeated: kind.untold });
-    kind.untold = 0;
+    reporter.report(error, { ...context, repeated: kind.unreported });
+    kind.unreported = 0;
   };
   const makeRoom = (): void => {
     const [oldest] = kinds;
     if (kinds.size < maxKinds || !oldest) return;
     kinds.delete(oldest[0]);
-    if (oldest[1].untold > 0) tellCount(oldest[1]);
+    if (oldest[1].unreported > 0) tellCount(oldest[1]);
   };
 
   return {
@@ -54,12 +54,12 @@ export function calmReporter(
       const key = kindOf(error, context);
       const known = kinds.get(key);
       if (known) {
-        known.untold += 1;
+        known.unreported += 1;
         known.last = { error, context };
         return;
       }
       makeRoom();
-      const kind: Kind = { untold: 0, last: { error, context } };
+      const kind: Kind = { unreported: 0, last: { error, context } };
       kinds.set(key, kind);
       tellLater(key, kind);
       reporter.report(error, context);

@@ -6,7 +6,7 @@ export const spans = {
   'turn.request': 'A web request that enqueues a turn and follows it (demo and examples).',
   'turn.enqueue': 'A web app stores a turn and adds its job.',
   'turn.process': 'A worker takes the job and carries the turn to an outcome.',
-  'session.mint': 'An upstream session is created and stored under the record lock.',
+  'session.mint': 'An upstream session is created and stored under the conversation lock.',
   'turn.prompt': 'The prompt is posted, or found upstream from an earlier try.',
   'turn.stream': 'Events are followed until the exchange is authoritative.',
   'turn.finalize': 'The polled exchange is merged and the terminal state is written.',
@@ -38,6 +38,6 @@ export const events = {
   'turn.answered_elsewhere': 'A question or a permission was answered by nobody of ours.',
   'turn.rerun': 'The server lost the run; the same message was prompted again.',
   'turn.stop_unconfirmed': 'A run was aborted and not seen to end; the sweeper goes on aborting it.',
-  'turn.parked': 'An earlier turn of the record is not finished; the job waits without a slot.',
+  'turn.delayed': 'An earlier turn of the conversation is not finished; the job waits without a slot.',
 } as const;
 export type EventName = keyof typeof events;

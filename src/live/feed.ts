@@ -1,5 +1,5 @@
 import { fittedParts } from '../bounds/bounded-reply.ts';
-import { LeaseLostError } from '../errors.ts';
+import { OwnershipLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Fence } from '../ports/turn-store.ts';
 import type { TurnPublisher } from '../ports/turn-stream.ts';
@@ -20,7 +20,7 @@ export interface FollowerFeedOptions {
   /** The current parts, in order; read again after a failed append. */
   readonly parts: () => readonly Part[];
   /** A newer owner has the stream. */
-  readonly onLeaseLost: (error: LeaseLostError) => void;
+  readonly onOwnershipLost: (error: OwnershipLostError) => void;
   /** At most one append in this time: 50 ms = 20 entries a second. */
   readonly intervalMs?: number;
 }
@@ -38,7 +38,7 @@ const retry = { firstMs: 100, maxMs: 2_000 };
 export class FollowerFeed {
   readonly #options: FollowerFeedOptions;
   #buffer = new EntryBuffer();
-  #phase: Extract<TurnEntryBody, { type: 'phase' }> = { type: 'phase', phase: 'started' };
+  #progress: Extract<TurnEntryBody, { type: 'progress' }> = { type: 'progress', progress: 'started' };
   /** Where the next entry comes; undefined when nobody knows what followers hold. */
   #place: StreamPlace | undefined;
   /** As followers hold it; its parts are the buffer's. */
@@ -55,7 +55,7 @@ export class FollowerFeed {
     this.#view = options.view;
   }
 
-  /** What followers have been told, or null when nobody knows. Throws LeaseLostError; Redis away answers null. */
+  /** What followers have been told, or null when nobody knows. Throws OwnershipLostError; Redis away: null. */
   async open(): Promise<readonly Part[] | null> {
     try {
       const { view, at } = await this.#options.publisher.open(this.#options.fence);
@@ -64,7 +64,7 @@ export class FollowerFeed {
       this.#buffer = new EntryBuffer(view?.parts);
       return view?.parts ?? null;
     } catch (error) {
-      if (error instanceof LeaseLostError) throw error;
+      if (error instanceof OwnershipLostError) throw error;
       this.#options.reporter.report(error, { action: 'follower-feed.open', severity: 'warning' });
       return null;
     }
@@ -101,14 +101,14 @@ export class FollowerFeed {
   }
 
   add(entry: TurnEntryBody): void {
-    if (entry.type === 'phase') this.#phase = entry;
+    if (entry.type === 'progress') this.#progress = entry;
     this.#buffer.add(entry);
     this.#schedule();
   }
 
   /** The turn waits for its server; after that it is where it was before. */
   setWaiting(waiting: boolean): void {
-    this.#buffer.add(waiting ? { type: 'phase', phase: 'waiting_for_server' } : this.#phase);
+    this.#buffer.add(waiting ? { type: 'progress', progress: 'waiting_for_server' } : this.#progress);
     this.#schedule();
   }
 
@@ -190,10 +190,10 @@ export class FollowerFeed {
   }
 
   #failed(error: unknown, sent: readonly TurnEntryBody[]): void {
-    const { reporter, onLeaseLost } = this.#options;
-    if (error instanceof LeaseLostError) {
+    const { reporter, onOwnershipLost } = this.#options;
+    if (error instanceof OwnershipLostError) {
       this.#closed = true;
-      onLeaseLost(error);
+      onOwnershipLost(error);
       return;
     }
     // The append may or may not have reached Redis: what followers hold is read again before the next one.

@@ -13,7 +13,7 @@ import { ReaderShare } from './reader-share.ts';
 
 /** Without a notification the stream is read again after this time; it is only a hint. */
 const pollMs = 2_000;
-/** A service that is away is waited for so long, each time, from the first look on. */
+/** A service that is away is waited for so long, each time, from the first read on. */
 const awayMs = 300_000;
 const awayBackoff = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
 
@@ -81,7 +81,7 @@ export async function* follow(
       }
       at = { stream: last.stream, number: at.number };
       for (const { number, body } of entries) {
-        // Not ours: the next look starts in front of it, and a snapshot takes its place.
+        // Not ours: the next read starts in front of it, and a snapshot takes its place.
         if (!body) break;
         if (body.type === 'finished' && doubtful) {
           doubtful = false;

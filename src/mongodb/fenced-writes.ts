@@ -1,10 +1,10 @@
 import mongoose, { type Model } from 'mongoose';
-import { LeaseLostError } from '../errors.ts';
+import { OwnershipLostError } from '../errors.ts';
 import type { Fence } from '../ports/turn-store.ts';
 import type { TerminalPatch, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
-import { promptDoc, setOf } from './turn-mapping.ts';
+import { requestDoc, setOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
 
@@ -15,7 +15,7 @@ interface Change {
 
 /**
  * The writes of a run. Each one names the epoch of its claim in its filter: after a newer claim it matches
- * nothing, whatever the old owner believes, and throws LeaseLostError. All are idempotent, so that one whose
+ * nothing, whatever the old owner believes, and throws OwnershipLostError. All are idempotent, so that one whose
  * answer was lost may be repeated.
  */
 export class FencedWrites {
@@ -27,18 +27,18 @@ export class FencedWrites {
 
   async write(fence: Fence, patch: TurnPatch): Promise<void> {
     if (await this.#update(fence, { status: 'pending' }, patch)) return;
-    throw new LeaseLostError(fence.turnId, fence.epoch);
+    throw new OwnershipLostError(fence.turnId, fence.epoch);
   }
 
   /** True when this run ended the turn; false when something else had, in the same epoch. */
   async finish(fence: Fence, terminal: TerminalPatch): Promise<boolean> {
     const { finishedAt, ...patch } = terminal;
-    // In one update with the state: the record's next turn can be claimed the moment this one has ended.
+    // In one update with the state: the conversation's next turn can be claimed the moment this one has ended.
     const end: Change = { $set: { finishedAt: new Date(finishedAt) }, $unset: { 'run.active': 1 } };
     if (await this.#update(fence, { status: 'pending' }, patch, end)) return true;
     const filter = { _id: objectId(fence.turnId, 'turnId') };
     const message = await this.#messages.findOne(filter).lean<MessageDoc>();
-    if (message?.run?.epoch !== fence.epoch) throw new LeaseLostError(fence.turnId, fence.epoch);
+    if (message?.run?.epoch !== fence.epoch) throw new OwnershipLostError(fence.turnId, fence.epoch);
     // The answer to our own write may have been lost on its way: then we are the ones who finished it.
     return message.status === terminal.status && message.finishedAt?.getTime() === finishedAt;
   }
@@ -46,10 +46,10 @@ export class FencedWrites {
   /** As `write`, on a message that is terminal. */
   async amend(fence: Fence, patch: TurnPatch): Promise<void> {
     if (await this.#update(fence, { status: trusted({ $ne: 'pending' }) }, patch)) return;
-    throw new LeaseLostError(fence.turnId, fence.epoch);
+    throw new OwnershipLostError(fence.turnId, fence.epoch);
   }
 
-  /** True when the fence and the given state matched. A known prompt is changed in place, a new one appended. */
+  /** True when the fence and the given state matched. A known request is changed in place, a new one appended. */
   async #update(
     fence: Fence,
     state: Record<string, unknown>,
@@ -59,14 +59,14 @@ export class FencedWrites {
     const filter = { _id: objectId(fence.turnId, 'turnId'), 'run.epoch': fence.epoch, ...state };
     // The epoch is set to what it is: MongoDB refuses an empty `$set`.
     const change = { ...more, $set: { 'run.epoch': fence.epoch, ...setOf(patch), ...more.$set } };
-    const { prompt } = patch;
-    if (!prompt) return this.#matched(filter, change);
-    const { requestId } = prompt;
-    const known = { ...filter, 'prompts.requestId': requestId };
-    const inPlace = { ...change, $set: { ...change.$set, 'prompts.$.state': prompt.state } };
+    const { request } = patch;
+    if (!request) return this.#matched(filter, change);
+    const { requestId } = request;
+    const known = { ...filter, 'requests.requestId': requestId };
+    const inPlace = { ...change, $set: { ...change.$set, 'requests.$.state': request.state } };
     if (await this.#matched(known, inPlace)) return true;
-    const absent = { ...filter, 'prompts.requestId': trusted({ $ne: requestId }) };
-    return this.#matched(absent, { ...change, $push: { prompts: promptDoc(prompt) } });
+    const absent = { ...filter, 'requests.requestId': trusted({ $ne: requestId }) };
+    return this.#matched(absent, { ...change, $push: { requests: requestDoc(request) } });
   }
 
   async #matched(filter: Record<string, unknown>, change: Record<string, unknown>): Promise<boolean> {

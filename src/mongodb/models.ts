@@ -2,7 +2,7 @@ import { type Connection, type Model, type mongo, Schema, type Types } from 'mon
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
-import type { RunState, StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from '../turn/stored-turn.ts';
+import type { InputRequest, RunState, TurnFailure, TurnNotice, TurnStatus } from '../turn/stored-turn.ts';
 import { type CollectionNames, collectionNames } from './collection-names.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
@@ -15,7 +15,7 @@ export interface ConversationDoc extends OpenCodeSessionFields {
 }
 
 /**
- * A stored message. `parts`, the prompts' requests and the artifacts' metadata come from models, tools and hosts,
+ * A stored message. `parts`, the details of what was asked and the artifacts' metadata come from models, tools and hosts,
  * whose keys may hold "$" and ".": they are stored as JSON text, so that every key survives and none is ever
  * read as an operator.
  */
@@ -25,7 +25,7 @@ export interface MessageDoc {
   sequence: number;
   role: 'user' | 'assistant';
   status: TurnStatus;
-  content: string;
+  text: string;
   createdAt: Date;
   /** On a user message: the assistant message that answers it. On that one: the user message. */
   counterpart: Types.ObjectId;
@@ -39,11 +39,11 @@ export interface MessageDoc {
   run?: Omit<RunState, 'claimedAt'> & {
     active?: boolean;
     /** Its end is untold; from when on somebody may take it to tell it, Unix ms. */
-    tellFrom?: number;
+    announceFrom?: number;
     claim?: string;
     claimedAt?: Date;
   };
-  prompts: (Omit<StoredPrompt, 'request' | 'answer'> & { request: string; answer?: string })[];
+  requests: (Omit<InputRequest, 'details' | 'answer'> & { details: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;
   notice?: TurnNotice;
@@ -86,7 +86,7 @@ function messageSchema(): Schema {
       sequence: { type: Number, required: true },
       role: { type: String, enum: ['user', 'assistant'], required: true },
       status: { type: String, enum: ['pending', 'completed', 'error', 'cancelled'], required: true },
-      content: { type: String, default: '' },
+      text: { type: String, default: '' },
       counterpart: { type: Schema.Types.ObjectId, required: true },
       idempotencyKey: { type: String },
       policy: { type: String, required: true },
@@ -95,7 +95,7 @@ function messageSchema(): Schema {
       parts: { type: String, default: '[]' },
       usage: { type: mixed },
       run: { type: mixed },
-      prompts: { type: [mixed], default: [] },
+      requests: { type: [mixed], default: [] },
       artifacts: { type: [mixed], default: [] },
       error: { type: mixed },
       notice: { type: mixed },
@@ -115,7 +115,7 @@ function messageSchema(): Schema {
       partialFilterExpression: { idempotencyKey: { $type: 'string' } },
     },
   );
-  // At most one claimed turn per record, whatever the queue does.
+  // At most one claimed turn per conversation, whatever the queue does.
   schema.index(
     { conversation: 1 },
     { unique: true, name: 'conversation_one_active', partialFilterExpression: { 'run.active': true } },
@@ -128,7 +128,7 @@ function messageSchema(): Schema {
   // Few at any time: runs that could not be seen to end.
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
   // As few: ends that are still to be told.
-  schema.index({ 'run.tellFrom': 1 }, { name: 'untold_ends', sparse: true });
+  schema.index({ 'run.announceFrom': 1 }, { name: 'untold_ends', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return readParts(this.parts).parts;

@@ -8,9 +8,9 @@ export function objectId(value: string, field: string): mongoose.Types.ObjectId 
 }
 
 /**
- * A record's id for a query on its model, which makes its own kind of id of the text: a host's model may come with a
+ * A conversation's id for a query on its model, which makes its own kind of id of the text: a host's model may come with a
  * driver of its own, which refuses the ids of ours.
  */
-export function recordKey(recordId: string): string {
-  return String(objectId(recordId, 'conversation'));
+export function conversationKey(conversationId: string): string {
+  return String(objectId(conversationId, 'conversation'));
 }

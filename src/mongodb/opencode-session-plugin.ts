@@ -1,7 +1,7 @@
 import type { Model, Schema, Types } from 'mongoose';
 import type { SessionRef } from '../turn/stored-turn.ts';
 
-/** The fields that a record gains, set together by compare-and-set. */
+/** The fields that a conversation gains, set together by compare-and-set. */
 export interface OpenCodeSessionFields {
   opencodeSessionId?: string | null;
   /** Base URL of the server that minted the session: a session lives on one server. */

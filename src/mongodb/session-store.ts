@@ -1,35 +1,37 @@
 import type { Model, Types } from 'mongoose';
 import { ConflictError, InvalidConfigError, NotFoundError } from '../errors.ts';
-import type { RecordSession, SessionStore } from '../ports/session-store.ts';
+import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { mongoCall } from './errors.ts';
-import { recordKey } from './object-id.ts';
+import { conversationKey } from './object-id.ts';
 import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
 
-type RecordDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
-type RecordModel = Model<RecordDoc> & OpenCodeSessionStatics;
+type OwnerDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
+type OwnerModel = Model<OwnerDoc> & OpenCodeSessionStatics;
 
 /** SessionStore on any model with the `opencodeSession` plugin. Throws InvalidConfigError for a model without it. */
 export class MongoSessionStore implements SessionStore {
-  readonly #records: RecordModel;
+  readonly #conversations: OwnerModel;
 
-  constructor(records: Model<never>) {
-    this.#records = records as unknown as RecordModel;
-    if (typeof this.#records.swapOpencodeSession === 'function') return;
-    const problem = `model "${records.modelName}" cannot own a session; add schema.plugin(opencodeSession) before the model is made`;
-    throw new InvalidConfigError('record', problem);
+  constructor(conversations: Model<never>) {
+    this.#conversations = conversations as unknown as OwnerModel;
+    if (typeof this.#conversations.swapOpencodeSession === 'function') return;
+    const problem = `model "${conversations.modelName}" cannot own a session; add schema.plugin(opencodeSession) before the model is made`;
+    throw new InvalidConfigError('conversation', problem);
   }
 
-  session(recordId: string): Promise<RecordSession> {
+  session(conversationId: string): Promise<ConversationSession> {
     return mongoCall(async () => {
-      const record = await this.#records.findOne({ _id: recordKey(recordId) }).lean<RecordDoc>();
-      if (!record) throw new NotFoundError('record', recordId);
+      const conversation = await this.#conversations
+        .findOne({ _id: conversationKey(conversationId) })
+        .lean<OwnerDoc>();
+      if (!conversation) throw new NotFoundError('conversation', conversationId);
       return {
-        sessionId: record.opencodeSessionId ?? null,
-        server: record.opencodeServer ?? null,
-        rules: record.opencodeRules ?? null,
-        title: typeof record.title === 'string' ? record.title : '',
+        sessionId: conversation.opencodeSessionId ?? null,
+        server: conversation.opencodeServer ?? null,
+        rules: conversation.opencodeRules ?? null,
+        title: typeof conversation.title === 'string' ? conversation.title : '',
       };
     });
   }
@@ -37,38 +39,45 @@ export class MongoSessionStore implements SessionStore {
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>> {
     return mongoCall(async () => {
       if (sessionIds.length === 0) return new Set();
-      const found = await this.#records
+      const found = await this.#conversations
         // Not `$in`, which a host's Mongoose may take for a value, whatever a single query asks of it.
         .find({ $or: sessionIds.map((sessionId) => ({ opencodeSessionId: String(sessionId) })) })
         .select({ opencodeSessionId: 1 })
-        .lean<RecordDoc[]>();
+        .lean<OwnerDoc[]>();
       return new Set(found.flatMap(({ opencodeSessionId }) => opencodeSessionId ?? []));
     });
   }
 
-  noteRules(recordId: string, seen: string | undefined, { sessionId, rules }: SessionRef): Promise<void> {
+  noteRules(
+    conversationId: string,
+    seen: string | undefined,
+    { sessionId, rules }: SessionRef,
+  ): Promise<void> {
     return mongoCall(async () => {
-      const session = { _id: recordKey(recordId), opencodeSessionId: sessionId };
+      const session = { _id: conversationKey(conversationId), opencodeSessionId: sessionId };
       const unchanged = { ...session, opencodeRules: seen ?? null };
-      const { matchedCount } = await this.#records.updateOne(unchanged, { $set: { opencodeRules: rules } });
-      if (matchedCount === 0) await this.#records.updateOne(session, { $unset: { opencodeRules: 1 } });
+      const { matchedCount } = await this.#conversations.updateOne(unchanged, {
+        $set: { opencodeRules: rules },
+      });
+      if (matchedCount === 0) await this.#conversations.updateOne(session, { $unset: { opencodeRules: 1 } });
     });
   }
 
-  swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean> {
+  swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean> {
     return mongoCall(async () => {
-      const _id = recordKey(recordId);
+      const _id = conversationKey(conversationId);
       const holds = { opencodeSessionId: next.sessionId };
       const swapped = await settled(
-        () => this.#records.swapOpencodeSession(_id, expected, next),
+        () => this.#conversations.swapOpencodeSession(_id, expected, next),
         async () => {
-          const holder = await this.#records.findOne(holds).select({ _id: 1 }).lean<RecordDoc>();
+          const holder = await this.#conversations.findOne(holds).select({ _id: 1 }).lean<OwnerDoc>();
           if (!holder || String(holder._id) === _id) return holder ? true : undefined;
-          throw new ConflictError('another record has this session', ['opencodeSessionId']);
+          throw new ConflictError('another conversation has this session', ['opencodeSessionId']);
         },
       );
       if (swapped) return true;
-      if (!(await this.#records.exists({ _id }))) throw new NotFoundError('record', recordId);
+      if (!(await this.#conversations.exists({ _id })))
+        throw new NotFoundError('conversation', conversationId);
       return false;
     });
   }

@@ -55,13 +55,13 @@ export class Patience {
 }
 
 /**
- * A write that may be sent twice, whatever its answers are. `look` reads back what is stored: what it finds counts,
+ * A write that may be sent twice, whatever its answers are. `readBack` reads back what is stored: what it finds counts,
  * over any error but one that is sure to come again; undefined means "not there", and the write is sent again. Throws
- * what the driver throws when a unique index refused it and `look` found nothing, and as `Patience` otherwise.
+ * what the driver throws when a unique index refused it and `readBack` found nothing, and as `Patience` otherwise.
  */
 export async function settled<T>(
   write: () => Promise<T>,
-  look: () => Promise<T | undefined>,
+  readBack: () => Promise<T | undefined>,
   patience = new Patience(),
 ): Promise<T> {
   for (;;) {
@@ -72,7 +72,7 @@ export async function settled<T>(
       const duplicate = isDuplicate(error);
       if (!verdict || (verdict.permanent && verdict.effect === 'none' && !duplicate)) throw error;
       patience.doubt(error);
-      const stored = await patience.read(look);
+      const stored = await patience.read(readBack);
       if (stored !== undefined) return stored;
       if (duplicate) throw error;
       await patience.failed(error);

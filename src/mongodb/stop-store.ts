@@ -18,7 +18,7 @@ export class MongoStopStore implements StopStore {
 
   open({
     turnId,
-    recordId,
+    conversationId,
     sessionId,
     limit,
   }: Parameters<StopStore['open']>[0]): Promise<readonly OpenStop[]> {
@@ -26,7 +26,7 @@ export class MongoStopStore implements StopStore {
       const filter: Filter = {
         'run.stopTriedAt': trusted({ $gt: 0 }),
         ...(turnId === undefined ? {} : { _id: objectId(turnId, 'turnId') }),
-        ...(recordId === undefined ? {} : { conversation: objectId(recordId, 'conversation') }),
+        ...(conversationId === undefined ? {} : { conversation: objectId(conversationId, 'conversation') }),
         ...(sessionId === undefined ? {} : { 'run.openStops.sessionId': sessionId }),
       };
       const fields = { conversation: 1, run: 1, finishedAt: 1, createdAt: 1 };
@@ -37,7 +37,7 @@ export class MongoStopStore implements StopStore {
         .lean<MessageDoc[]>();
       return messages.map(({ _id, conversation, run, finishedAt, createdAt }) => ({
         turnId: String(_id),
-        recordId: String(conversation),
+        conversationId: String(conversation),
         stops: run?.openStops ?? [],
         since: finishedAt?.getTime() ?? run?.promptedAt ?? createdAt.getTime(),
       }));

@@ -2,7 +2,7 @@ import { CorruptFileError } from '../errors.ts';
 
 /**
  * The bytes of a file's chunks, which must be numbered from 0 on and hold `length` bytes together. Throws
- * CorruptFileError where they don't, and what `next` throws. `next` answers null behind the last one.
+ * CorruptFileError where they don't, and what `next` throws. `next` returns null behind the last one.
  */
 export async function* wholeFile(
   fileId: string,

@@ -5,67 +5,67 @@ import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
-import { objectId, recordKey } from './object-id.ts';
+import { conversationKey, objectId } from './object-id.ts';
 import { Patience, settled } from './settled.ts';
 import { artifactDoc, turnOf } from './turn-mapping.ts';
 import { isDuplicate } from './verdicts.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
-type Question = Pick<
+type UserMessage = Pick<
   MessageDoc,
-  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'content' | 'artifacts' | 'carrier'
+  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'text' | 'artifacts' | 'carrier'
 >;
 
 /** What one call writes, under the same ids however often it tries: none of its tries can be stored beside another. */
 interface Intent {
   readonly turn: NewTurn;
   readonly conversation: ObjectId;
-  readonly questionId: ObjectId;
-  readonly answerId: ObjectId;
+  readonly userMessageId: ObjectId;
+  readonly replyId: ObjectId;
   readonly head: () => Promise<WaitingTurn | null>;
   readonly patience: Patience;
 }
 
-/** Tries to take the next sequence numbers of a record; each lost one means that somebody else got them. */
+/** Tries to take the next sequence numbers of a conversation; each lost one means that somebody else got them. */
 const maxSequenceTries = 200;
 const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
 
 /**
- * Writes a turn's two messages, question first, with consecutive numbers. A number is free until its message is
+ * Writes a turn's two messages, the user's first, with consecutive numbers. A number is free until its message is
  * stored, so numbers follow the order of insertion and leave no gaps; racers for one number are told apart by the
- * unique index, and the losers look again. The question names its answer's id beforehand: whoever finds a question
- * whose writer has not got further (or died) writes that answer for it, and any number of them write one.
+ * unique index, and the losers read again. The user message names the id of its reply beforehand: whoever finds one
+ * whose writer has not got further (or died) writes that reply for it, and any number of them write one.
  *
  * Whatever a write was answered, what counts is what is stored: servers do not all say which index refused them, and
  * an answer may be lost. A turn that the idempotency key names wins over every other finding.
  */
 export class TurnCreation {
   readonly #messages: Model<MessageDoc>;
-  readonly #records: Model<{ title?: unknown }>;
+  readonly #conversations: Model<{ title?: unknown }>;
 
-  constructor(messages: Model<MessageDoc>, records: Model<never>) {
+  constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
-    this.#records = records as unknown as Model<{ title?: unknown }>;
+    this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
   }
 
   /**
-   * `head` answers the record's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError, and
+   * `head` returns the conversation's first pending turn. Throws NotFoundError, TurnBusyError, ConflictError, and
    * ServiceUnavailableError, whose `effect` says whether the turn may be stored all the same.
    */
   async create(turn: NewTurn, head: () => Promise<WaitingTurn | null>): Promise<CreatedTurn> {
-    const conversation = objectId(turn.recordId, 'conversation');
+    const conversation = objectId(turn.conversationId, 'conversation');
     const patience = new Patience();
-    const [known, record] = await Promise.all([
+    const [known, exists] = await Promise.all([
       patience.read(() => this.#byKey(conversation, turn.idempotencyKey)),
-      patience.read(async () => this.#records.exists({ _id: recordKey(turn.recordId) })),
+      patience.read(async () => this.#conversations.exists({ _id: conversationKey(turn.conversationId) })),
     ]);
     if (known) return { turn: known, created: false, first: false };
-    if (!record) throw new NotFoundError('record', turn.recordId);
+    if (!exists) throw new NotFoundError('conversation', turn.conversationId);
     const intent: Intent = {
       turn,
       conversation,
-      questionId: new mongoose.Types.ObjectId(turn.uploads?.messageId),
-      answerId: new mongoose.Types.ObjectId(),
+      userMessageId: new mongoose.Types.ObjectId(turn.uploads?.messageId),
+      replyId: new mongoose.Types.ObjectId(),
       head,
       patience,
     };
@@ -80,7 +80,7 @@ export class TurnCreation {
         else await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
       }
     }
-    throw new ConflictError('too many turns are being enqueued on this record at once; try again', [
+    throw new ConflictError('too many turns are being enqueued on this conversation at once; try again', [
       'sequence',
     ]);
   }
@@ -90,21 +90,21 @@ export class TurnCreation {
     const latest = await patience.read(() => this.#latest(intent.conversation));
     const sequence = await patience.read(() => this.#sequenceAfter(latest));
     const first = await patience.read(() => this.#isFirst(intent, latest));
-    const question = questionOf(intent, sequence);
-    const [, answer] = await this.#messages.insertMany([question, answerTo(question)], { ordered: true });
-    return { turn: turnOf(answer?.toObject() as MessageDoc, question), created: true, first };
+    const userMessage = userMessageOf(intent, sequence);
+    const [, reply] = await this.#messages.insertMany([userMessage, replyTo(userMessage)], { ordered: true });
+    return { turn: turnOf(reply?.toObject() as MessageDoc, userMessage), created: true, first };
   }
 
   /** The turn that this call has stored without hearing of it, or the one of an earlier call with its key. */
-  async #storedBy({ turn, conversation, questionId }: Intent): Promise<CreatedTurn | undefined> {
-    // Also when somebody has written our answer while we were about to. Nobody knows what was in front of it then.
-    const ours = await this.#find({ _id: questionId });
-    if (ours) return { turn: await this.#answered(ours), created: true, first: false };
+  async #storedBy({ turn, conversation, userMessageId }: Intent): Promise<CreatedTurn | undefined> {
+    // Also when somebody has written our reply while we were about to. Nobody knows what was in front of it then.
+    const ours = await this.#find({ _id: userMessageId });
+    if (ours) return { turn: await this.#withReply(ours), created: true, first: false };
     const earlier = await this.#byKey(conversation, turn.idempotencyKey);
     return earlier ? { turn: earlier, created: false, first: false } : undefined;
   }
 
-  /** The record's last message. */
+  /** The conversation's last message. */
   async #latest(conversation: ObjectId): Promise<MessageDoc | null> {
     return this.#messages
       .findOne({ conversation }, { parts: 0, reasoning: 0 })
@@ -115,12 +115,12 @@ export class TurnCreation {
   async #sequenceAfter(latest: MessageDoc | null): Promise<number> {
     if (!latest) return 1;
     if (latest.role === 'assistant') return latest.sequence + 1;
-    await this.#answered(latest);
+    await this.#withReply(latest);
     return latest.sequence + 2;
   }
 
   /**
-   * Whether nothing of the record is pending. Asked after the look at the latest message: a turn that is stored
+   * Whether nothing of the conversation is pending. Asked after the latest message was read: a turn that is stored
    * behind that one takes our number, so that our insert fails. A turn that has run was the first when it was
    * claimed: when that one has ended, all have.
    */
@@ -128,28 +128,28 @@ export class TurnCreation {
     if (latest === null || (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0)) return true;
     if (turn.onBusy === 'enqueue' && latest.status === 'pending') return false;
     const ahead = await head();
-    if (ahead && turn.onBusy === 'reject') throw new TurnBusyError(turn.recordId, ahead.id);
+    if (ahead && turn.onBusy === 'reject') throw new TurnBusyError(turn.conversationId, ahead.id);
     return ahead === null;
   }
 
   /** The turn of an earlier call with this key. */
   async #byKey(conversation: ObjectId, key: string | undefined): Promise<StoredTurn | null> {
     if (key === undefined) return null;
-    const question = await this.#find({ conversation, idempotencyKey: key });
-    return question && this.#answered(question);
+    const userMessage = await this.#find({ conversation, idempotencyKey: key });
+    return userMessage && this.#withReply(userMessage);
   }
 
-  /** The turn of a stored question; its answer is added when it is missing. */
-  async #answered(question: Question): Promise<StoredTurn> {
-    const _id = question.counterpart;
+  /** The turn of a stored user message; its reply is added when it is missing. */
+  async #withReply(userMessage: UserMessage): Promise<StoredTurn> {
+    const _id = userMessage.counterpart;
     const known = await this.#find({ _id });
-    if (known) return turnOf(known, question);
+    if (known) return turnOf(known, userMessage);
     const stored = async () => (await this.#find({ _id })) ?? undefined;
-    const answer = await settled(async () => {
-      await this.#messages.insertMany([answerTo(question)]);
+    const reply = await settled(async () => {
+      await this.#messages.insertMany([replyTo(userMessage)]);
       return stored();
     }, stored);
-    if (answer) return turnOf(answer, question);
+    if (reply) return turnOf(reply, userMessage);
     throw new NotFoundError('turn', String(_id));
   }
 
@@ -158,24 +158,24 @@ export class TurnCreation {
   }
 }
 
-function questionOf({ turn, conversation, questionId, answerId }: Intent, sequence: number) {
+function userMessageOf({ turn, conversation, userMessageId, replyId }: Intent, sequence: number) {
   const { text, policy, carrier, idempotencyKey, uploads } = turn;
   return {
-    _id: questionId,
-    counterpart: answerId,
+    _id: userMessageId,
+    counterpart: replyId,
     conversation,
     sequence,
     policy,
     role: 'user',
     status: 'completed',
-    content: text,
+    text,
     artifacts: (uploads?.files ?? []).map(artifactDoc),
     ...(carrier ? { carrier } : {}),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
 }
 
-function answerTo({ _id, conversation, counterpart, sequence, policy, carrier }: Question) {
+function replyTo({ _id, conversation, counterpart, sequence, policy, carrier }: UserMessage) {
   return {
     _id: counterpart,
     counterpart: _id,

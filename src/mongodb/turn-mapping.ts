@@ -1,43 +1,43 @@
 import mongoose from 'mongoose';
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
-import { isArtifact, isPrompt } from '../turn/entry.ts';
+import { isArtifact, isInputRequest } from '../turn/entry.ts';
 import type {
+  InputRequest,
   PendingTurn,
   RunState,
-  StoredPrompt,
   StoredTurn,
+  TurnControl,
   TurnPatch,
-  TurnWishes,
   WaitingTurn,
 } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { readJson, readObject, readParts } from './stored-json.ts';
 
-type StoredPromptDoc = MessageDoc['prompts'][number];
+type InputRequestDoc = MessageDoc['requests'][number];
 type StoredFileDoc = MessageDoc['artifacts'][number];
 
 /** What a turn needs of its user message. */
-export type QuestionDoc = Pick<MessageDoc, 'content' | 'artifacts'>;
+export type UserMessageDoc = Pick<MessageDoc, 'text' | 'artifacts'>;
 
 /** The assistant message and its user message as the turn that they are. */
-export function turnOf(message: MessageDoc, question: QuestionDoc | null): StoredTurn {
+export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null): StoredTurn {
   const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
-  const { parts, damaged } = partsOf(message, question);
+  const { parts, damaged } = partsOf(message, userMessage);
   const createdAt = timeOf(message.createdAt);
   return {
     id: String(message._id),
-    recordId: idText(message.conversation),
+    conversationId: idText(message.conversation),
     sequence: message.sequence,
     status: isStatus(message.status) ? message.status : 'error',
     policy: message.policy,
-    userText: textOf(question?.content),
-    uploads: filesIn(question?.artifacts).map(artifactOf),
-    content: textOf(message.content),
+    userText: textOf(userMessage?.text),
+    uploads: filesIn(userMessage?.artifacts).map(artifactOf),
+    text: textOf(message.text),
     reasoning: textOf(message.reasoning),
     parts,
     ...(damaged === undefined ? {} : { damaged }),
-    ...wishesOf(message),
+    ...controlOf(message),
     artifacts: filesIn(message.artifacts).map(artifactOf),
     createdAt: createdAt ?? 0,
     ...(usage ? { usage } : {}),
@@ -53,18 +53,18 @@ export function turnOf(message: MessageDoc, question: QuestionDoc | null): Store
 /** What cannot be read must not hide the turn from those who can end it. `damaged` names it. */
 function partsOf(
   message: MessageDoc,
-  question: QuestionDoc | null,
+  userMessage: UserMessageDoc | null,
 ): { parts: readonly Part[]; damaged: string | undefined } {
   const { parts, whole } = readParts(message.parts);
-  const { conversation, createdAt, artifacts, prompts } = message;
-  const uploads = question?.artifacts ?? [];
+  const { conversation, createdAt, artifacts, requests } = message;
+  const uploads = userMessage?.artifacts ?? [];
   const damaged = Object.entries({
     parts: whole,
     conversation: idText(conversation) !== '',
     createdAt: timeOf(createdAt) !== undefined,
     status: isStatus(message.status),
     artifacts: filesIn(artifacts).length === artifacts?.length,
-    prompts: promptsIn(prompts).length === prompts?.length,
+    requests: requestsIn(requests).length === requests?.length,
     uploads: filesIn(uploads).length === uploads.length,
   }).find(([, isWhole]) => !isWhole);
   return { parts, damaged: damaged?.[0] };
@@ -90,20 +90,20 @@ const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly 
 const statuses: ReadonlySet<unknown> = new Set(['pending', 'completed', 'error', 'cancelled']);
 const isStatus = (value: unknown): boolean => statuses.has(value);
 const filesIn = (value: readonly StoredFileDoc[] | undefined) => objectsOf(value).filter(isArtifact);
-/** Its request is read when the prompt is. */
-const promptsIn = (value: readonly StoredPromptDoc[] | undefined) =>
-  objectsOf(value).filter((one) => isPrompt({ ...one, request: {} }));
+/** Its details are read when the request is. */
+const requestsIn = (value: readonly InputRequestDoc[] | undefined) =>
+  objectsOf(value).filter((one) => isInputRequest({ ...one, details: {} }));
 
-/** Of a message with `run` and `prompts` at least. */
-export function wishesOf({ run, prompts }: Pick<MessageDoc, 'run' | 'prompts'>): TurnWishes {
-  return { run: runOf(run), prompts: promptsIn(prompts).map(promptOf) };
+/** Of a message with `run` and `requests` at least. */
+export function controlOf({ run, requests }: Pick<MessageDoc, 'run' | 'requests'>): TurnControl {
+  return { run: runOf(run), requests: requestsIn(requests).map(requestOf) };
 }
 
 function runOf(run: MessageDoc['run']): RunState {
   const {
     active: _active,
     claim: _claim,
-    tellFrom: _tellFrom,
+    announceFrom: _announceFrom,
     claimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
@@ -114,7 +114,7 @@ export function waitingOf(message: MessageDoc): WaitingTurn {
   const { _id, conversation, policy, carrier } = message;
   return {
     id: String(_id),
-    recordId: idText(conversation),
+    conversationId: idText(conversation),
     policy,
     ...(carrier ? { carrier } : {}),
   };
@@ -122,12 +122,12 @@ export function waitingOf(message: MessageDoc): WaitingTurn {
 
 /** Of a message with the fields of `pendingFields`. */
 export function pendingOf(message: MessageDoc): PendingTurn {
-  const { createdAt, run, prompts } = message;
-  const hasWish =
+  const { createdAt, run, requests } = message;
+  const hasControl =
     run?.cancelRequestedAt !== undefined ||
     // Read without their names.
-    objectsOf(prompts).some(({ state, answer }) => state === 'open' && answer !== undefined);
-  return { ...waitingOf(message), createdAt: timeOf(createdAt) ?? 0, hasWish };
+    objectsOf(requests).some(({ state, answer }) => state === 'open' && answer !== undefined);
+  return { ...waitingOf(message), createdAt: timeOf(createdAt) ?? 0, hasControl };
 }
 
 export const pendingFields = {
@@ -136,22 +136,22 @@ export const pendingFields = {
   carrier: 1,
   createdAt: 1,
   'run.cancelRequestedAt': 1,
-  'prompts.state': 1,
-  'prompts.answer': 1,
+  'requests.state': 1,
+  'requests.answer': 1,
 } as const;
 
-function promptOf({ request, answer, ...prompt }: StoredPromptDoc): StoredPrompt {
+function requestOf({ details, answer, ...request }: InputRequestDoc): InputRequest {
   return {
-    ...prompt,
-    request: readObject(request) ?? {},
-    ...(answer === undefined ? {} : { answer: readJson(answer) as NonNullable<StoredPrompt['answer']> }),
+    ...request,
+    details: readObject(details) ?? {},
+    ...(answer === undefined ? {} : { answer: readJson(answer) as NonNullable<InputRequest['answer']> }),
   };
 }
 
-export function promptDoc({ request, answer, ...prompt }: StoredPrompt): StoredPromptDoc {
+export function requestDoc({ details, answer, ...request }: InputRequest): InputRequestDoc {
   return {
-    ...prompt,
-    request: JSON.stringify(request),
+    ...request,
+    details: JSON.stringify(details),
     ...(answer === undefined ? {} : { answer: JSON.stringify(answer) }),
   };
 }
@@ -167,7 +167,7 @@ export function artifactDoc({ metadata, ...file }: FileRef): StoredFileDoc {
 
 /** The `$set` of a patch; run fields one by one, so that nothing else in `run` is touched. */
 export function setOf(patch: TurnPatch): Record<string, unknown> {
-  const { run = {}, parts, artifacts, prompt: _prompt, ...rest } = patch;
+  const { run = {}, parts, artifacts, request: _request, ...rest } = patch;
   const fields = Object.entries(run).map(([key, value]) => [`run.${key}`, value] as const);
   return {
     ...withoutUndefined(rest),

@@ -10,30 +10,30 @@ import type {
 } from '../ports/turn-store.ts';
 import { promptIds, stopRefOf } from '../turn/phase.ts';
 import type {
+  InputAnswer,
   PendingTurn,
-  PromptAnswer,
   StoredTurn,
   TerminalPatch,
+  TurnControl,
+  TurnConversation,
   TurnFailure,
   TurnPatch,
-  TurnRecord,
-  TurnWishes,
   WaitingTurn,
 } from '../turn/stored-turn.ts';
 import { mongoCall } from './errors.ts';
 import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
-import { objectId, recordKey } from './object-id.ts';
+import { conversationKey, objectId } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
 import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { pendingFields, pendingOf, turnOf, waitingOf, wishesOf } from './turn-mapping.ts';
-import { dueToTell, UntoldEnds, untoldYet } from './untold-ends.ts';
+import { controlOf, turnOf, waitingOf } from './turn-mapping.ts';
+import { type PageStart, pageOfTurns } from './turn-pages.ts';
+import { dueToAnnounce, notAnnounced, UnannouncedEnds } from './unannounced-ends.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
-type PageStart = Pick<PendingTurn, 'id' | 'createdAt'>;
 
 const { trusted } = mongoose;
 
@@ -42,45 +42,45 @@ const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1, 
 /** Owners that want one turn at the same moment; each lost try means that another one got it. */
 const maxClaims = 100;
 
-/** TurnStore on the ready-made Message model; records are documents of any model with the plugin. */
+/** TurnStore on the ready-made Message model; conversations are documents of any model with the plugin. */
 export class MongoTurnStore implements TurnStore {
   readonly #messages: Model<MessageDoc>;
-  readonly #records: Model<{ title?: unknown }>;
+  readonly #conversations: Model<{ title?: unknown }>;
   readonly #creation: TurnCreation;
   readonly #writes: FencedWrites;
-  readonly #untold: UntoldEnds;
+  readonly #unannounced: UnannouncedEnds;
 
-  constructor(messages: Model<MessageDoc>, records: Model<never>) {
+  constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
-    this.#records = records as unknown as Model<{ title?: unknown }>;
-    this.#creation = new TurnCreation(messages, records);
+    this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
+    this.#creation = new TurnCreation(messages, conversations);
     this.#writes = new FencedWrites(messages);
-    this.#untold = new UntoldEnds(messages);
+    this.#unannounced = new UnannouncedEnds(messages);
   }
 
   create(turn: NewTurn): Promise<CreatedTurn> {
-    return mongoCall(() => this.#creation.create(turn, () => this.head(turn.recordId)));
+    return mongoCall(() => this.#creation.create(turn, () => this.head(turn.conversationId)));
   }
 
   get(turnId: string): Promise<StoredTurn | null> {
     return mongoCall(async () => {
       const message = await this.#find({ _id: objectId(turnId, 'turnId'), role: 'assistant' });
       if (!message) return null;
-      const question = await this.#find({ _id: message.counterpart });
-      return turnOf(message, question);
+      const userMessage = await this.#find({ _id: message.counterpart });
+      return turnOf(message, userMessage);
     });
   }
 
-  record(recordId: string): Promise<TurnRecord | null> {
+  conversation(conversationId: string): Promise<TurnConversation | null> {
     return mongoCall(async () => {
-      const document = await this.#records
-        .findOne({ _id: recordKey(recordId) })
+      const document = await this.#conversations
+        .findOne({ _id: conversationKey(conversationId) })
         .lean<Record<string, unknown>>();
       if (!document) return null;
       const { title } = document;
       const session = sessionIn(document);
       return {
-        id: recordId,
+        id: conversationId,
         title: typeof title === 'string' ? title : '',
         ...(session ? { session } : {}),
         document,
@@ -88,26 +88,33 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  wishes(turnId: string): Promise<TurnWishes | null> {
+  control(turnId: string): Promise<TurnControl | null> {
     return mongoCall(async () => {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
-      const message = await this.#messages.findOne(filter, { run: 1, prompts: 1 }).lean<MessageDoc>();
-      return message && wishesOf(message);
+      const message = await this.#messages.findOne(filter, { run: 1, requests: 1 }).lean<MessageDoc>();
+      return message && controlOf(message);
     });
   }
 
-  claim({ id, recordId }: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult> {
+  claim(
+    { id, conversationId }: Pick<StoredTurn, 'id' | 'conversationId'>,
+    owner: string,
+  ): Promise<ClaimResult> {
     return mongoCall(async () => {
       const _id = objectId(id, 'turnId');
       const claim = new TurnClaim(this.#messages);
       for (let attempt = 0; attempt < maxClaims; attempt += 1) {
-        const [first, record] = await Promise.all([this.#first(recordId), this.record(recordId)]);
-        if (!record || !first?._id.equals(_id)) return this.#unclaimed(_id, recordId, record, first);
-        const question = await this.#find({ _id: first.counterpart });
+        const [first, conversation] = await Promise.all([
+          this.#first(conversationId),
+          this.conversation(conversationId),
+        ]);
+        if (!conversation || !first?._id.equals(_id))
+          return this.#unclaimed(_id, conversationId, conversation, first);
+        const userMessage = await this.#find({ _id: first.counterpart });
         const raised = await claim.raise(first, owner);
         if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
         if (raised.kind === 'claimed')
-          return { kind: 'claimed', turn: turnOf(raised.message, question), record };
+          return { kind: 'claimed', turn: turnOf(raised.message, userMessage), conversation };
       }
       throw new ConflictError('too many owners claim this turn at once; try again', ['run.epoch']);
     });
@@ -125,9 +132,9 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(() => this.#writes.amend(fence, patch));
   }
 
-  head(recordId: string): Promise<WaitingTurn | null> {
+  head(conversationId: string): Promise<WaitingTurn | null> {
     return mongoCall(async () => {
-      const first = await this.#first(recordId);
+      const first = await this.#first(conversationId);
       return first && waitingOf(first);
     });
   }
@@ -143,7 +150,7 @@ export class MongoTurnStore implements TurnStore {
         'run.phase': 'finished',
         'run.cancelRequestedAt': now.getTime(),
       };
-      const change = { $set: { ...end, ...untoldYet } };
+      const change = { $set: { ...end, ...notAnnounced } };
       const ended = async () => (await this.#messages.updateOne(queued, change)).modifiedCount === 1;
       // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
       const hasEnded = async () => (await this.#find({ _id, ...end })) !== null || undefined;
@@ -164,18 +171,18 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  takeUntold(turnId: string, againMs: number): Promise<StoredTurn | null> {
+  takeUnannounced(turnId: string, againMs: number): Promise<StoredTurn | null> {
     return mongoCall(async () => {
-      const message = await this.#untold.take(turnId, againMs);
+      const message = await this.#unannounced.take(turnId, againMs);
       return message && turnOf(message, await this.#find({ _id: message.counterpart }));
     });
   }
 
-  told(turnId: string): Promise<void> {
-    return mongoCall(() => this.#untold.told(turnId));
+  announced(turnId: string): Promise<void> {
+    return mongoCall(() => this.#unannounced.announced(turnId));
   }
 
-  answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean> {
+  answer(turnId: string, requestId: string, answer: InputAnswer): Promise<boolean> {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
       // It goes into a trusted filter below: nothing but a string may.
@@ -185,13 +192,13 @@ export class MongoTurnStore implements TurnStore {
         _id,
         role: 'assistant',
         status: 'pending',
-        prompts: trusted({ $elemMatch: open }),
+        requests: trusted({ $elemMatch: open }),
       };
       const text = JSON.stringify(answer);
-      const stored: Filter = { _id, prompts: trusted({ $elemMatch: { requestId, answer: text } }) };
+      const stored: Filter = { _id, requests: trusted({ $elemMatch: { requestId, answer: text } }) };
       const written = await settled(
         async () =>
-          (await this.#messages.updateOne(waiting, { $set: { 'prompts.$.answer': text } })).modifiedCount ===
+          (await this.#messages.updateOne(waiting, { $set: { 'requests.$.answer': text } })).modifiedCount ===
           1,
         // The same answer of somebody else at the same moment is as good as ours.
         async () => (await this.#find(stored)) !== null || undefined,
@@ -199,18 +206,20 @@ export class MongoTurnStore implements TurnStore {
       if (written) return true;
       const message = await this.#find({ _id, role: 'assistant' });
       if (!message) throw new NotFoundError('turn', turnId);
-      if (!message.prompts.some((prompt) => prompt.requestId === requestId))
-        throw new NotFoundError('prompt', requestId);
+      if (!message.requests.some((request) => request.requestId === requestId))
+        throw new NotFoundError('request', requestId);
       return false;
     });
   }
 
   pending(before: number, limit: number, after?: PageStart): Promise<readonly PendingTurn[]> {
-    return this.#page({ status: 'pending' }, before, limit, after);
+    return mongoCall(() => pageOfTurns(this.#messages, { status: 'pending' }, before, limit, after));
   }
 
-  untold(before: number, limit: number, after?: PageStart): Promise<readonly PendingTurn[]> {
-    return this.#page({ 'run.tellFrom': dueToTell() }, before, limit, after);
+  unannounced(before: number, limit: number, after?: PageStart): Promise<readonly PendingTurn[]> {
+    return mongoCall(() =>
+      pageOfTurns(this.#messages, { 'run.announceFrom': dueToAnnounce() }, before, limit, after),
+    );
   }
 
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null> {
@@ -219,15 +228,15 @@ export class MongoTurnStore implements TurnStore {
       const known = await this.#messages
         .findOne({ _id, role: 'assistant' }, { conversation: 1, run: 1 })
         .lean<MessageDoc>();
-      // A secondary may not have heard of a record that is new.
-      if (!known || (await this.#records.exists({ _id: String(known.conversation) }).read('primary')))
+      // A secondary may not have heard of a conversation that is new.
+      if (!known || (await this.#conversations.exists({ _id: String(known.conversation) }).read('primary')))
         return null;
       const end = {
         status: 'error',
         error: failure,
         finishedAt: new Date(),
         'run.phase': 'finished',
-        ...untoldYet,
+        ...notAnnounced,
         ...leftRunning(known.run),
       };
       // The owner of before may prompt at this moment: then what is left running is another one.
@@ -261,52 +270,29 @@ export class MongoTurnStore implements TurnStore {
     });
   }
 
-  #page(
-    which: Filter,
-    before: number,
-    limit: number,
-    after: PageStart | undefined,
-  ): Promise<readonly PendingTurn[]> {
-    return mongoCall(async () => {
-      const age = { $lt: new Date(before) };
-      const filter: Filter = { role: 'assistant', createdAt: trusted(age), ...which };
-      if (after) {
-        const createdAt = new Date(after.createdAt);
-        const sameTime = { createdAt, _id: trusted({ $gt: objectId(after.id, 'turnId') }) };
-        filter.$or = [{ createdAt: trusted({ $gt: createdAt }) }, sameTime];
-      }
-      const messages = await this.#messages
-        .find(filter, pendingFields)
-        .sort({ createdAt: 1, _id: 1 })
-        .limit(Math.max(1, limit))
-        .lean<MessageDoc[]>();
-      return messages.map(pendingOf);
-    });
-  }
-
-  /** The record's pending answer with the lowest sequence, as far as `WaitingTurn` goes. */
-  #first(recordId: string): Promise<MessageDoc | null> {
+  /** The conversation's pending reply with the lowest sequence, as far as `WaitingTurn` goes. */
+  #first(conversationId: string): Promise<MessageDoc | null> {
     const filter: Filter = {
-      conversation: objectId(recordId, 'conversation'),
+      conversation: objectId(conversationId, 'conversation'),
       role: 'assistant',
       status: 'pending',
     };
     return this.#messages.findOne(filter, waitingFields).sort({ sequence: 1 }).lean<MessageDoc>();
   }
 
-  /** Why a turn that is not its record's first, or has no record, cannot be claimed. */
+  /** Why a turn that is not its conversation's first, or has no conversation, cannot be claimed. */
   async #unclaimed(
     _id: ObjectId,
-    recordId: string,
-    record: TurnRecord | null,
+    conversationId: string,
+    conversation: TurnConversation | null,
     first: MessageDoc | null,
   ): Promise<ClaimResult> {
     const message = await this.#find({ _id, role: 'assistant' });
     if (!message) return { kind: 'missing' };
     if (message.status !== 'pending') return { kind: 'finished' };
-    // A job that names another record than the turn's says nothing about either.
-    if (String(message.conversation) !== recordId) return { kind: 'missing' };
-    if (!record) return { kind: 'recordless' };
+    // A job that names another conversation than the turn's says nothing about either.
+    if (String(message.conversation) !== conversationId) return { kind: 'missing' };
+    if (!conversation) return { kind: 'conversation-deleted' };
     if (!first) return { kind: 'missing' };
     return { kind: 'behind', turnId: String(first._id) };
   }

@@ -1,6 +1,6 @@
 /**
  * What each answer of MongoDB, of its driver and of Mongoose means for the call that got it. By number and name, never
- * by class: a record of the host may come with a Mongoose and a driver of its own.
+ * by class: a document of the host may come with a Mongoose and a driver of its own.
  *
  * Numbers and names: `src/mongo/base/error_codes.yml` of MongoDB. Which of them may have been applied: the driver
  * specifications "retryable writes" and "server discovery and monitoring" (a write answered by one of these is sent

@@ -27,7 +27,7 @@ export interface Question {
   }) => Promise<unknown>;
 }
 
-/** Sends, and answers what came back; everything that is no whole answer becomes an error. */
+/** Sends, and returns what came back; everything that is no whole answer becomes an error. */
 export async function ask(
   { method, path, timeoutMs, maxBytes, send }: Question,
   transport: Transport,

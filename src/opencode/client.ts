@@ -77,7 +77,7 @@ export function openCodeClient({
   const run = <T>(call: Omit<Call<T>, keyof typeof bounds> & Partial<typeof bounds>, signal?: AbortSignal) =>
     upstreamCall<T>({ ...bounds, ...call }, { transport, tracer, probe }, signal);
 
-  /** The second look at a session, by another request than the first. */
+  /** A session is asked for once more, by another request than the first. */
   const isGone = async (sessionID: string, signal?: AbortSignal): Promise<boolean> => {
     const found = await run<WireSession | null>(
       {

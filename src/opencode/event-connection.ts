@@ -83,7 +83,7 @@ export class EventConnection {
     }
   }
 
-  /** One connection from its request to its end; answers why it ended. */
+  /** One connection from its request to its end; returns why it ended. */
   async #once(onConnected: () => void): Promise<unknown> {
     const facts = { method: 'GET', path: '/event' };
     const ended = new AbortController();
@@ -103,7 +103,7 @@ export class EventConnection {
     });
     try {
       const url = `${this.#address.server}/event?directory=${encodeURIComponent(this.#directory)}`;
-      // Not by fetch: its streams weigh several times as much, and a worker holds one per live record.
+      // Not by fetch: its streams weigh several times as much, and a worker holds one per live conversation.
       const { statusCode, headers, body } = await request(url, {
         dispatcher: this.#dispatcher,
         headers: { ...this.#address.headers, accept: 'text/event-stream' },
@@ -144,7 +144,7 @@ function checkAnswer(answer: Answer, facts: { method: string; path: string }): v
   if (meaning !== 'ok') throw problemOf(meaning, answer, facts);
 }
 
-/** A frame that is no event is left out: the next look at the message list makes it good. */
+/** A frame that is no event is left out: the next poll at the message list makes it good. */
 function parse(data: string): WireEvent | undefined {
   try {
     const event: unknown = JSON.parse(data);

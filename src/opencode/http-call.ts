@@ -6,11 +6,11 @@ import { ask, type Question } from './ask.ts';
 import type { ServerProbe } from './probe.ts';
 import type { Transport } from './transport.ts';
 
-/** What OpenCode's own "not found" means on a route, once a second look has said the same. */
+/** What OpenCode's own "not found" means on a route, once a second poll has said the same. */
 interface Absent<T> {
   /** True when another request says, too, that it is not there. One answer alone may be anybody's mistake. */
   readonly confirmed: (signal?: AbortSignal) => Promise<boolean>;
-  /** What the call answers then. Without it, it is the session that is gone: SessionNotFoundError. */
+  /** What the call returns then. Without it, it is the session that is gone: SessionNotFoundError. */
   readonly answer?: T;
 }
 
@@ -60,7 +60,7 @@ async function absent<T>(
 ): Promise<T> {
   const facts = { method, path, status: answer.status };
   if (!(await what.confirmed(signal)))
-    throw new ForeignAnswerError('answered "not found" for what a second look finds', facts);
+    throw new ForeignAnswerError('answered "not found" for what a second poll finds', facts);
   if ('answer' in what) return what.answer as T;
-  throw new SessionNotFoundError('the session is not there, as a second look confirms', facts);
+  throw new SessionNotFoundError('the session is not there, as a second poll confirms', facts);
 }

@@ -10,7 +10,7 @@ export class LargeBodies {
     this.#free = places;
   }
 
-  /** Answers what gives the place back. An abort rejects with its reason. */
+  /** Returns what gives the place back. An abort rejects with its reason. */
   async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;

@@ -20,7 +20,7 @@ const exportDelayMs = 500;
 const shutdownMs = 3_000;
 
 /**
- * Starts the OpenTelemetry SDK of a process; answers the function that flushes and ends it, within three seconds.
+ * Starts the OpenTelemetry SDK of a process; returns the function that flushes and ends it, within three seconds.
  * The exporters read the usual OTEL_EXPORTER_OTLP_* variables. Spans and metrics leave with the attributes of
  * `instrumentation/attributes.ts` only, and only W3C trace context goes along with a request, whatever OTEL_PROPAGATORS
  * says.

@@ -1,23 +1,23 @@
 import type { SessionRef } from '../turn/stored-turn.ts';
 
-/** The record's session, as Session needs it. */
+/** The conversation's session, as Session needs it. */
 export interface SessionStore {
-  session(recordId: string): Promise<RecordSession>;
+  session(conversationId: string): Promise<ConversationSession>;
   /**
-   * Compare-and-set: stores `next` if the record still holds `expected` (null = none). False when it does not.
-   * Throws NotFoundError when the record is gone, ConflictError when the session id belongs to another record.
+   * Compare-and-set: stores `next` if the conversation still holds `expected` (null = none). False when it does not.
+   * Throws NotFoundError when the conversation is gone, ConflictError when the session id belongs to another conversation.
    */
-  swap(recordId: string, expected: string | null, next: SessionRef): Promise<boolean>;
+  swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean>;
   /**
-   * Stores `session.rules` if the record still holds that session with the rules that were `seen`. Somebody else may have
+   * Stores `session.rules` if the conversation still holds that session with the rules that were `seen`. Somebody else may have
    * changed them meanwhile: then nobody knows what is in force, and that is stored.
    */
-  noteRules(recordId: string, seen: string | undefined, session: SessionRef): Promise<void>;
-  /** Those of the ids that some record holds. */
+  noteRules(conversationId: string, seen: string | undefined, session: SessionRef): Promise<void>;
+  /** Those of the ids that some conversation holds. */
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>>;
 }
 
-export interface RecordSession {
+export interface ConversationSession {
   readonly sessionId: string | null;
   readonly server: string | null;
   readonly rules?: string | null;

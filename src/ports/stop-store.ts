@@ -2,7 +2,7 @@ import type { StopRef } from '../turn/stored-turn.ts';
 
 export interface OpenStop {
   readonly turnId: string;
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly stops: readonly StopRef[];
   /** When the turn ended; while it has not, when it was prompted last, or created; Unix ms. */
   readonly since: number;
@@ -10,10 +10,10 @@ export interface OpenStop {
 
 /** Runs upstream that turns have aborted and not seen to end. Errors: `ServiceUnavailableError('mongodb')`. */
 export interface StopStore {
-  /** Those of one turn, one record, one session, or all; at most `limit` turns, the one that was tried last comes last. */
+  /** Those of one turn, one conversation, one session, or all; at most `limit` turns, the one that was tried last comes last. */
   open(filter: {
     readonly turnId?: string;
-    readonly recordId?: string;
+    readonly conversationId?: string;
     readonly sessionId?: string;
     readonly limit: number;
   }): Promise<readonly OpenStop[]>;

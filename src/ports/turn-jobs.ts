@@ -7,7 +7,7 @@ import type { WaitingTurn } from '../turn/stored-turn.ts';
 export interface TurnJobs {
   /** Throws ServiceUnavailableError with the effect `none` while no job could be added. Asks nobody. */
   assertReachable(): void;
-  /** Adds the job of a turn; delayed when an earlier turn of its record comes first. */
+  /** Adds the job of a turn; delayed when an earlier turn of its conversation comes first. */
   add(turn: WaitingTurn, behind: boolean): Promise<void>;
   /**
    * Makes sure that a pending turn has a job: added when it is absent or spent, woken when it is due further away than

@@ -1,19 +1,19 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type {
+  InputAnswer,
   PendingTurn,
-  PromptAnswer,
   StoredTurn,
   TerminalPatch,
+  TurnControl,
+  TurnConversation,
   TurnFailure,
   TurnPatch,
-  TurnRecord,
-  TurnWishes,
   WaitingTurn,
 } from '../turn/stored-turn.ts';
 
 export interface NewTurn {
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly text: string;
   readonly policy: string;
   readonly idempotencyKey?: string;
@@ -27,18 +27,18 @@ export interface CreatedTurn {
   readonly turn: StoredTurn;
   /** False for the turn of an earlier call with this key. */
   readonly created: boolean;
-  /** Surely its record's head now. False says nothing: ask `head`. */
+  /** Surely its conversation's head now. False says nothing: ask `head`. */
   readonly first: boolean;
 }
 
 export type ClaimResult =
-  | { readonly kind: 'claimed'; readonly turn: StoredTurn; readonly record: TurnRecord }
+  | { readonly kind: 'claimed'; readonly turn: StoredTurn; readonly conversation: TurnConversation }
   /** Terminal already, or never existed: the job has nothing to do. */
   | { readonly kind: 'finished' }
   | { readonly kind: 'missing' }
-  /** Pending, and its record was deleted: nobody can claim it. */
-  | { readonly kind: 'recordless' }
-  /** An earlier turn of the record comes first, or one is running. */
+  /** Pending, and its conversation was deleted: nobody can claim it. */
+  | { readonly kind: 'conversation-deleted' }
+  /** An earlier turn of the conversation comes first, or one is running. */
   | { readonly kind: 'behind'; readonly turnId: string };
 
 /** Names the run that writes. A write whose fence is not the newest matches nothing. */
@@ -51,37 +51,37 @@ export type CancelResult = 'cancelled' | 'requested' | 'finished';
 
 /**
  * Turns in the database. Errors: `ServiceUnavailableError('mongodb')` when it is away; the others are named
- * per method. Every write of a run is fenced and throws `LeaseLostError` when it matched nothing.
+ * per method. Every write of a run is fenced and throws `OwnershipLostError` when it matched nothing.
  */
 export interface TurnStore {
   /** Writes user message and pending assistant message. Same idempotency key: the turn of the first call. Throws NotFoundError, TurnBusyError. */
   create(turn: NewTurn): Promise<CreatedTurn>;
   get(turnId: string): Promise<StoredTurn | null>;
-  record(recordId: string): Promise<TurnRecord | null>;
+  conversation(conversationId: string): Promise<TurnConversation | null>;
   /** Raises the epoch, so that every earlier owner is fenced off. */
-  claim(turn: Pick<StoredTurn, 'id' | 'recordId'>, owner: string): Promise<ClaimResult>;
+  claim(turn: Pick<StoredTurn, 'id' | 'conversationId'>, owner: string): Promise<ClaimResult>;
   /** Read often, while the turn runs. Null when there is no such turn. */
-  wishes(turnId: string): Promise<TurnWishes | null>;
+  control(turnId: string): Promise<TurnControl | null>;
   write(fence: Fence, patch: TurnPatch): Promise<void>;
-  /** The terminal write: from `pending` only, so exactly one wins. False when another terminal state was first. Throws LeaseLostError for a newer epoch. */
+  /** The terminal write: from `pending` only, so exactly one wins. False when another terminal state was first. Throws OwnershipLostError for a newer epoch. */
   finish(fence: Fence, terminal: TerminalPatch): Promise<boolean>;
-  /** After `finish`: files and prompts may still be added to the finished message, by the epoch that finished it. */
+  /** After `finish`: files and requests may still be added to the finished message, by the epoch that finished it. */
   amend(fence: Fence, patch: TurnPatch): Promise<void>;
   /** As far as its job needs it: whose turn it is, under which policy, in which trace. Null when there is no such turn. */
   waiting(turnId: string): Promise<WaitingTurn | null>;
-  /** The pending turn with the lowest sequence of the record. */
-  head(recordId: string): Promise<WaitingTurn | null>;
-  /** A turn that no worker has claimed becomes cancelled at once; else the wish is stored for its owner. Throws NotFoundError. */
+  /** The pending turn with the lowest sequence of the conversation. */
+  head(conversationId: string): Promise<WaitingTurn | null>;
+  /** A turn that no worker has claimed becomes cancelled at once; else that is stored for its owner. Throws NotFoundError. */
   cancel(turnId: string): Promise<CancelResult>;
   /**
-   * A turn that was cancelled while it waited, or abandoned, and is not `told`, for the one caller that is to announce it;
+   * A turn that was cancelled while it waited, or abandoned, and is not `announced`, for the one caller that is to announce it;
    * null for everybody else, until he has had `againMs` for it.
    */
-  takeUntold(turnId: string, againMs: number): Promise<StoredTurn | null>;
+  takeUnannounced(turnId: string, againMs: number): Promise<StoredTurn | null>;
   /** It was announced. Idempotent. */
-  told(turnId: string): Promise<void>;
-  /** Stores a person's answer on an open prompt. False when it is closed or answered already. Throws NotFoundError. */
-  answer(turnId: string, requestId: string, answer: PromptAnswer): Promise<boolean>;
+  announced(turnId: string): Promise<void>;
+  /** Stores a person's answer on an open request. False when it is closed or answered already. Throws NotFoundError. */
+  answer(turnId: string, requestId: string, answer: InputAnswer): Promise<boolean>;
   /** An id for a message that is stored later. */
   newMessageId(): string;
   /** Those of the ids that some stored message has. */
@@ -92,11 +92,11 @@ export interface TurnStore {
     limit: number,
     after?: Pick<PendingTurn, 'id' | 'createdAt'>,
   ): Promise<readonly PendingTurn[]>;
-  /** The same of turns that have ended and that `takeUntold` would answer now. */
-  untold: TurnStore['pending'];
+  /** The same of turns that have ended and that `takeUnannounced` would return now. */
+  unannounced: TurnStore['pending'];
   /**
-   * Ends a pending turn whose record is gone as an error, with its run upstream among `run.openStops`, fences every owner
-   * off, and answers it as it is then; null when it is none, or changes at that moment.
+   * Ends a pending turn whose conversation is gone as an error, with its run upstream among `run.openStops`, fences every owner
+   * off, and returns it as it is then; null when it is none, or changes at that moment.
    */
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null>;
 }

@@ -8,11 +8,11 @@ import type { Fence } from './turn-store.ts';
  * the whole state: whoever begins a stream anew begins it with a snapshot. Throws ServiceUnavailableError('redis').
  */
 export interface TurnPublisher {
-  /** Takes the stream over, under a new name; answers what followers have been told, or null when that is not kept. */
+  /** Takes the stream over, under a new name; returns what followers have been told, or null when that is not kept. */
   open(fence: Fence): Promise<{ readonly view: TurnView | null; readonly at: StreamPosition }>;
   /**
-   * Appends in order, all or nothing; answers the place of the last entry, or null when the stream does not stand at
-   * `where`: Redis has lost it, or its last entries. Nothing comes behind `finished`. Throws LeaseLostError.
+   * Appends in order, all or nothing; returns the place of the last entry, or null when the stream does not stand at
+   * `where`: Redis has lost it, or its last entries. Nothing comes behind `finished`. Throws OwnershipLostError.
    */
   append(fence: Fence, where: StreamPlace, entries: readonly TurnEntryBody[]): Promise<StreamPosition | null>;
   /** Tells the end of a turn that nobody carries any more; `view`, what followers hold then, comes in front of it. */

@@ -18,7 +18,7 @@ export interface NewSession {
   readonly title: string;
   readonly directory: string;
   readonly permission?: readonly PermissionRule[];
-  /** Stored upstream; the sweeper finds sessions without a record by it. */
+  /** Stored upstream; the sweeper finds sessions without a conversation by it. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

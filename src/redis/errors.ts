@@ -85,7 +85,7 @@ const refusal = (cause: Error) => new DatabaseRefusedError('redis', messageOf(ca
 
 /**
  * ioredis hangs the command with its arguments on each error: passwords, entries of turns. Whoever prints an error
- * would print them. Takes them off, in place, and answers the error.
+ * would print them. Takes them off, in place, and returns the error.
  */
 export function withoutArguments<T>(error: T): T {
   if (error instanceof Error && 'command' in error) {

@@ -8,7 +8,7 @@ import { unlessAborted } from '../timing/unless-aborted.ts';
 import { HeldLease, isTaken, voteOf } from './held-lease.ts';
 import { redlockClient } from './redlock-client.ts';
 
-export interface RecordLockOptions {
+export interface ConversationLockOptions {
   /** A connection of the role `commands`: it fails fast, so that nobody waits for a lock that cannot be had. */
   readonly redis: Redis;
   readonly prefix: string;
@@ -30,11 +30,11 @@ const retryMs = 50;
  * advisory: what it guards must also be fenced (compare-and-set, unique index), since Redis may lose it and a
  * frozen holder does not notice.
  */
-export class RecordLock implements Lock {
+export class ConversationLock implements Lock {
   readonly #redlock: Redlock;
-  readonly #options: Required<Omit<RecordLockOptions, 'redis'>>;
+  readonly #options: Required<Omit<ConversationLockOptions, 'redis'>>;
 
-  constructor({ redis, ...options }: RecordLockOptions) {
+  constructor({ redis, ...options }: ConversationLockOptions) {
     this.#options = { clock: systemClock, leaseMs: 10_000, waitMs: 15_000, awayMs: 2_000, ...options };
     // Redlock's own retries hear no signal and cannot tell a taken lock from a dead Redis: the loops here do both.
     this.#redlock = new Redlock([redlockClient(redis)], {

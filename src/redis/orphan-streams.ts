@@ -5,7 +5,7 @@ import { endOf, viewOf } from '../turn/stored-view.ts';
 import { redisError } from './errors.ts';
 import { streamKeys, type TurnStream } from './turn-stream.ts';
 
-export interface StrayStreamsOptions {
+export interface OrphanStreamsOptions {
   readonly redis: Redis;
   readonly prefix: string;
   readonly store: TurnStore;
@@ -22,15 +22,15 @@ const keysPerStep = 1_000;
  * Streams whose turn is over and which nobody ended, because their writer died between the stored end and the
  * told one: they would be kept for a day. Each step walks over some of the keys, and the next one goes on there.
  */
-export class StrayStreams {
-  readonly #options: StrayStreamsOptions;
+export class OrphanStreams {
+  readonly #options: OrphanStreamsOptions;
   #cursor = '0';
 
-  constructor(options: StrayStreamsOptions) {
+  constructor(options: OrphanStreamsOptions) {
     this.#options = options;
   }
 
-  /** Tells the end of streams whose turn is terminal, removes those without a turn. Answers how many they were. */
+  /** Tells the end of streams whose turn is terminal, removes those without a turn. Returns how many they were. */
   async step(): Promise<number> {
     const { redis, prefix, reporter } = this.#options;
     const { meta } = streamKeys(prefix, '*');

@@ -29,9 +29,9 @@ end
 `;
 
 /**
- * Appends under a fence, all or nothing. One script, hence one decision: epoch, place, numbers, entries, end and nudge.
+ * Appends under a fence, all or nothing. One script, hence one decision: epoch, place, numbers, entries, end and notification.
  * `where`: 'any', 'anew' (in place of whatever is there), 'open' (appends nothing, gives the stream a new name), or the
- * name of the stream, whose last entry must then have the number `at`. Answers the last number and the name; -1 to an
+ * name of the stream, whose last entry must then have the number `at`. Returns the last number and the name; -1 to an
  * older epoch, -2 when the stream does not stand there, the unchanged number once it has ended.
  * KEYS: entries, hash, channel. ARGV: epoch, max length, max bytes, time to live in ms, "end" or "", where, at, a name
  * that nobody has used, entries…
@@ -84,7 +84,7 @@ return {n, g}
 
 /**
  * Reads what comes behind a place: at most `count` entries, and no more once they hold `bytes`, but one at least.
- * Answers the stream's name ('' for none), the number of its last entry, 1 when the place is in it (or in front of it)
+ * Returns the stream's name ('' for none), the number of its last entry, 1 when the place is in it (or in front of it)
  * and 0 when it is of another one, then id and text of each entry.
  * KEYS: entries, hash. ARGV: name and number of the place, count, bytes.
  */

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../timing/clock.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { redisError } from './errors.ts';
 
-/** Answers how many things it mended. May run in two processes at once: see `Sweeper`. */
+/** Returns how many things it repaired. May run in two processes at once: see `Sweeper`. */
 export type Chore = () => Promise<number>;
 
 export interface SweeperOptions {
@@ -28,7 +28,7 @@ const closeMs = 1_000;
 
 /**
  * Finds what fell between two systems. Every worker asks for the lease on the next sweep with one command; who gets it
- * sweeps. Nothing else is kept, so a Redis that lost its data is swept at the next look, and no clock counts but that
+ * sweeps. Nothing else is kept, so a Redis that lost its data is swept at the next read, and no clock counts but that
  * of Redis. A holder that dies is followed by another worker after `2 * everyMs` + 10 s at most. One that is frozen, or
  * slower than that, sweeps beside its successor: each chore must bear that. One that fails is reported, and comes again.
  */
@@ -66,11 +66,11 @@ export class Sweeper {
       .catch((error) => this.#report(error))
       .then(() => {
         if (this.#closed) return;
-        this.#cancelNext = this.#clock.setTimer(this.#options.everyMs, () => this.#goOn(this.#look()));
+        this.#cancelNext = this.#clock.setTimer(this.#options.everyMs, () => this.#goOn(this.#check()));
       });
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     if (await this.#claim()) await this.#sweep();
   }
 
@@ -98,7 +98,7 @@ export class Sweeper {
     const now = this.#clock.monotonicMs();
     // Whoever was slower than his lease leaves that of his successor alone.
     if (this.#closed || now >= this.#heldUntil) return;
-    // A little less than the time to the next look, or that one would find it held.
+    // A little less than the time to the next read, or that one would find it held.
     const leftMs = Math.max(1, Math.round(0.9 * everyMs - (now - since)));
     this.#heldUntil = now + leftMs;
     await redis.pexpire(this.#lease, leftMs);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { LeaseLostError } from '../errors.ts';
+import { OwnershipLostError } from '../errors.ts';
 import type { Fence } from '../ports/turn-store.ts';
 import type { StreamBatch, StreamRead, TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
 import {
@@ -56,7 +56,7 @@ export class TurnStream implements TurnPublisher, TurnReader {
 
   async open(fence: Fence): Promise<{ view: TurnView | null; at: StreamPosition }> {
     const at = await this.#append(fence, 'open', []);
-    if (!at) throw new LeaseLostError(fence.turnId, fence.epoch);
+    if (!at) throw new OwnershipLostError(fence.turnId, fence.epoch);
     const { entries } = await this.read(fence.turnId, beginning, everything);
     const bodies = entries.flatMap(({ body }) => body ?? []);
     // What cannot be told for certain counts as not known: then all of it is told again.
@@ -135,7 +135,7 @@ export class TurnStream implements TurnPublisher, TurnReader {
         number,
         string,
       ];
-      if (number === -1) throw new LeaseLostError(fence.turnId, fence.epoch);
+      if (number === -1) throw new OwnershipLostError(fence.turnId, fence.epoch);
       return number === -2 ? null : { stream: name, number };
     } catch (error) {
       throw redisError(error);

@@ -1,6 +1,6 @@
 /**
  * Recognizes ids that come again, among the last `capacity` ones. Made for ids that mostly ascend, as upstream's
- * event ids do: one that is higher than all before is new without a look, any other costs one pass.
+ * event ids do: one that is higher than all before is new without a read, any other costs one pass.
  */
 export class RecentIds {
   readonly #capacity: number;

@@ -65,8 +65,8 @@ export interface ReplyObserver {
   questionRejected?(requestId: string): void;
   permissionAsked?(permission: WirePermission): void;
   permissionReplied?(requestId: string, reply: string): void;
-  /** The tool call that asked has ended without a word about its prompt: nobody can answer it any more. */
-  promptGone?(requestId: string): void;
+  /** The tool call that asked has ended without a word about its request: nobody can answer it any more. */
+  requestGone?(requestId: string): void;
 }
 
 type Callback = keyof ReplyObserver;

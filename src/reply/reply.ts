@@ -4,9 +4,9 @@ import type { ChildSession } from './child-session.ts';
 import { ChildSessions } from './child-sessions.ts';
 import type { KnownEvent, KnownEventType, OpenCodeEvent } from './events.ts';
 import type { Exchange } from './exchange.ts';
+import { OpenRequests, type OpenRequestsOptions } from './open-requests.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
 import { isStreamOnly } from './part-source.ts';
-import { Prompts, type PromptsOptions } from './prompts.ts';
 import { RecentIds } from './recent-ids.ts';
 import { type ReplyObserver, ReplyObservers } from './reply-observer.ts';
 import { joinText } from './response-parser.ts';
@@ -32,7 +32,7 @@ export interface ReplyOptions {
   readonly observers?: readonly ReplyObserver[];
   /** Told about observers that throw. */
   readonly reporter?: ErrorReporter;
-  readonly prompts?: PromptsOptions;
+  readonly requests?: OpenRequestsOptions;
 }
 
 export interface ReplyResult {
@@ -54,12 +54,12 @@ type Handlers = {
 /**
  * The reply of one turn while it is written: events in, parts out.
  *
- * Is: the parts of the turn's own assistant messages in order of appearance, with usage, todos, open prompts and
+ * Is: the parts of the turn's own assistant messages in order of appearance, with usage, todos, open requests and
  * sub-agents. Does: tell observers of each change. Does not: I/O, time, decide when the turn ends. Applying an
  * event again (same `evt_` id) changes nothing.
  */
 export class Reply {
-  readonly prompts: Prompts;
+  readonly requests: OpenRequests;
   readonly #sessionId: string;
   readonly #observers: ReplyObservers;
   readonly #own: SessionParts;
@@ -70,12 +70,12 @@ export class Reply {
   readonly #state: SessionState;
   readonly #seen = new RecentIds(rememberedEvents);
 
-  constructor({ sessionId, promptMessageId, observers, reporter, prompts }: ReplyOptions) {
+  constructor({ sessionId, promptMessageId, observers, reporter, requests: prompts }: ReplyOptions) {
     this.#sessionId = sessionId;
     this.#observers = new ReplyObservers(observers, reporter);
     this.#todos = new TodoList(sessionId);
-    this.prompts = new Prompts(prompts);
-    this.#asking = new AskingCalls(this.prompts, this.#observers);
+    this.requests = new OpenRequests(prompts);
+    this.#asking = new AskingCalls(this.requests, this.#observers);
     this.#state = new SessionState(this.#observers);
     this.#own = new SessionParts({
       promptMessageId,

@@ -38,7 +38,7 @@ export class TodoList {
     return this.#newest && callKey(this.#newest);
   }
 
-  /** A todowrite part is new or changed. Answers the call that showed the list until now, when another will. */
+  /** A todowrite part is new or changed. Returns the call that showed the list until now, when another will. */
   seen(part: ToolPart): string | undefined {
     const before = this.#newest;
     if (this.#older.has(part.id)) return undefined;

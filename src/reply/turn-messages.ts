@@ -70,7 +70,7 @@ export class TurnMessages {
     this.#noteNextPerson(info.id, known);
   }
 
-  /** User messages are told apart by their parts. Answers what its message is, as far as anybody knows. */
+  /** User messages are told apart by their parts. Returns what its message is, as far as anybody knows. */
   learnPart(part: WirePart): MessageKind | undefined {
     const known = this.#entry(part.messageID);
     if (known.role !== 'assistant' && known.author !== 'person') {

@@ -1,6 +1,6 @@
 import { fittedParts, fittedText } from '../bounds/bounded-reply.ts';
 import { byteBudget } from '../bounds/byte-budget.ts';
-import { LeaseLostError } from '../errors.ts';
+import { OwnershipLostError } from '../errors.ts';
 import type { FollowerFeed } from '../live/feed.ts';
 import type { Fence } from '../ports/turn-store.ts';
 import type { Reply } from '../reply/reply.ts';
@@ -11,7 +11,7 @@ import type { TurnDeps } from './deps.ts';
 const intervalMs = 2_000;
 
 /** The run, as a snapshot needs it. */
-export interface SnapshotSource {
+export interface AutosaveSource {
   readonly deps: Pick<TurnDeps, 'store' | 'clock' | 'reporter'>;
   readonly fence: Fence;
   readonly reply: Reply | undefined;
@@ -27,13 +27,13 @@ export interface SnapshotSource {
  * to the next one: the terminal write does not depend on it. Only one that fails for its size, or for a newer owner,
  * ends the run.
  */
-export class Snapshot {
-  readonly #run: SnapshotSource;
+export class Autosave {
+  readonly #run: AutosaveSource;
   #cancelTimer: (() => void) | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(run: SnapshotSource) {
+  constructor(run: AutosaveSource) {
     this.#run = run;
   }
 
@@ -60,7 +60,7 @@ export class Snapshot {
     const { parts } = reply.result();
     return {
       run,
-      content: fittedText(parts, 'text', byteBudget.content),
+      text: fittedText(parts, 'text', byteBudget.text),
       reasoning: fittedText(parts, 'reasoning', byteBudget.reasoning),
       parts: fittedParts(parts),
       usage: reply.usage(),
@@ -79,7 +79,7 @@ export class Snapshot {
       await deps.store.write(fence, this.patch());
     } catch (error) {
       this.#run.noteWrite(error);
-      if (!(error instanceof LeaseLostError))
+      if (!(error instanceof OwnershipLostError))
         deps.reporter.report(error, { action: 'turn.snapshot', severity: 'warning', turnId: fence.turnId });
     }
   }

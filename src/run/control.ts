@@ -1,16 +1,16 @@
-import { LeaseLostError } from '../errors.ts';
+import { OwnershipLostError } from '../errors.ts';
 import { Wakeup } from '../timing/wakeup.ts';
-import type { TurnWishes } from '../turn/stored-turn.ts';
+import type { TurnControl } from '../turn/stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';
 
-/** Without a nudge the stored wishes are read again after this time. */
+/** Without a notification the stored turn is read again after this time. */
 const pollMs = 5_000;
 
 /**
- * Reads what people wish of a running turn (cancel, answers) from the stored turn: at the start, after each
- * nudge, and from time to time, since a nudge may be lost. One read at a time; the database away only delays.
+ * Reads what people ask of a running turn (cancel, answers) from the stored turn: at the start, after each
+ * notification, and from time to time, since a notification may be lost. One read at a time; the database away only delays.
  */
-export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promise<void>): void {
+export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => Promise<void>): void {
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
   let ended = false;
@@ -22,9 +22,9 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promi
   run.defer(deps.notifier.listen(turn.id, () => wakeup.wake()));
 
   const read = async () => {
-    const stored = await deps.store.wishes(turn.id);
+    const stored = await deps.store.control(turn.id);
     if (stored === null || ended) return;
-    if (stored.run.epoch !== run.fence.epoch) throw new LeaseLostError(turn.id, run.fence.epoch);
+    if (stored.run.epoch !== run.fence.epoch) throw new OwnershipLostError(turn.id, run.fence.epoch);
     if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
     await onAnswers(stored);
   };
@@ -35,10 +35,10 @@ export function watchWishes(run: TurnRun, onAnswers: (turn: TurnWishes) => Promi
         await read();
         away = false;
       } catch (error) {
-        if (error instanceof LeaseLostError) run.stop('lease-lost', undefined, error);
+        if (error instanceof OwnershipLostError) run.stop('ownership-lost', undefined, error);
         // Once until it is back: a thousand turns would say it every five seconds.
         else if (!away)
-          deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+          deps.reporter.report(error, { action: 'turn.control', severity: 'warning', turnId: turn.id });
         away = true;
       }
       await wakeup.wait(pollMs, run.signal).catch(() => undefined);

@@ -33,7 +33,7 @@ export interface TurnDeps {
   readonly owner: string;
   /** Default working directories are folders of this one. */
   readonly sandboxRoot: string;
-  /** Makes the directory of a record where this process can; a server elsewhere has its own. Never throws. */
+  /** Makes the directory of a conversation where this process can; a server elsewhere has its own. Never throws. */
   readonly prepareDirectory: (directory: string) => Promise<void>;
   /** A write of the run counts as fresh for this long; older than that, the fence is checked again before a POST. Less than half of the job's lock. */
   readonly fenceFreshMs: number;

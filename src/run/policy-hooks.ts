@@ -12,7 +12,7 @@ type Hook = 'system' | 'directory' | 'permissions' | 'onFinalized' | 'onTurnFini
 const maxSystemLength = 1024 * 1024;
 
 /**
- * Calls code of the host: once, under `hookTimeoutMs` and `signal`, and believes nothing that it answers before `check`
+ * Calls code of the host: once, under `hookTimeoutMs` and `signal`, and believes nothing that it returns before `check`
  * has. Throws PolicyHookError (`threw`, `timeout`, `invalid`) and the signal's reason. What it does after its time is
  * not heard. One that never gives the event loop back cannot be ended by anybody.
  */
@@ -56,7 +56,7 @@ export async function systemText(run: TurnRun): Promise<string | undefined> {
       throw new Error(`answered ${text.length} characters, at most ${maxSystemLength}`);
     return text;
   };
-  return callHook(run.policy, 'system', (signal) => system(run.record, signal), check, run.signal);
+  return callHook(run.policy, 'system', (signal) => system(run.conversation, signal), check, run.signal);
 }
 
 /** The rules of a new session, or undefined. Throws as `callHook`. */
@@ -67,15 +67,27 @@ export async function permissionsOf(run: TurnRun): Promise<readonly PermissionRu
     checkPermissionRules(rules, 'answer', knownPermissions);
     return rules;
   };
-  return callHook(run.policy, 'permissions', (signal) => permissions(run.record, signal), check, run.signal);
+  return callHook(
+    run.policy,
+    'permissions',
+    (signal) => permissions(run.conversation, signal),
+    check,
+    run.signal,
+  );
 }
 
 /** The agent's directory: absolute, without `..`, below the policy's root. Throws as `callHook`. */
 export async function directoryOf(run: TurnRun): Promise<string> {
   const { directory, directoryRoot = run.deps.sandboxRoot } = run.policy;
-  if (!directory) return path.join(run.deps.sandboxRoot, run.record.id);
+  if (!directory) return path.join(run.deps.sandboxRoot, run.conversation.id);
   const check = (answer: unknown) => directoryBelow(path.resolve(directoryRoot), answer);
-  return callHook(run.policy, 'directory', (signal) => directory(run.record, signal), check, run.signal);
+  return callHook(
+    run.policy,
+    'directory',
+    (signal) => directory(run.conversation, signal),
+    check,
+    run.signal,
+  );
 }
 
 /** The normal form of a path that lies below the root. Throws an Error that says why it does not. */

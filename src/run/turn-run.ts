@@ -2,7 +2,7 @@ import {
   type AbortReason,
   DocumentTooLargeError,
   isRetryable,
-  LeaseLostError,
+  OwnershipLostError,
   ServiceUnavailableError,
   TurnAbortError,
 } from '../errors.ts';
@@ -18,9 +18,9 @@ import { persevere } from '../timing/persevere.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
-import type { StopRef, StoredTurn, TurnPatch, TurnRecord } from '../turn/stored-turn.ts';
+import type { StopRef, StoredTurn, TurnConversation, TurnPatch } from '../turn/stored-turn.ts';
 import { viewOf } from '../turn/stored-view.ts';
-import { Snapshot } from './autosave.ts';
+import { Autosave } from './autosave.ts';
 import type { TurnDeps } from './deps.ts';
 import { ServerAbsence } from './server-absence.ts';
 
@@ -34,10 +34,10 @@ export class TurnRun {
   readonly deps: TurnDeps;
   readonly policy: CompiledPolicy;
   readonly turn: StoredTurn;
-  readonly record: TurnRecord;
+  readonly conversation: TurnConversation;
   readonly fence: Fence;
   readonly followers: FollowerFeed;
-  readonly snapshot: Snapshot;
+  readonly snapshot: Autosave;
   /** Aborts with a TurnAbortError, for whatever reason comes first. */
   readonly signal: AbortSignal;
   readonly startedAt: number;
@@ -60,7 +60,7 @@ export class TurnRun {
   posted = false;
 
   readonly #controller = new AbortController();
-  /** Aborts with TurnAbortError `shutdown` or `lease-lost` when the worker must let go of the turn. */
+  /** Aborts with TurnAbortError `shutdown` or `ownership-lost` when the worker must let go of the turn. */
   readonly owned: AbortSignal;
   readonly #cleanups: (() => void)[] = [];
   readonly #claimedAt: number;
@@ -73,13 +73,13 @@ export class TurnRun {
     deps: TurnDeps,
     policy: CompiledPolicy,
     turn: StoredTurn,
-    record: TurnRecord,
+    conversation: TurnConversation,
     owned: AbortSignal,
   ) {
     this.deps = deps;
     this.policy = policy;
     this.turn = turn;
-    this.record = record;
+    this.conversation = conversation;
     this.fence = { turnId: turn.id, epoch: turn.run.epoch };
     this.#claimedAt = turn.run.claimedAt ?? deps.clock.now();
     this.#heardAt = deps.clock.monotonicMs();
@@ -98,9 +98,9 @@ export class TurnRun {
       reporter: deps.reporter,
       view: viewOf(turn),
       parts: () => this.parts,
-      onLeaseLost: (error) => this.stop('lease-lost', undefined, error),
+      onOwnershipLost: (error) => this.stop('ownership-lost', undefined, error),
     });
-    this.snapshot = new Snapshot(this);
+    this.snapshot = new Autosave(this);
     this.absence = new ServerAbsence({
       clock: deps.clock,
       limitMs: policy.limits.upstreamAwayMs,
@@ -141,7 +141,7 @@ export class TurnRun {
     });
   }
 
-  /** Takes the followers' stream over, from the owner before us if there was one. Throws LeaseLostError. */
+  /** Takes the followers' stream over, from the owner before us if there was one. Throws OwnershipLostError. */
   async openFollowers(): Promise<void> {
     const adopted = this.turn.run.phase !== 'queued';
     if (adopted) {
@@ -150,7 +150,7 @@ export class TurnRun {
     } else {
       this.followers.begin();
     }
-    this.followers.add({ type: 'phase', phase: adopted ? 'adopted' : 'started' });
+    this.followers.add({ type: 'progress', progress: adopted ? 'adopted' : 'started' });
   }
 
   /** Asks the run to end. The first reason wins. */
@@ -162,12 +162,12 @@ export class TurnRun {
   get stopped(): TurnAbortError | undefined {
     const signal = this.owned.aborted ? this.owned : this.#controller.signal;
     if (!signal.aborted) return undefined;
-    return signal.reason instanceof TurnAbortError ? signal.reason : new TurnAbortError('lease-lost');
+    return signal.reason instanceof TurnAbortError ? signal.reason : new TurnAbortError('ownership-lost');
   }
 
   /**
    * A fenced write. MongoDB away: tried again until `signal` aborts, then ServiceUnavailableError; one that is under
-   * way then is waited for no longer. LeaseLostError means that somebody else owns the turn now: nothing may be
+   * way then is waited for no longer. OwnershipLostError means that somebody else owns the turn now: nothing may be
    * touched any more. DocumentTooLargeError ends the turn.
    */
   async write(patch: TurnPatch, signal: AbortSignal = this.signal): Promise<void> {
@@ -193,13 +193,13 @@ export class TurnRun {
 
   /** A write that has failed for good ends the turn: whatever else it would do could not be stored either. */
   noteWrite(error: unknown): void {
-    if (error instanceof LeaseLostError) this.stop('lease-lost', undefined, error);
+    if (error instanceof OwnershipLostError) this.stop('ownership-lost', undefined, error);
     else if (error instanceof DocumentTooLargeError) this.stop('budget', 'documentBytes', error);
   }
 
   /**
    * Before anything is changed upstream or attached: a process that was frozen (or starved) since its last fenced
-   * write may have lost the turn without noticing, so it asks again. The loser of that race gets LeaseLostError and
+   * write may have lost the turn without noticing, so it asks again. The loser of that race gets OwnershipLostError and
    * touches nothing.
    */
   async assertOwned(signal: AbortSignal = this.signal): Promise<void> {
@@ -258,9 +258,9 @@ async function answered<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
 
 /** True when the run must let go without another word: somebody else owns the turn, or will. */
 export function mustLetGo(run: TurnRun, error: unknown): boolean {
-  if (error instanceof LeaseLostError) return true;
+  if (error instanceof OwnershipLostError) return true;
   const reason = run.stopped?.reason;
-  return reason === 'shutdown' || reason === 'lease-lost';
+  return reason === 'shutdown' || reason === 'ownership-lost';
 }
 
 export const isServiceAway = (error: unknown): error is ServiceUnavailableError =>

@@ -11,7 +11,7 @@ import {
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { Lock } from '../ports/lock.ts';
-import type { RecordSession, SessionStore } from '../ports/session-store.ts';
+import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { OpenCode, Upstream } from '../ports/upstream.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -26,13 +26,13 @@ import { fingerprintOf } from './rules.ts';
 /** How long each step of the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
 const cleanupRetry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
-const secondLookMs = 1_000;
-/** Name of the lock around a record's mint. */
-export const sessionLock = (recordId: string): string => `session:${recordId}`;
+const secondReadMs = 1_000;
+/** Name of the lock around a conversation's mint. */
+export const sessionLock = (conversationId: string): string => `session:${conversationId}`;
 
 export interface SessionOptions {
-  readonly recordId: string;
-  /** What the record held a moment ago, if the caller has just read it: saves the first look of `ensure`. */
+  readonly conversationId: string;
+  /** What the conversation held a moment ago, if the caller has just read it: saves the first read of `ensure`. */
   readonly known?: SessionRef | undefined;
   /** Key prefix of the deployment, by which its sessions are told from another's. */
   readonly prefix: string;
@@ -48,11 +48,11 @@ export interface SessionOptions {
 }
 
 /**
- * The upstream session of one record. At most one is ever stored, and upstream keeps none that no record points
+ * The upstream session of one conversation. At most one is ever stored, and upstream keeps none that no conversation points
  * to: whatever goes wrong between creating and storing, the new one is deleted before the error goes on.
  *
- * Three lines of defence: the record's lock makes racing minters rare; the compare-and-set on the id that was
- * seen lets one of them win when the lock failed; the unique index keeps two records from sharing one.
+ * Three lines of defence: the conversation's lock makes racing minters rare; the compare-and-set on the id that was
+ * seen lets one of them win when the lock failed; the unique index keeps two conversations from sharing one.
  */
 export class Session {
   readonly #options: SessionOptions;
@@ -71,7 +71,7 @@ export class Session {
 
   /**
    * The stored session, without any lock when there is one; else one minted under the lock, or what somebody else has
-   * stored by the time that the lock could not be had. Throws NotFoundError (record gone), LockHeldError,
+   * stored by the time that the lock could not be had. Throws NotFoundError (conversation gone), LockHeldError,
    * LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError, and upstream's errors. An abort
    * rejects with its reason.
    */
@@ -93,25 +93,25 @@ export class Session {
 
   /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
   async abort(signal?: AbortSignal): Promise<void> {
-    const { reporter, recordId, directory, upstream } = this.#options;
+    const { reporter, conversationId, directory, upstream } = this.#options;
     try {
       const stored = await this.#stored();
       if (!stored) return;
       await upstream(stored.server).client.abortSession(stored.sessionId, directory, signal);
     } catch (error) {
-      reporter.report(error, { action: 'session.abort', severity: 'warning', recordId });
+      reporter.report(error, { action: 'session.abort', severity: 'warning', conversationId });
     }
   }
 
   async #stored(): Promise<SessionRef | undefined> {
-    return refIn(await this.#options.store.session(this.#options.recordId));
+    return refIn(await this.#options.store.session(this.#options.conversationId));
   }
 
   /** Of many that wait for the lock the last may wait too long, for what the first has stored: only a mint needs it. */
   async #lockedUnless(good: (stored: SessionRef) => boolean, signal?: AbortSignal): Promise<SessionRef> {
-    const { lock, recordId } = this.#options;
+    const { lock, conversationId } = this.#options;
     try {
-      return await lock.run(sessionLock(recordId), (lease) => this.#mintUnless(good, lease), signal);
+      return await lock.run(sessionLock(conversationId), (lease) => this.#mintUnless(good, lease), signal);
     } catch (error) {
       if (!(error instanceof LockHeldError || error instanceof LockUnavailableError)) throw error;
       const stored = await this.#stored();
@@ -122,10 +122,10 @@ export class Session {
 
   /** Reads again under the lock: whoever had it before may have minted what we want. */
   async #mintUnless(good: (stored: SessionRef) => boolean, signal: AbortSignal): Promise<SessionRef> {
-    const { store, recordId, tracer } = this.#options;
-    const record = await store.session(recordId);
-    const { sessionId, title } = record;
-    const stored = refIn(record);
+    const { store, conversationId, tracer } = this.#options;
+    const conversation = await store.session(conversationId);
+    const { sessionId, title } = conversation;
+    const stored = refIn(conversation);
     if (stored && good(stored)) return stored;
     try {
       return await tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
@@ -138,21 +138,21 @@ export class Session {
   }
 
   async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
-    const { store, recordId, tracer } = this.#options;
+    const { store, conversationId, tracer } = this.#options;
     const { client } = this.#options.upstream();
     const sessionId = await this.#create(client, title, signal);
     const { permission = [] } = this.#options;
     const minted = { sessionId, server: client.server, rules: fingerprintOf(permission) };
     try {
       signal.throwIfAborted();
-      if (await store.swap(recordId, expected, minted)) {
+      if (await store.swap(conversationId, expected, minted)) {
         this.#justCreated = true;
         tracer.event('opencode.session.created');
         return minted;
       }
     } catch (error) {
-      // The answer to our own write may have been lost: a session that the record points to is not deleted. When
-      // nobody can say, it is: a record that points to nothing heals by `recreate`, an orphan upstream does not.
+      // The answer to our own write may have been lost: a session that the conversation points to is not deleted. When
+      // nobody can say, it is: a conversation that points to nothing heals by `recreate`, an orphan upstream does not.
       if (await this.#isStored(sessionId)) {
         this.#justCreated = true;
         return minted;
@@ -173,9 +173,9 @@ export class Session {
    * is looked for by the mint's own mark.
    */
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
-    const { recordId, prefix, directory, permission } = this.#options;
+    const { conversationId, prefix, directory, permission } = this.#options;
     const mint = randomUUID();
-    const metadata = metadataOf({ prefix, recordId, mint });
+    const metadata = metadataOf({ prefix, conversationId, mint });
     signal.throwIfAborted();
     const created = client.createSession({
       title,
@@ -219,11 +219,11 @@ export class Session {
     }
   }
 
-  /** Looks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
+  /** Asks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
   async #discardMint(client: OpenCode, mint: string): Promise<void> {
     try {
-      for (let look = 0; look < 2; look += 1) {
-        if (look > 0) await delay(secondLookMs);
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        if (attempt > 0) await delay(secondReadMs);
         const sessions = await patiently((limit) => client.sessions(this.#options.directory, limit));
         const ours = sessions.filter(({ metadata }) => markIn(metadata)?.mint === mint);
         for (const { id } of ours) await this.#discard(client, id);
@@ -235,11 +235,11 @@ export class Session {
   }
 
   #reportDiscard(error: unknown, sessionId?: string): void {
-    const { reporter, recordId } = this.#options;
+    const { reporter, conversationId } = this.#options;
     reporter.report(error, {
       action: 'session.discard',
       severity: 'warning',
-      recordId,
+      conversationId,
       ...(sessionId === undefined ? {} : { sessionId }),
     });
   }
@@ -255,7 +255,7 @@ function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
   return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
 }
 
-function refIn({ sessionId, server, rules }: RecordSession): SessionRef | undefined {
+function refIn({ sessionId, server, rules }: ConversationSession): SessionRef | undefined {
   if (!sessionId || !server) return undefined;
   return { sessionId, server, ...(rules ? { rules } : {}) };
 }

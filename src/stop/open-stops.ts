@@ -29,8 +29,8 @@ const neverBeginsMs = 10 * 60_000;
 const giveUpMs = 24 * 3_600_000;
 
 /**
- * Aborts runs that could not be seen to end when their turn ended, until they are. Each under its record's lock, so that
- * a later turn of the record, which takes over what is open before it prompts, is never hit. Answers how many were
+ * Aborts runs that could not be seen to end when their turn ended, until they are. Each under its conversation's lock, so that
+ * a later turn of the conversation, which takes over what is open before it prompts, is never hit. Returns how many were
  * closed; errors are reported per turn. Throws what the store throws.
  */
 export async function retryStops(deps: StopDeps): Promise<number> {
@@ -41,9 +41,9 @@ export async function retryStops(deps: StopDeps): Promise<number> {
     if (clock.monotonicMs() - since > sweepMs) break;
     try {
       const retry = (lease: AbortSignal) => retryAll(deps, open.turnId, lease);
-      closed += await deps.lock.run(sessionLock(open.recordId), retry);
+      closed += await deps.lock.run(sessionLock(open.conversationId), retry);
     } catch (error) {
-      // Held: the record's next turn is about to take it over.
+      // Held: the conversation's next turn is about to take it over.
       if (!(error instanceof LockHeldError))
         reporter.report(error, { action: 'sweeper.stop', severity: 'warning', turnId: open.turnId });
       // Whatever keeps it from being tried must not keep those behind it waiting, too.
@@ -91,23 +91,23 @@ function isHopeless({ clock, reporter }: StopDeps, open: OpenStop, { idle, probl
 
 /**
  * Ends what earlier turns may have left running in a session, before a prompt goes there: `end` is called for each of
- * them under the record's lock, and what it answers true for is closed. Undefined when nothing was open, false when
+ * them under the conversation's lock, and what it returns true for is closed. Undefined when nothing was open, false when
  * something is. Throws what the lock, the store and `end` throw.
  */
 export async function takeOverStops(
   { stops, lock }: Pick<StopDeps, 'stops' | 'lock'>,
-  recordId: string,
+  conversationId: string,
   sessionId: string,
   end: (run: StopRef) => Promise<boolean>,
   signal: AbortSignal,
 ): Promise<boolean | undefined> {
   const ofSession = async () =>
-    (await stops.open({ recordId, sessionId, limit: batch })).flatMap((open) =>
+    (await stops.open({ conversationId, sessionId, limit: batch })).flatMap((open) =>
       open.stops.filter((run) => run.sessionId === sessionId).map((run) => ({ run, turnId: open.turnId })),
     );
   if ((await ofSession()).length === 0) return undefined;
   return lock.run(
-    sessionLock(recordId),
+    sessionLock(conversationId),
     async () => {
       for (const { run, turnId } of await ofSession()) {
         if (!(await end(run))) return false;

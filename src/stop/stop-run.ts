@@ -9,11 +9,11 @@ import { TimeLimit, within } from '../timing/time-limit.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
 import { areOver, isBusy, sessionsBelow } from './session-tree.ts';
 
-const looks = { firstMs: 30, maxMs: 1_000 };
+const polls = { firstMs: 30, maxMs: 1_000 };
 const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
 /** How long a session that is idle is watched when its messages do not say that all is over. */
 const unclearMs = 2_000;
-/** From this look on, some half a second after the first, the messages are asked, too. */
+/** From this poll on, some half a second after the first, the messages are asked, too. */
 const liesFrom = 4;
 /** How long the messages are read for once more, when the run could not be seen to end. */
 const lastReadMs = 5_000;
@@ -73,17 +73,17 @@ export async function stopRun(stop: Stop, timeoutMs: number, signal?: AbortSigna
 
 async function abortUntilIdle({ client, run, children = [], clock }: Stop, signal: AbortSignal) {
   const { sessionId, directory } = run;
-  let family: readonly string[] | undefined;
+  let sessions: readonly string[] | undefined;
   let overSince: number | undefined;
   for (let attempt = 0; ; attempt += 1) {
     await patiently(clock, signal, () => client.abortSession(sessionId, directory, signal));
     // Upstream aborts sub-agents with their parent, at any depth (1.18.33). What is busy all the same is aborted here.
-    family ??= await patiently(clock, signal, async () => {
+    sessions ??= await patiently(clock, signal, async () => {
       const below = await sessionsBelow(client, [sessionId], signal);
       return [...new Set([sessionId, ...below.map(({ id }) => id), ...children])];
     });
     const statuses = await patiently(clock, signal, () => client.statuses(directory, signal));
-    const busy = family.filter((id) => isBusy(statuses, [id]));
+    const busy = sessions.filter((id) => isBusy(statuses, [id]));
     if (busy.length === 0) return;
     // The messages weigh more than a status that says busy for ever.
     if (attempt >= liesFrom) {
@@ -93,7 +93,7 @@ async function abortUntilIdle({ client, run, children = [], clock }: Stop, signa
     }
     for (const child of busy.filter((id) => id !== sessionId))
       await patiently(clock, signal, () => client.abortSession(child, directory, signal));
-    await delay(backoffMs(attempt, looks), clock, signal);
+    await delay(backoffMs(attempt, polls), clock, signal);
   }
 }
 
@@ -120,9 +120,9 @@ async function begins(
         client.statuses(run.directory, limit.signal),
       );
       if (isBusy(statuses, [run.sessionId])) return true;
-      // A short run may have come and gone between two looks.
+      // A short run may have come and gone between two polls.
       if (attempt % 4 === 3 && (await hasBegun({ client, run, clock }, limit.signal))) return true;
-      await delay(backoffMs(attempt, looks), clock, limit.signal);
+      await delay(backoffMs(attempt, polls), clock, limit.signal);
     }
   } catch (error) {
     if (limit.passed) return false;
@@ -144,7 +144,7 @@ async function settledMessages({ client, run, clock }: Stop, signal: AbortSignal
     const messages = await patiently(clock, signal, () => client.messages(run.sessionId, signal));
     const last = messages.at(-1)?.info;
     if (attempt === 5 || last?.role !== 'assistant' || last.time.completed !== undefined) return messages;
-    await delay(backoffMs(attempt, looks), clock, signal);
+    await delay(backoffMs(attempt, polls), clock, signal);
   }
 }
 

@@ -1,7 +1,7 @@
 import {
   isAmbiguous,
   isWrongAnswer,
-  LeaseLostError,
+  OwnershipLostError,
   SessionNotFoundError,
   StaleSessionError,
   UnsupportedServerError,
@@ -26,7 +26,7 @@ const ownedMs = 30_000;
 /**
  * Ends the run of this turn upstream, within about `cancelTimeoutMs` (twice that when it begins late); see `stopRun`.
  * Runs under its own time limits, since the run's signal is aborted already. One that could not be seen to end is
- * reported, and noted in `run.openStops`, which its caller stores. Throws LeaseLostError: then the run upstream is
+ * reported, and noted in `run.openStops`, which its caller stores. Throws OwnershipLostError: then the run upstream is
  * somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  */
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopResult> {
@@ -45,13 +45,13 @@ export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopRe
 
 /**
  * A prompt to a busy session would be swallowed by the running loop, and one to a session whose last run may still
- * begin, too. After a turn of this record ended badly something may still run there: it is aborted, since no turn owns
- * it. Throws StaleSessionError when it was not seen to end in time, LeaseLostError when it is the run of a newer
+ * begin, too. After a turn of this conversation ended badly something may still run there: it is aborted, since no turn owns
+ * it. Throws StaleSessionError when it was not seen to end in time, OwnershipLostError when it is the run of a newer
  * owner of this turn.
  */
 export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void> {
   const { client } = run.upstream(ids.server);
-  const { deps, record } = run;
+  const { deps, conversation } = run;
   const { cancelTimeoutMs } = run.policy.limits;
   const limit = new TimeLimit(2 * cancelTimeoutMs, run.signal, deps.clock);
   const { signal } = limit;
@@ -63,13 +63,13 @@ export async function waitUntilIdle(run: TurnRun, ids: PromptIds): Promise<void>
     return result.confirmed;
   };
   try {
-    const isOver = (await takeOverStops(deps, record.id, ids.sessionId, end, signal)) ?? true;
+    const isOver = (await takeOverStops(deps, conversation.id, ids.sessionId, end, signal)) ?? true;
     const read = () => client.statuses(ids.directory, signal);
     const statuses = isOver ? await persevere(read, patiently(run), signal) : {};
     if (isOver && !isBusy(statuses, [ids.sessionId])) return;
     if (isOver && (await end(session))) return;
   } catch (error) {
-    if (error instanceof SessionNotFoundError || error instanceof LeaseLostError) throw error;
+    if (error instanceof SessionNotFoundError || error instanceof OwnershipLostError) throw error;
     // Upstream being away is met again, and waited for, by the POST that follows.
     if (run.signal.aborted || isAmbiguous(error) || isWrongAnswer(error)) return;
     if (!limit.passed) throw error;

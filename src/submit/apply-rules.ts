@@ -12,7 +12,7 @@ type Rules = readonly PermissionRule[];
 
 /**
  * Makes the rules of a stored session those of this turn, before its prompt: a session is minted under one policy and may
- * be prompted under another. Known by a fingerprint on the record, so that an unchanged policy asks nothing. False when
+ * be prompted under another. Known by a fingerprint on the conversation, so that an unchanged policy asks nothing. False when
  * only a new session can have them. Throws PolicyNotAppliedError when upstream refuses them, and upstream's errors.
  *
  * Two owners at once: the later epoch's prompt is what counts. A late writer of the earlier one finds another
@@ -38,7 +38,7 @@ export async function applyRules(run: TurnRun, session: SessionRef, wanted: Rule
     await append(run, client, child.id, denied, ask);
   }
   const stored = { ...session, rules };
-  await run.persist(() => run.deps.sessions.noteRules(run.record.id, session.rules, stored));
+  await run.persist(() => run.deps.sessions.noteRules(run.conversation.id, session.rules, stored));
   run.deps.tracer.event('session.rules_changed');
   return true;
 }

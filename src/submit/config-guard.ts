@@ -9,8 +9,8 @@ import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 
-/** How long one look may take. */
-const lookMs = 10_000;
+/** How long one poll may take. */
+const scanMs = 10_000;
 
 /** As the server matches them: from the root of a repository, or of the disk where there is none (OpenCode 1.18.33). */
 const guard: readonly PermissionRule[] = ['*opencode.json', '*opencode.jsonc', '*.opencode/*'].map(
@@ -39,8 +39,8 @@ export async function checkServerConfig(run: TurnRun, directory: string): Promis
   const { policy, deps, turn } = run;
   const { serverConfigFiles: mode, hostConfigFiles, directoryRoot = deps.sandboxRoot } = policy;
   if (mode === 'allow') return;
-  const look = () => serverConfigFiles(directory, path.resolve(directoryRoot), hostConfigFiles);
-  const found = await inTime(run, directory, look);
+  const scan = () => serverConfigFiles(directory, path.resolve(directoryRoot), hostConfigFiles);
+  const found = await inTime(run, directory, scan);
   if (found.length === 0) return;
   const shown = found.map((file) => path.relative(directory, file));
   if (mode === 'refuse' || (mode === 'remove' && !(await inTime(run, directory, () => moveAside(found)))))
@@ -52,9 +52,9 @@ export async function checkServerConfig(run: TurnRun, directory: string): Promis
   });
 }
 
-async function inTime<T>(run: TurnRun, directory: string, look: () => Promise<T>): Promise<T> {
+async function inTime<T>(run: TurnRun, directory: string, scan: () => Promise<T>): Promise<T> {
   try {
-    return await within(lookMs, (limit) => unlessAborted(look(), limit), run.signal, run.deps.clock);
+    return await within(scanMs, (limit) => unlessAborted(scan(), limit), run.signal, run.deps.clock);
   } catch (cause) {
     if (run.signal.aborted) throw run.signal.reason;
     throw new ServerConfigFilesError([path.basename(directory)], { cause });

@@ -3,7 +3,7 @@ import { UploadedFilesPrompt } from '../artifacts/uploaded-files-prompt.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 
 /**
- * Copies the turn's uploads into the agent's `directory` and answers the text that tells of them. May run again: what
+ * Copies the turn's uploads into the agent's `directory` and returns the text that tells of them. May run again: what
  * was copied is found under the same names, which are stored before the prompt, so that any owner knows them for
  * the user's own. Throws what UploadedFilesPrompt throws; MongoDB away is waited for.
  */

@@ -21,7 +21,7 @@ import { checkServerConfig, guarded } from './config-guard.ts';
 import { deliverUploads } from './deliver-files.ts';
 
 /**
- * Brings the prompt to the server, at most once, and answers its ids. Resumes by the stored phase: what was
+ * Brings the prompt to the server, at most once, and returns its ids. Resumes by the stored phase: what was
  * prompted is never posted again, what may have been is looked for first. The watch is live before the POST.
  * Throws what upstream says: that it is away only when the run was stopped, a wrong answer only when it kept on.
  */
@@ -48,7 +48,7 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
 export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
   run.resends += 1;
   run.deps.tracer.event('opencode.session.recreated_with_resend', { 'turn.resends': run.resends });
-  run.followers.add({ type: 'phase', phase: 'resent' });
+  run.followers.add({ type: 'progress', progress: 'resent' });
   return promptSession(run, watch, 'recreate');
 }
 
@@ -56,7 +56,7 @@ export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds>
 export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
   run.reruns += 1;
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
-  run.followers.add({ type: 'phase', phase: 'rerun' });
+  run.followers.add({ type: 'progress', progress: 'rerun' });
   await run.write({ run: { reruns: run.reruns } });
   await checkServerConfig(run, ids.directory);
   await post(run, ids);
@@ -126,7 +126,7 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
 async function post(run: TurnRun, ids: PromptIds): Promise<void> {
   const { client } = run.upstream(ids.server);
   const request = await promptRequest(run, ids);
-  /** It could not be looked up in all the time that such a look has: whether it arrived stays unknown. */
+  /** It could not be looked up in all the time that such a poll has: whether it arrived stays unknown. */
   let unknown = false;
   const send = async () => {
     await run.assertOwned();
@@ -150,7 +150,7 @@ async function post(run: TurnRun, ids: PromptIds): Promise<void> {
 }
 
 async function notePrompted(run: TurnRun): Promise<void> {
-  run.followers.add({ type: 'phase', phase: 'prompted' });
+  run.followers.add({ type: 'progress', progress: 'prompted' });
   await run.write({ run: { phase: 'prompted', promptedAt: run.now() } });
 }
 
@@ -158,8 +158,8 @@ async function notePrompted(run: TurnRun): Promise<void> {
 async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
   const { client } = run.upstream(ids.server);
   // Absent means that the session's whole list does not have it either.
-  const look = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
-  return (await persevere(look, patiently(run), run.signal)) !== null;
+  const readBack = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
+  return (await persevere(readBack, patiently(run), run.signal)) !== null;
 }
 
 async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
@@ -178,10 +178,10 @@ async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptReques
 }
 
 function sessionOf(run: TurnRun, directory: string, permission: readonly PermissionRule[]): Session {
-  const { deps, record } = run;
+  const { deps, conversation } = run;
   return new Session({
-    recordId: record.id,
-    known: record.session,
+    conversationId: conversation.id,
+    known: conversation.session,
     prefix: deps.prefix,
     store: deps.sessions,
     lock: deps.lock,

@@ -4,10 +4,10 @@ import type { TurnStore } from '../ports/turn-store.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { PendingTurn } from '../turn/stored-turn.ts';
 
-export interface JoblessOptions {
-  readonly store: Pick<TurnStore, 'pending' | 'untold'>;
+export interface MissingJobsOptions {
+  readonly store: Pick<TurnStore, 'pending' | 'unannounced'>;
   /** Which turns need one. */
-  readonly of: 'pending' | 'untold';
+  readonly of: 'pending' | 'unannounced';
   readonly jobs: TurnJobs;
   readonly clock: Clock;
   readonly reporter: ErrorReporter;
@@ -23,38 +23,38 @@ const aheadMs = 24 * 3_600_000;
 
 /**
  * Gives a job to every turn that needs one and has none: its enqueuer died, Redis lost its data, or the job was
- * spent while the database was away. Those are the pending ones, and those whose end nobody has told the host yet. Wakes the job of a turn with a wish (cancel, answer) that nobody has acted
- * on. Each sweep goes on where the last one of this process stopped, oldest first, and begins anew at the end: no
+ * spent while the database was away. Those are the pending ones, and those whose end nobody has announced yet. Wakes the job of a turn
+ * with a cancel or an answer that nobody has acted on. Each sweep goes on where the last one of this process stopped, oldest first, and begins anew at the end: no
  * number of old turns that stay pending keeps it from the younger ones.
  */
-export class JoblessTurns {
-  readonly #options: JoblessOptions;
+export class MissingJobs {
+  readonly #options: MissingJobsOptions;
   #after: PendingTurn | undefined;
 
-  constructor(options: JoblessOptions) {
+  constructor(options: MissingJobsOptions) {
     this.#options = options;
   }
 
-  /** Answers how many jobs were added or woken; errors are reported per turn. Throws what the store throws. */
+  /** Returns how many jobs were added or woken; errors are reported per turn. Throws what the store throws. */
   async sweep(): Promise<number> {
     const { store, of, clock } = this.#options;
-    let mended = 0;
+    let repaired = 0;
     for (let page = 0; page < maxPages; page += 1) {
       const now = clock.now();
       const turns = await store[of](now + aheadMs, pageSize, this.#after);
-      for (const turn of turns) if (await this.#giveJob(turn, now)) mended += 1;
+      for (const turn of turns) if (await this.#giveJob(turn, now)) repaired += 1;
       this.#after = turns.length < pageSize ? undefined : turns.at(-1);
       if (!this.#after) break;
     }
-    return mended;
+    return repaired;
   }
 
   async #giveJob(turn: PendingTurn, now: number): Promise<boolean> {
     const { jobs, reporter, minAgeMs } = this.#options;
     if (Math.abs(now - turn.createdAt) < minAgeMs) return false;
     try {
-      // A turn that runs has an owner, who hears of wishes by himself; ours are those whose job waits.
-      return (await jobs.ensure(turn, { now: turn.hasWish })) !== 'there';
+      // A turn that runs has an owner, who hears of them by himself; ours are those whose job waits.
+      return (await jobs.ensure(turn, { now: turn.hasControl })) !== 'there';
     } catch (error) {
       reporter.report(error, { action: 'sweeper.turn', severity: 'warning', turnId: turn.id });
       return false;

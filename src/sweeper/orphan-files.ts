@@ -3,7 +3,7 @@ import type { FileStore } from '../ports/file-store.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { Clock } from '../timing/clock.ts';
 
-export interface StrayUploadOptions {
+export interface OrphanFilesOptions {
   readonly files: FileStore;
   readonly store: TurnStore;
   readonly clock: Clock;
@@ -16,10 +16,10 @@ const windowMs = 24 * 3_600_000;
 const batch = 500;
 
 /**
- * Removes files whose message was never stored, because their enqueuer died between the two. Answers how many
+ * Removes files whose message was never stored, because their enqueuer died between the two. Returns how many
  * went; errors are reported per file.
  */
-export async function discardStrayUploads(options: StrayUploadOptions): Promise<number> {
+export async function discardOrphanFiles(options: OrphanFilesOptions): Promise<number> {
   const { files, store, clock, reporter } = options;
   const now = clock.now();
   const found = await files.stored({ from: now - windowMs, to: now - minAgeMs, limit: batch });

@@ -7,7 +7,7 @@ import { markIn, type SessionMark } from '../session/mark.ts';
 import { sessionLock } from '../session/session.ts';
 import type { Clock } from '../timing/clock.ts';
 
-export interface OrphanOptions {
+export interface OrphanSessionsOptions {
   readonly clients: readonly OpenCode[];
   readonly sessions: SessionStore;
   readonly lock: Lock;
@@ -30,20 +30,20 @@ const windowMs = 3_600_000;
 const batch = 1_000;
 
 /**
- * Deletes sessions that were minted for a record and never stored, because their minter was killed between the
- * two. A session that holds a message is never deleted, nor one of another deployment. Answers how many went;
+ * Deletes sessions that were minted for a conversation and never stored, because their minter was killed between the
+ * two. A session that holds a message is never deleted, nor one of another deployment. Returns how many went;
  * errors are reported per server and session.
  */
-export async function discardOrphans(options: OrphanOptions): Promise<number> {
+export async function discardOrphans(options: OrphanSessionsOptions): Promise<number> {
   let discarded = 0;
   for (const client of options.clients) {
-    for (const suspect of await reported(options, 'look', [], () => suspects(options, client)))
+    for (const suspect of await reported(options, 'find', [], () => suspects(options, client)))
       if (await reported(options, 'session', false, () => discard(options, suspect))) discarded += 1;
   }
   return discarded;
 }
 
-async function suspects(options: OrphanOptions, client: OpenCode): Promise<readonly Suspect[]> {
+async function suspects(options: OrphanSessionsOptions, client: OpenCode): Promise<readonly Suspect[]> {
   const { clock, prefix, sessions, minAgeMs } = options;
   const now = clock.now();
   const marked = (await client.recentSessions(now - windowMs, batch)).flatMap(({ id, metadata, time }) => {
@@ -56,19 +56,19 @@ async function suspects(options: OrphanOptions, client: OpenCode): Promise<reado
   return marked.filter(({ sessionId }) => !stored.has(sessionId));
 }
 
-/** Under the record's lock no mint is between its two steps, whatever the clocks of the machines say. */
-function discard(options: OrphanOptions, { client, sessionId, mark }: Suspect): Promise<boolean> {
-  return options.lock.run(sessionLock(mark.recordId), async (signal) => {
-    if (await isStored(options.sessions, mark.recordId, sessionId)) return false;
+/** Under the conversation's lock no mint is between its two steps, whatever the clocks of the machines say. */
+function discard(options: OrphanSessionsOptions, { client, sessionId, mark }: Suspect): Promise<boolean> {
+  return options.lock.run(sessionLock(mark.conversationId), async (signal) => {
+    if (await isStored(options.sessions, mark.conversationId, sessionId)) return false;
     if ((await client.messages(sessionId, signal)).length > 0) return false;
     signal.throwIfAborted();
     return client.deleteSession(sessionId, signal);
   });
 }
 
-async function isStored(sessions: SessionStore, recordId: string, sessionId: string): Promise<boolean> {
+async function isStored(sessions: SessionStore, conversationId: string, sessionId: string): Promise<boolean> {
   try {
-    return (await sessions.session(recordId)).sessionId === sessionId;
+    return (await sessions.session(conversationId)).sessionId === sessionId;
   } catch (error) {
     if (error instanceof NotFoundError) return false;
     throw error;
@@ -82,7 +82,7 @@ async function isStored(sessions: SessionStore, recordId: string, sessionId: str
 const quiet = [LockHeldError, SessionNotFoundError, UnsupportedServerError];
 
 async function reported<T>(
-  { reporter }: OrphanOptions,
+  { reporter }: OrphanSessionsOptions,
   what: string,
   otherwise: T,
   fn: () => Promise<T>,

@@ -2,7 +2,7 @@ import { type BackoffOptions, backoffMs } from './backoff.ts';
 import { type Clock, delay, systemClock } from './clock.ts';
 
 export interface PersevereOptions extends BackoffOptions {
-  /** Answers whether the same call may be made again after this error. */
+  /** Returns whether the same call may be made again after this error. */
   readonly again: (error: unknown) => boolean;
   /** The least wait before the same call after this error, whatever the backoff says. */
   readonly atLeastMs?: (error: unknown) => number;

@@ -1,5 +1,5 @@
 import { InvalidInputError } from '../errors.ts';
-import type { PermissionReply, PromptAnswer, StoredPrompt } from './stored-turn.ts';
+import type { InputAnswer, InputRequest, PermissionReply } from './stored-turn.ts';
 
 /** As upstream sent it: nothing of it is sure to be there. */
 interface Question {
@@ -18,17 +18,17 @@ export function offeredReplies({ allowAlways }: { readonly allowAlways: boolean 
  * of answers than questions, more than one option where one is asked, one twice, one that was not offered where
  * nothing of one's own may be said, or a reply that is not offered. Pure. A request never changes, so what fits once fits for ever.
  */
-export function checkFits({ kind, request, replies }: StoredPrompt, answer: PromptAnswer): void {
+export function checkFits({ kind, details, replies }: InputRequest, answer: InputAnswer): void {
   if (answer.kind === 'reject') return;
   if (answer.kind !== kind) refuse('kind', `must be "${kind}" or "reject": that is what is asked`);
-  if (answer.kind === 'question') checkAnswers(questionsOf(request), answer.answers);
+  if (answer.kind === 'question') checkAnswers(questionsOf(details), answer.answers);
   if (answer.kind === 'permission') checkOffered(answer.reply, replies ?? offeredReplies(strict));
 }
 
 /** Whether `checkFits` takes it. */
-export function fits(prompt: StoredPrompt, answer: PromptAnswer): boolean {
+export function fits(request: InputRequest, answer: InputAnswer): boolean {
   try {
-    checkFits(prompt, answer);
+    checkFits(request, answer);
     return true;
   } catch {
     return false;
@@ -61,7 +61,7 @@ function checkChosen(
   if (other >= 0) refuse(`${field}.${other}`, 'must be one of the options that are offered');
 }
 
-function questionsOf({ questions }: StoredPrompt['request']): readonly Question[] {
+function questionsOf({ questions }: InputRequest['details']): readonly Question[] {
   return Array.isArray(questions) ? questions.map((question) => question ?? {}) : [];
 }
 

@@ -40,7 +40,7 @@ export const policyShape = {
     .max(1_000)
     .optional(),
   answeredElsewhere: z.enum(['stop', 'report', 'allow']).optional(),
-  directory: functionOf('(record) => an absolute path').optional(),
+  directory: functionOf('(conversation) => an absolute path').optional(),
   directoryRoot: absolute.optional(),
   limits: z.looseObject({}).optional(),
   onUpstreamLost: z.enum(['rerun', 'fail']).optional(),
@@ -88,7 +88,7 @@ function checkTransforms(setting: string, transforms: readonly Transform[]): voi
 const within = [
   ['firstEventTimeoutMs', 'turnTimeoutMs'],
   ['idleTimeoutMs', 'turnTimeoutMs'],
-  ['promptTimeoutMs', 'turnTimeoutMs'],
+  ['inputTimeoutMs', 'turnTimeoutMs'],
   ['lostAfterMs', 'turnTimeoutMs'],
   ['hookTimeoutMs', 'turnTimeoutMs'],
 ] as const;

@@ -51,7 +51,7 @@ export function withoutRun({ run, ...turn }: StoredTurn): StoredTurn {
   const known = Number.isFinite(claimedAt) ? { claimedAt } : {};
   return {
     ...turn,
-    prompts: [],
+    requests: [],
     run: { phase: 'queued', epoch, reruns: 0, resends: 0, ...known } as RunState,
   };
 }

@@ -5,9 +5,9 @@
 
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part, Usage } from '../reply/part.ts';
-import type { StoredPrompt, TurnFailure, TurnNotice, TurnStatus } from './stored-turn.ts';
+import type { InputRequest, TurnFailure, TurnNotice, TurnStatus } from './stored-turn.ts';
 
-/** `waiting_for_server`: the OpenCode server does not answer; once it does, the phase of before is told again. */
+/** `waiting_for_server`: the OpenCode server does not answer; once it does, the progress of before is told again. */
 export type TurnProgress =
   | 'queued'
   | 'started'
@@ -18,11 +18,11 @@ export type TurnProgress =
   | 'resent'
   | 'finalizing';
 
-/** A prompt without the answer that a person has stored on it. */
-export type OpenPrompt = Omit<StoredPrompt, 'answer'>;
+/** A request without the answer that a person has stored on it. */
+export type InputRequestView = Omit<InputRequest, 'answer'>;
 
 export type TurnEntryBody =
-  | { readonly type: 'phase'; readonly phase: TurnProgress; readonly sessionId?: string }
+  | { readonly type: 'progress'; readonly progress: TurnProgress; readonly sessionId?: string }
   /** A new part, or one that changed otherwise than by growing. Replaces the part of the same id. */
   | { readonly type: 'part'; readonly part: Part }
   /**
@@ -32,7 +32,7 @@ export type TurnEntryBody =
   | { readonly type: 'text'; readonly partId: string; readonly offset: number; readonly delta: string }
   /** All parts, in order. Replaces everything that was told before. */
   | { readonly type: 'parts'; readonly parts: readonly Part[] }
-  | { readonly type: 'prompt'; readonly prompt: OpenPrompt }
+  | { readonly type: 'request'; readonly request: InputRequestView }
   /** Upstream waits before it asks the model's provider again. `nextAt` is Unix ms. */
   | { readonly type: 'retry'; readonly attempt: number; readonly message: string; readonly nextAt: number }
   | { readonly type: 'usage'; readonly usage: Usage }
@@ -55,7 +55,7 @@ export interface TurnEnd {
 }
 
 /** What followers are told of a failure; its detail is for operators. */
-export function toldFailure({ reason, message, unconfirmed }: TurnFailure): NonNullable<TurnEnd['error']> {
+export function publicFailure({ reason, message, unconfirmed }: TurnFailure): NonNullable<TurnEnd['error']> {
   return { reason, message, ...(unconfirmed ? { unconfirmed } : {}) };
 }
 
@@ -65,9 +65,9 @@ export type TurnEntry = TurnEntryBody & { readonly id: string };
 /** The state that a follower holds after the entries it has seen. */
 export interface TurnView {
   readonly status: TurnStatus;
-  readonly phase: TurnProgress | 'finished';
+  readonly progress: TurnProgress | 'finished';
   readonly parts: readonly Part[];
-  readonly prompts: readonly OpenPrompt[];
+  readonly requests: readonly InputRequestView[];
   readonly artifacts: readonly FileRef[];
   readonly usage?: Usage;
   readonly end?: TurnEnd;
@@ -75,9 +75,9 @@ export interface TurnView {
 
 export const emptyView: TurnView = {
   status: 'pending',
-  phase: 'queued',
+  progress: 'queued',
   parts: [],
-  prompts: [],
+  requests: [],
   artifacts: [],
 };
 
@@ -87,7 +87,7 @@ type Fold<T extends TurnEntryBody['type']> = (
 ) => TurnView;
 
 const folds: { [T in TurnEntryBody['type']]: Fold<T> } = {
-  phase: (view, { phase }) => ({ ...view, phase }),
+  progress: (view, { progress }) => ({ ...view, progress }),
   part: (view, { part }) => ({ ...view, parts: upsert(view.parts, part, (known) => known.id === part.id) }),
   text: (view, { partId, offset, delta }) => ({
     ...view,
@@ -98,9 +98,9 @@ const folds: { [T in TurnEntryBody['type']]: Fold<T> } = {
     ),
   }),
   parts: (view, { parts }) => ({ ...view, parts }),
-  prompt: (view, { prompt }) => ({
+  request: (view, { request }) => ({
     ...view,
-    prompts: upsert(view.prompts, prompt, (known) => known.requestId === prompt.requestId),
+    requests: upsert(view.requests, request, (known) => known.requestId === request.requestId),
   }),
   retry: (view) => view,
   usage: (view, { usage }) => ({ ...view, usage }),
@@ -112,7 +112,7 @@ const folds: { [T in TurnEntryBody['type']]: Fold<T> } = {
   finished: (view, { type: _type, ...end }) => ({
     ...view,
     status: end.status,
-    phase: 'finished',
+    progress: 'finished',
     end,
     ...(end.usage ? { usage: end.usage } : {}),
   }),
@@ -144,25 +144,25 @@ export const isPart: Check = (value) =>
   has({ id: isText, type: isText })(value) &&
   (has({ type: (type) => type === 'tool' })(value) || has({ text: isText })(value));
 const isObject = has({});
-export const isPrompt = has({ requestId: isText, kind: isText, state: isText, request: isObject });
+export const isInputRequest = has({ requestId: isText, kind: isText, state: isText, details: isObject });
 export const isArtifact = has({ filename: isText });
 
 /** What each fold reads of its entry: whoever can write to the stream could put anything there. */
 const checks: { readonly [T in TurnEntryBody['type']]: Check } = {
-  phase: has({ phase: isText }),
+  progress: has({ progress: isText }),
   part: has({ part: isPart }),
   text: has({ partId: isText, offset: Number.isSafeInteger, delta: isText }),
   parts: has({ parts: listOf(isPart) }),
-  prompt: has({ prompt: isPrompt }),
+  request: has({ request: isInputRequest }),
   retry: isObject,
   usage: has({ usage: isObject }),
   artifact: has({ artifact: isArtifact }),
   snapshot: has({
     view: has({
       status: isText,
-      phase: isText,
+      progress: isText,
       parts: listOf(isPart),
-      prompts: listOf(isPrompt),
+      requests: listOf(isInputRequest),
       artifacts: listOf(isArtifact),
     }),
   }),

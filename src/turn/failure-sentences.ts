@@ -2,6 +2,7 @@ const unreachable = 'The assistant’s server cannot be reached. Please try agai
 const refusedByServer = 'The assistant’s server refused the request. Please tell whoever runs it.';
 const expensive = 'The answer was stopped because it had become too expensive.';
 const storage = 'The answer could not be stored. Please try again.';
+const interrupted = 'The answer was interrupted. Please try again.';
 const busy = 'Too much was going on at once. Please try again.';
 
 /**
@@ -27,14 +28,14 @@ export const sentences: Readonly<Record<string, string>> = {
   empty_stream: 'The assistant gave no answer. Please try again.',
 
   // its run
-  interrupted: 'The answer was interrupted. Please try again.',
+  run_lost: interrupted,
+  aborted_upstream: interrupted,
   foreign_prompt: 'The answer was interrupted by another message. Please try again.',
   answered_elsewhere:
     'The answer was stopped because something was allowed that nobody here has allowed. Please tell whoever runs this service.',
   cancel_unconfirmed: 'The answer was stopped; some of its work may go on for a while.',
   stream_idle: 'The assistant stopped in the middle of the answer. Please try again.',
   session_stale: 'The assistant did not begin to answer. Please try again.',
-  session_gone: 'The assistant has lost this conversation. Please try again.',
   session_not_found: 'The assistant has lost this conversation. Please try again.',
   missing_directory:
     'The folder that the assistant works in is missing. Please tell whoever runs this service.',
@@ -49,8 +50,8 @@ export const sentences: Readonly<Record<string, string>> = {
     'No one was there who could answer this. Please tell whoever runs this service.',
   budget_max_cost: expensive,
   budget_max_tokens: expensive,
-  budget_max_prompts: 'The answer was stopped because it asked too many questions.',
-  record_gone: 'The conversation was deleted.',
+  budget_max_input_requests: 'The answer was stopped because it asked too many questions.',
+  conversation_gone: 'The conversation was deleted.',
   turn_too_large: 'The answer is too large to be kept.',
   budget_max_steps: 'The answer was stopped because it needed too many steps.',
   budget_max_upstream_retries: 'The AI provider keeps failing. Please try again later.',
@@ -80,7 +81,7 @@ export const sentences: Readonly<Record<string, string>> = {
   conflict: storage,
   database_refused: storage,
   index_conflict: storage,
-  lease_lost: storage,
+  ownership_lost: storage,
   lock_held: busy,
   lock_unavailable: busy,
   lock_lost: busy,

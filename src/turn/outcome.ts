@@ -5,7 +5,7 @@ import type { TurnFailure, TurnNotice } from './stored-turn.ts';
 /** What every finished turn tells. Both times in ms from the first claim; what it had waited before is not in them. */
 export interface TurnResult {
   readonly turnId: string;
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly sessionId: string | undefined;
   readonly text: string;
   readonly usage: Usage;
@@ -27,6 +27,6 @@ export type TurnOutcome =
   | {
       readonly status: 'interrupted';
       readonly turnId: string;
-      readonly reason: 'shutdown' | 'lease-lost' | 'service-unavailable';
+      readonly reason: 'shutdown' | 'ownership-lost' | 'service-unavailable';
       readonly cause?: unknown;
     };

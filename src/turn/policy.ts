@@ -5,21 +5,21 @@ import type { Exchange } from '../reply/exchange.ts';
 import { checkLimits, checkPolicy, policyShape } from './check-policy.ts';
 import type { TurnOutcome } from './outcome.ts';
 import type { PermissionRule } from './permission-rule.ts';
-import type { TurnRecord } from './stored-turn.ts';
+import type { TurnConversation } from './stored-turn.ts';
 
 /** Bounds of one turn. Times in ms, cost in USD as upstream reports it. */
 export interface TurnLimits {
   /** Hard limit from the first claim, waiting for people included. Default 30 minutes. */
   readonly turnTimeoutMs: number;
-  /** From the accepted prompt to the first sign of the model. Suspended while a prompt waits. Default 120 s. */
+  /** From the accepted prompt to the first sign of the model. Suspended while a person is asked. Default 120 s. */
   readonly firstEventTimeoutMs: number;
-  /** Without progress; heartbeats are none. Suspended while a prompt waits. Default 5 minutes. */
+  /** Without progress; heartbeats are none. Suspended while a person is asked. Default 5 minutes. */
   readonly idleTimeoutMs: number;
   /** How long a question or permission waits for a person before it is rejected. Default 10 minutes. */
-  readonly promptTimeoutMs: number;
+  readonly inputTimeoutMs: number;
   /** How long the server may be away in one piece, whatever the turn is doing. Default 5 minutes. */
   readonly upstreamAwayMs: number;
-  /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two looks). Default 2.5 s. */
+  /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two polls). Default 2.5 s. */
   readonly lostAfterMs: number;
   /**
    * How long the server may answer one question with what is no answer of OpenCode (a wrong password, a redirect, a
@@ -53,7 +53,7 @@ export const defaultLimits: TurnLimits = {
   turnTimeoutMs: 30 * 60_000,
   firstEventTimeoutMs: 120_000,
   idleTimeoutMs: 5 * 60_000,
-  promptTimeoutMs: 10 * 60_000,
+  inputTimeoutMs: 10 * 60_000,
   upstreamAwayMs: 5 * 60_000,
   lostAfterMs: 2_500,
   wrongAnswerTimeoutMs: 60_000,
@@ -69,9 +69,9 @@ export const defaultLimits: TurnLimits = {
 
 /**
  * A product's rules, registered by name in the worker; jobs carry the name. All that can be checked without calling
- * anything is checked then. Functions may be async, get the record as it is stored at that moment and a signal that
+ * anything is checked then. Functions may be async, get the conversation as it is stored at that moment and a signal that
  * aborts when their time is over (`hookTimeoutMs`) or the turn's is. One that is asked before the prompt and throws,
- * does not answer in time, or answers what it may not ends the turn without a prompt (reason `policy_hook_failed`,
+ * does not return in time, or returns what it may not ends the turn without a prompt (reason `policy_hook_failed`,
  * PolicyHookError); one that is told of the end is reported and changes nothing. A function that never gives the
  * event loop back (`while (true)`) stops its whole process: no limit can end it.
  */
@@ -82,7 +82,9 @@ export interface TurnPolicy {
   readonly model?: string;
   readonly variant?: string;
   /** Appended to the system prompt of this turn; at most 1 MiB. */
-  readonly system?: string | ((record: TurnRecord, signal: AbortSignal) => string | Promise<string>);
+  readonly system?:
+    | string
+    | ((conversation: TurnConversation, signal: AbortSignal) => string | Promise<string>);
   /**
    * Rules of each turn, whatever its session was minted under: asked for before every prompt, and appended upstream when
    * they have changed. Rules that say nothing of what the session's older ones decide get a new session, which has no
@@ -93,7 +95,7 @@ export interface TurnPolicy {
   readonly permissions?:
     | readonly PermissionRule[]
     | ((
-        record: TurnRecord,
+        conversation: TurnConversation,
         signal: AbortSignal,
       ) => readonly PermissionRule[] | Promise<readonly PermissionRule[]>);
   /** Permissions that the server has from MCP servers and plugins; a pattern such as `exa_*` needs no mention. */
@@ -115,10 +117,10 @@ export interface TurnPolicy {
   readonly answeredElsewhere?: 'stop' | 'report' | 'allow';
   /**
    * The agent's working directory: an absolute path below `directoryRoot`, so that no title and no `..` leads out of it.
-   * Default: a folder of the sandbox root named after the record's id. Paths are compared as they are written; links
+   * Default: a folder of the sandbox root named after the conversation's id. Paths are compared as they are written; links
    * on the disk are not followed, since the server's disk may be another one.
    */
-  readonly directory?: (record: TurnRecord, signal: AbortSignal) => string | Promise<string>;
+  readonly directory?: (conversation: TurnConversation, signal: AbortSignal) => string | Promise<string>;
   /** What `directory` stays below. Default: the sandbox root. `/` allows every directory, knowingly. */
   readonly directoryRoot?: string;
   /**
@@ -139,7 +141,7 @@ export interface TurnPolicy {
   readonly transforms?: readonly Transform[];
   /**
    * Whether files that no tool call names, and that lie in the agent's directory, are attached. Default `all`; with a
-   * `directory` of the host's own `none`, since records may share it.
+   * `directory` of the host's own `none`, since conversations may share it.
    */
   readonly defaultAttach?: 'all' | 'none';
   /** What people see when a turn ends without text. Default: a neutral sentence. */

@@ -42,7 +42,7 @@ export interface RunState {
   readonly stopTriedAt?: number;
 }
 
-export interface StoredPrompt {
+export interface InputRequest {
   readonly requestId: string;
   readonly kind: 'question' | 'permission';
   readonly sessionId: string;
@@ -50,14 +50,14 @@ export interface StoredPrompt {
   readonly messageId?: string;
   readonly callId?: string;
   /** The request as upstream sent it (questions, or permission with patterns). */
-  readonly request: Readonly<Record<string, unknown>>;
+  readonly details: Readonly<Record<string, unknown>>;
   /** What may be replied to a permission; without it `once` and `reject`. */
   readonly replies?: readonly PermissionReply[];
   readonly askedAt: number;
   readonly deadlineAt?: number;
   readonly state: 'open' | 'answered' | 'rejected' | 'closed';
-  /** A person's wish, stored before it is sent upstream. */
-  readonly answer?: PromptAnswer;
+  /** What a person has said, stored before it is sent upstream. */
+  readonly answer?: InputAnswer;
 }
 
 /** A run upstream that was aborted and not seen to end. */
@@ -90,14 +90,14 @@ export interface TurnNotice {
 
 export interface StoredTurn {
   readonly id: string;
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly sequence: number;
   readonly status: TurnStatus;
   readonly policy: string;
   readonly userText: string;
   /** What the user sent along. */
   readonly uploads: readonly FileRef[];
-  readonly content: string;
+  readonly text: string;
   readonly reasoning: string;
   readonly parts: readonly Part[];
   readonly usage?: Usage;
@@ -106,7 +106,7 @@ export interface StoredTurn {
   readonly error?: TurnFailure;
   readonly notice?: TurnNotice;
   readonly run: RunState;
-  readonly prompts: readonly StoredPrompt[];
+  readonly requests: readonly InputRequest[];
   readonly artifacts: readonly FileRef[];
   readonly carrier?: TraceCarrier;
   /** Name of a stored field that cannot be read; what it held is missing here. */
@@ -116,17 +116,17 @@ export interface StoredTurn {
 }
 
 /** A turn that waits, as far as its job needs it. */
-export type WaitingTurn = Pick<StoredTurn, 'id' | 'recordId' | 'policy' | 'carrier'>;
+export type WaitingTurn = Pick<StoredTurn, 'id' | 'conversationId' | 'policy' | 'carrier'>;
 
 /** A turn that waits or runs, as far as the sweeper needs it: of a turn's size nothing. */
 export type PendingTurn = WaitingTurn &
   Pick<StoredTurn, 'createdAt'> & {
-    /** Somebody wishes its end, or has answered what it asked. */
-    readonly hasWish: boolean;
+    /** Somebody has asked for its end, or has answered what it asked. */
+    readonly hasControl: boolean;
   };
 
-/** What people may wish of a running turn (cancel, answers), and who owns it. */
-export type TurnWishes = Pick<StoredTurn, 'run' | 'prompts'>;
+/** What people may ask of a running turn (cancel, answers), and who owns it. */
+export type TurnControl = Pick<StoredTurn, 'run' | 'requests'>;
 
 /** Where a session lives. */
 export interface SessionRef {
@@ -136,10 +136,10 @@ export interface SessionRef {
   readonly rules?: string;
 }
 
-export interface TurnRecord {
+export interface TurnConversation {
   readonly id: string;
   readonly title: string;
-  /** The session that the record had when it was read. */
+  /** The session that the conversation had when it was read. */
   readonly session?: SessionRef;
   /** The host's own document (lean), for policies to look at. */
   readonly document: Readonly<Record<string, unknown>>;
@@ -148,12 +148,12 @@ export interface TurnRecord {
 /** What a running turn may write, under its fence. `run` fields are merged one by one. */
 export interface TurnPatch {
   readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt'>>;
-  readonly content?: string;
+  readonly text?: string;
   readonly reasoning?: string;
   readonly parts?: readonly Part[];
   readonly usage?: Usage;
-  /** Opens a prompt, or changes the state of one that is stored (its `answer` is never touched); matched by request id. */
-  readonly prompt?: StoredPrompt;
+  /** Opens a request, or changes the state of one that is stored (its `answer` is never touched); matched by request id. */
+  readonly request?: InputRequest;
   readonly artifacts?: readonly FileRef[];
 }
 
@@ -165,14 +165,14 @@ export interface TerminalPatch extends TurnPatch {
   readonly timeToFirstTokenMs?: number;
   readonly finishedAt: number;
   /** With an end that must be as small as it can be: nothing of what was asked stays. */
-  readonly prompts?: readonly [];
+  readonly requests?: readonly [];
 }
 
 /** `always` is remembered by the server for the directory, so for other conversations too. */
 export type PermissionReply = 'once' | 'always' | 'reject';
 
 /** What a person says to a question or a permission. */
-export type PromptAnswer =
+export type InputAnswer =
   | { readonly kind: 'question'; readonly answers: readonly (readonly string[])[] }
   | { readonly kind: 'permission'; readonly reply: PermissionReply; readonly message?: string }
   | { readonly kind: 'reject' };

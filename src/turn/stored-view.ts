@@ -1,4 +1,4 @@
-import { type TurnEnd, type TurnView, toldFailure } from './entry.ts';
+import { publicFailure, type TurnEnd, type TurnView } from './entry.ts';
 import type { StoredTurn } from './stored-turn.ts';
 
 /** The stored turn as followers see it. */
@@ -6,9 +6,9 @@ export function viewOf(turn: StoredTurn): TurnView {
   const end = endOf(turn);
   return {
     status: turn.status,
-    phase: end ? 'finished' : turn.run.phase === 'queued' ? 'queued' : 'prompted',
+    progress: end ? 'finished' : turn.run.phase === 'queued' ? 'queued' : 'prompted',
     parts: turn.parts,
-    prompts: turn.prompts.map(({ answer: _answer, ...prompt }) => prompt),
+    requests: turn.requests.map(({ answer: _answer, ...request }) => request),
     artifacts: turn.artifacts,
     ...(turn.usage ? { usage: turn.usage } : {}),
     ...(end ? { end } : {}),
@@ -21,8 +21,8 @@ export function endOf(turn: StoredTurn): TurnEnd | undefined {
   const { usage, durationMs, timeToFirstTokenMs } = turn;
   return {
     status: turn.status,
-    text: turn.content,
-    ...(turn.error ? { error: toldFailure(turn.error) } : {}),
+    text: turn.text,
+    ...(turn.error ? { error: publicFailure(turn.error) } : {}),
     ...(turn.notice ? { notice: turn.notice } : {}),
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),

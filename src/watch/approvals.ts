@@ -4,13 +4,13 @@ import type { Part, ToolPart } from '../reply/part.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { fits } from '../turn/check-answer.ts';
 import type { PromptIds } from '../turn/phase.ts';
-import type { PromptAnswer, StoredPrompt } from '../turn/stored-turn.ts';
+import type { InputAnswer, InputRequest } from '../turn/stored-turn.ts';
 import { matches } from '../turn/wildcard.ts';
 import { UnheardCalls } from './unheard-calls.ts';
 
 /** What upstream was replied; undefined when nobody has told. */
 type Replied = string | undefined;
-type Told = Pick<StoredPrompt, 'kind' | 'sessionId'> & { readonly requestId: string | undefined };
+type Told = Pick<InputRequest, 'kind' | 'sessionId'> & { readonly requestId: string | undefined };
 
 /**
  * Tells an approval that no person of ours gave: none that is stored, by whichever owner it was sent, and none that
@@ -20,14 +20,14 @@ type Told = Pick<StoredPrompt, 'kind' | 'sessionId'> & { readonly requestId: str
 export class Approvals {
   readonly #run: TurnRun;
   /** What people have answered, by request. */
-  readonly #given = new Map<string, { readonly prompt: StoredPrompt; readonly answer: PromptAnswer }>();
+  readonly #given = new Map<string, { readonly request: InputRequest; readonly answer: InputAnswer }>();
   /** Requests that upstream has no more without a word, by their call: whether it ran tells what was replied. */
-  readonly #vanished = new Map<string, StoredPrompt>();
+  readonly #vanished = new Map<string, InputRequest>();
   /** What was asked and allowed while nobody listened. */
   readonly unheard: UnheardCalls;
   #judging = Promise.resolve();
 
-  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[], adopted: boolean) {
+  constructor(run: TurnRun, ids: PromptIds, known: readonly InputRequest[], adopted: boolean) {
     this.#run = run;
     const judge = (work: () => Promise<void>) => {
       this.#judging = this.#judging.then(work);
@@ -35,37 +35,37 @@ export class Approvals {
     const tell = () =>
       this.#tell({ kind: 'permission', requestId: undefined, sessionId: ids.sessionId }, undefined);
     this.unheard = new UnheardCalls({ run, ids, judge, tell }, adopted ? run.told : [], adopted);
-    for (const prompt of known) if (prompt.answer) this.given(prompt, prompt.answer);
+    for (const request of known) if (request.answer) this.given(request, request.answer);
     // The owner before us may have died between storing what it heard and ending the turn for it.
     if (run.policy.answeredElsewhere !== 'stop') return;
-    for (const prompt of known)
-      if (prompt.kind === 'permission' && prompt.state === 'answered') this.#judge(prompt, undefined);
+    for (const request of known)
+      if (request.kind === 'permission' && request.state === 'answered') this.#judge(request, undefined);
   }
 
   /** A person's answer is stored; one that does not fit is sent to nobody. */
-  given(prompt: StoredPrompt, answer: PromptAnswer): void {
-    if (fits(prompt, answer)) this.#given.set(prompt.requestId, { prompt, answer });
+  given(request: InputRequest, answer: InputAnswer): void {
+    if (fits(request, answer)) this.#given.set(request.requestId, { request, answer });
   }
 
-  answerTo(requestId: string): PromptAnswer | undefined {
+  answerTo(requestId: string): InputAnswer | undefined {
     return this.#given.get(requestId)?.answer;
   }
 
   /** Upstream tells what was replied. */
-  replied(prompt: StoredPrompt, reply: Replied): void {
-    if (reply !== 'reject') this.#judge(prompt, reply);
+  replied(request: InputRequest, reply: Replied): void {
+    if (reply !== 'reject') this.#judge(request, reply);
   }
 
   /** Upstream has the request no more and has not said why. A loop is asked about beside its call, which runs. */
-  vanished(prompt: StoredPrompt): void {
-    const { kind, request, sessionId, messageId, callId } = prompt;
-    if (kind !== 'permission' || request.permission === 'doom_loop') return;
+  vanished(request: InputRequest): void {
+    const { kind, details, sessionId, messageId, callId } = request;
+    if (kind !== 'permission' || details.permission === 'doom_loop') return;
     if (messageId === undefined || callId === undefined) return;
     const { reply, ids } = this.#run;
     const key = callKey({ messageId, callId });
     const own = sessionId === ids?.sessionId || !reply?.childSessions().has(sessionId);
     const parts = own ? this.#run.parts : (reply?.childSessions().get(sessionId)?.parts ?? []);
-    this.#vanished.set(key, prompt);
+    this.#vanished.set(key, request);
     for (const part of parts) this.seen(part);
   }
 
@@ -73,11 +73,11 @@ export class Approvals {
   seen(part: Part): void {
     if (this.#vanished.size === 0 || part.type !== 'tool' || !hasEnded(part)) return;
     const key = callKey(part);
-    const prompt = this.#vanished.get(key);
-    if (!prompt) return;
+    const request = this.#vanished.get(key);
+    if (!request) return;
     this.#vanished.delete(key);
     // One that was refused, or aborted while it waited, is an error.
-    if (part.status === 'completed') this.#judge(prompt, undefined);
+    if (part.status === 'completed') this.#judge(request, undefined);
   }
 
   /** Resolves once all that was told is judged; the run is stopped then, if it is to be. Never rejects. */
@@ -85,23 +85,23 @@ export class Approvals {
     return this.#judging;
   }
 
-  #judge(prompt: StoredPrompt, reply: Replied): void {
-    if (this.#run.policy.answeredElsewhere === 'allow' || this.#isOurs(prompt, reply)) return;
-    this.#judging = this.#judging.then(() => this.#askStore(prompt, reply));
+  #judge(request: InputRequest, reply: Replied): void {
+    if (this.#run.policy.answeredElsewhere === 'allow' || this.#isOurs(request, reply)) return;
+    this.#judging = this.#judging.then(() => this.#askStore(request, reply));
   }
 
   /** The answer of a person may be stored and not read yet, when somebody else was faster with the same. */
-  async #askStore(prompt: StoredPrompt, reply: Replied): Promise<void> {
+  async #askStore(request: InputRequest, reply: Replied): Promise<void> {
     const { deps, turn } = this.#run;
     try {
-      const stored = await this.#run.persist(() => deps.store.wishes(turn.id));
-      for (const known of stored?.prompts ?? []) if (known.answer) this.given(known, known.answer);
+      const stored = await this.#run.persist(() => deps.store.control(turn.id));
+      for (const known of stored?.requests ?? []) if (known.answer) this.given(known, known.answer);
     } catch (error) {
       // It ends for another reason already.
       if (this.#run.signal.aborted) return;
-      deps.reporter.report(error, { action: 'turn.wishes', severity: 'warning', turnId: turn.id });
+      deps.reporter.report(error, { action: 'turn.control', severity: 'warning', turnId: turn.id });
     }
-    if (!this.#isOurs(prompt, reply)) this.#tell(prompt, reply);
+    if (!this.#isOurs(request, reply)) this.#tell(request, reply);
   }
 
   #tell({ kind, requestId, sessionId }: Told, reply: Replied): void {
@@ -114,32 +114,32 @@ export class Approvals {
     if (stops) this.#run.stop('answered-elsewhere', undefined, error);
   }
 
-  #isOurs(prompt: StoredPrompt, reply: Replied): boolean {
-    const answer = this.answerTo(prompt.requestId);
-    if (prompt.kind === 'question') return answer?.kind === 'question';
+  #isOurs(request: InputRequest, reply: Replied): boolean {
+    const answer = this.answerTo(request.requestId);
+    if (request.kind === 'question') return answer?.kind === 'question';
     const said = answer?.kind === 'permission' && answer.reply !== 'reject' ? answer.reply : undefined;
     if (said !== undefined && (reply === undefined || reply === said)) return true;
-    return (reply === undefined || reply === 'always') && this.#follows(prompt);
+    return (reply === undefined || reply === 'always') && this.#follows(request);
   }
 
   /** Upstream gives what waits in a session and is covered by an `always` that was said there (1.18.33). */
-  #follows({ sessionId, request }: StoredPrompt): boolean {
-    const patterns = textsIn(request.patterns);
+  #follows({ sessionId, details }: InputRequest): boolean {
+    const patterns = textsIn(details.patterns);
     if (patterns.length > maxPatterns) return false;
     return Array.from(this.#given.values()).some(
-      ({ prompt, answer }) =>
+      ({ request, answer }) =>
         answer.kind === 'permission' &&
         answer.reply === 'always' &&
-        prompt.sessionId === sessionId &&
-        prompt.request.permission === request.permission &&
-        patterns.every((pattern) => rulesIn(prompt).some((rule) => matches(rule, pattern))),
+        request.sessionId === sessionId &&
+        request.details.permission === details.permission &&
+        patterns.every((pattern) => rulesIn(request).some((rule) => matches(rule, pattern))),
     );
   }
 }
 
 /** Of one request: what is more is covered by nothing. */
 const maxPatterns = 100;
-const rulesIn = ({ request }: StoredPrompt) => textsIn(request.always).slice(0, maxPatterns);
+const rulesIn = ({ details }: InputRequest) => textsIn(details.always).slice(0, maxPatterns);
 
 const hasEnded = ({ status }: ToolPart) => status === 'completed' || status === 'error';
 

@@ -18,7 +18,7 @@ export class ForeignPrompts {
       this.#told.add(info.id);
       deps.tracer.event('opencode.session.foreign_prompt');
       const error = new ForeignPromptError(info.sessionID, info.id);
-      deps.reporter.report(error, { action: 'turn.look', severity: 'warning', turnId: turn.id });
+      deps.reporter.report(error, { action: 'turn.poll', severity: 'warning', turnId: turn.id });
     }
   }
 }

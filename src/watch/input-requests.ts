@@ -1,5 +1,5 @@
 import { fittedRequest } from '../bounds/bounded-request.ts';
-import { maxPrompts } from '../bounds/byte-budget.ts';
+import { maxInputRequests } from '../bounds/byte-budget.ts';
 import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -7,10 +7,10 @@ import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { checkFits, offeredReplies } from '../turn/check-answer.ts';
 import type { PromptIds } from '../turn/phase.ts';
-import type { PromptAnswer, StoredPrompt, TurnWishes } from '../turn/stored-turn.ts';
+import type { InputAnswer, InputRequest, TurnControl } from '../turn/stored-turn.ts';
 import { Approvals } from './approvals.ts';
 
-/** How long the change of a prompt waits for a database that is away. */
+/** How long the change of a request waits for a database that is away. */
 const storeMs = 30_000;
 const upstreamRetry = { firstMs: 200, maxMs: 5_000, again: isAmbiguous };
 
@@ -19,22 +19,22 @@ const upstreamRetry = { firstMs: 200, maxMs: 5_000, again: isAmbiguous };
  * answer is stored, rejected when their time is over, closed with the turn. Every step may be repeated by the
  * next owner: upstream answers a second reply with "no longer open", which is no error.
  */
-export class Interactive {
+export class InputRequests {
   readonly #run: TurnRun;
   readonly #ids: PromptIds;
-  readonly #open = new Map<string, StoredPrompt>();
+  readonly #open = new Map<string, InputRequest>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
   readonly approvals: Approvals;
-  /** How many prompts the turn has had. */
+  /** How many requests the turn has had. */
   #count: number;
-  /** Aborts when the changes of prompts have waited long enough for a database that is away. */
+  /** Aborts when the changes of requests have waited long enough for a database that is away. */
   #storeUntil: AbortSignal | undefined;
-  /** One write after the other: a prompt that closes at once must not be opened again by its first write. */
+  /** One write after the other: a request that closes at once must not be opened again by its first write. */
   #writing = Promise.resolve();
 
   /** `adopted`: an owner before this one has asked for the prompt. */
-  constructor(run: TurnRun, ids: PromptIds, known: readonly StoredPrompt[], adopted: boolean) {
+  constructor(run: TurnRun, ids: PromptIds, known: readonly InputRequest[], adopted: boolean) {
     this.#run = run;
     this.#ids = ids;
     this.#count = known.length;
@@ -47,51 +47,51 @@ export class Interactive {
 
   /** A request appeared upstream. Known ones change nothing. */
   opened(
-    kind: StoredPrompt['kind'],
-    request: Readonly<Record<string, unknown>> & { id: string; sessionID: string },
+    kind: InputRequest['kind'],
+    asked: Readonly<Record<string, unknown>> & { id: string; sessionID: string },
   ): void {
-    if (this.#open.has(request.id)) return;
+    if (this.#open.has(asked.id)) return;
     this.#count += 1;
-    if (this.#count > maxPrompts) {
-      this.#run.stop('budget', 'maxPrompts');
+    if (this.#count > maxInputRequests) {
+      this.#run.stop('budget', 'maxInputRequests');
       return;
     }
     const now = this.#run.now();
-    const prompt: StoredPrompt = {
-      requestId: request.id,
+    const request: InputRequest = {
+      requestId: asked.id,
       kind,
-      sessionId: request.sessionID,
-      request: fittedRequest(request),
+      sessionId: asked.sessionID,
+      details: fittedRequest(asked),
       askedAt: now,
-      deadlineAt: now + this.#run.policy.limits.promptTimeoutMs,
+      deadlineAt: now + this.#run.policy.limits.inputTimeoutMs,
       state: 'open',
-      ...callOf(request),
+      ...callOf(asked),
       ...(kind === 'permission' ? { replies: offeredReplies(this.#run.policy) } : {}),
     };
-    this.#track(prompt);
-    this.#store(prompt);
+    this.#track(request);
+    this.#store(request);
   }
 
   /** Upstream says that a request ended, whoever answered it. */
   settled(requestId: string, state: 'answered' | 'rejected' | 'closed'): void {
-    const prompt = this.#open.get(requestId);
-    if (!prompt) return;
+    const request = this.#open.get(requestId);
+    if (!request) return;
     this.#untrack(requestId);
-    this.#store({ ...prompt, state });
+    this.#store({ ...request, state });
   }
 
   /** Upstream tells what was replied to a permission, or that a question was answered, whoever did. */
   replied(requestId: string, reply?: string): void {
-    const prompt = this.#open.get(requestId);
+    const request = this.#open.get(requestId);
     this.settled(requestId, reply === 'reject' ? 'rejected' : 'answered');
-    if (prompt) this.approvals.replied(prompt, reply);
+    if (request) this.approvals.replied(request, reply);
   }
 
   /** The tool call that asked is over, and nobody has told what was replied. */
   callEnded(requestId: string): void {
-    const prompt = this.#open.get(requestId);
+    const request = this.#open.get(requestId);
     this.settled(requestId, 'closed');
-    if (prompt) this.approvals.vanished(prompt);
+    if (request) this.approvals.vanished(request);
   }
 
   /**
@@ -99,10 +99,10 @@ export class Interactive {
    * sent, that is why.
    */
   gone(requestId: string): void {
-    const prompt = this.#open.get(requestId);
+    const request = this.#open.get(requestId);
     const answer = this.approvals.answerTo(requestId);
     this.settled(requestId, answer ? stateAfter(answer) : 'closed');
-    if (prompt) this.approvals.vanished(prompt);
+    if (request) this.approvals.vanished(request);
   }
 
   /** Ids of the requests that wait for a person. */
@@ -111,9 +111,9 @@ export class Interactive {
   }
 
   /** Sends what people have answered meanwhile. */
-  async deliver(turn: TurnWishes): Promise<void> {
-    for (const prompt of turn.prompts) if (prompt.answer) this.approvals.given(prompt, prompt.answer);
-    for (const { requestId, state, answer } of turn.prompts) {
+  async deliver(turn: TurnControl): Promise<void> {
+    for (const request of turn.requests) if (request.answer) this.approvals.given(request, request.answer);
+    for (const { requestId, state, answer } of turn.requests) {
       if (state === 'open' && answer) await this.#send(requestId, answer);
     }
   }
@@ -130,12 +130,12 @@ export class Interactive {
     });
   }
 
-  #track(prompt: StoredPrompt): void {
+  #track(request: InputRequest): void {
     const { clock } = this.#run.deps;
-    this.#open.set(prompt.requestId, prompt);
-    if (prompt.deadlineAt === undefined) return;
-    const expire = () => void this.#send(prompt.requestId, { kind: 'reject' });
-    this.#timers.set(prompt.requestId, clock.setTimer(prompt.deadlineAt - this.#run.now(), expire));
+    this.#open.set(request.requestId, request);
+    if (request.deadlineAt === undefined) return;
+    const expire = () => void this.#send(request.requestId, { kind: 'reject' });
+    this.#timers.set(request.requestId, clock.setTimer(request.deadlineAt - this.#run.now(), expire));
   }
 
   #untrack(requestId: string): void {
@@ -144,17 +144,17 @@ export class Interactive {
     this.#timers.delete(requestId);
   }
 
-  async #send(requestId: string, answer: PromptAnswer): Promise<void> {
-    const prompt = this.#open.get(requestId);
-    if (!prompt || this.#sending.has(requestId)) return;
+  async #send(requestId: string, answer: InputAnswer): Promise<void> {
+    const request = this.#open.get(requestId);
+    if (!request || this.#sending.has(requestId)) return;
     this.#sending.add(requestId);
     try {
       await this.#run.assertOwned();
-      const state = await this.#deliverOne(prompt, answer);
+      const state = await this.#deliverOne(request, answer);
       if (state) this.settled(requestId, state);
       else this.gone(requestId);
     } catch (error) {
-      // The answer stays stored: the next read of the wishes, or the next owner, sends it again.
+      // The answer stays stored: the next read of the stored turn, or the next owner, sends it again.
       this.#report(error);
     } finally {
       this.#sending.delete(requestId);
@@ -166,22 +166,22 @@ export class Interactive {
    * once, it would be refused for ever, and upstream would wait with it. Then nobody has answered.
    */
   async #deliverOne(
-    prompt: StoredPrompt,
-    answer: PromptAnswer,
+    request: InputRequest,
+    answer: InputAnswer,
   ): Promise<'answered' | 'rejected' | undefined> {
     const options = { ...upstreamRetry, clock: this.#run.deps.clock };
     try {
-      checkFits(prompt, answer);
-      const accepted = await persevere(() => this.#reply(prompt, answer), options, this.#run.signal);
+      checkFits(request, answer);
+      const accepted = await persevere(() => this.#reply(request, answer), options, this.#run.signal);
       return accepted ? stateAfter(answer) : undefined;
     } catch (error) {
       if (answer.kind === 'reject' || !isUnfitting(error)) throw error;
       this.#report(error);
-      return this.#deliverOne(prompt, { kind: 'reject' });
+      return this.#deliverOne(request, { kind: 'reject' });
     }
   }
 
-  #reply({ requestId, kind }: StoredPrompt, answer: PromptAnswer): Promise<boolean> {
+  #reply({ requestId, kind }: InputRequest, answer: InputAnswer): Promise<boolean> {
     const { client } = this.#run.upstream(this.#ids.server);
     const { directory } = this.#ids;
     const { signal } = this.#run;
@@ -198,30 +198,30 @@ export class Interactive {
     deps.reporter.report(error, { action: 'turn.answer', severity: 'warning', turnId: turn.id });
   }
 
-  #store(prompt: StoredPrompt): void {
+  #store(request: InputRequest): void {
     const { turn, deps, followers } = this.#run;
-    const { answer: _answer, ...told } = prompt;
-    // Not under the run's signal: a prompt that closes because the run was stopped must be stored, too.
-    const write = () => within(storeMs, (signal) => this.#run.write({ prompt }, signal), this.#storeUntil);
+    const { answer: _answer, ...told } = request;
+    // Not under the run's signal: a request that closes because the run was stopped must be stored, too.
+    const write = () => within(storeMs, (signal) => this.#run.write({ request }, signal), this.#storeUntil);
     this.#writing = this.#writing
       .then(write)
       .catch((error) =>
-        deps.reporter.report(error, { action: 'turn.prompt', severity: 'warning', turnId: turn.id }),
+        deps.reporter.report(error, { action: 'turn.request', severity: 'warning', turnId: turn.id }),
       )
       // Told once it is stored: whoever answers at once must find it.
-      .then(() => followers.add({ type: 'prompt', prompt: told }));
+      .then(() => followers.add({ type: 'request', request: told }));
   }
 }
 
 const isUnfitting = (error: unknown) =>
   error instanceof InvalidInputError || (error instanceof BadRequestError && error.facts.status === 400);
 
-function stateAfter(answer: PromptAnswer): 'answered' | 'rejected' {
+function stateAfter(answer: InputAnswer): 'answered' | 'rejected' {
   const rejects = answer.kind === 'reject' || (answer.kind === 'permission' && answer.reply === 'reject');
   return rejects ? 'rejected' : 'answered';
 }
 
-function callOf({ tool }: Readonly<Record<string, unknown>>): Pick<StoredPrompt, 'messageId' | 'callId'> {
+function callOf({ tool }: Readonly<Record<string, unknown>>): Pick<InputRequest, 'messageId' | 'callId'> {
   if (typeof tool !== 'object' || tool === null) return {};
   const { messageID, callID } = tool as Readonly<Record<string, unknown>>;
   return {

@@ -4,15 +4,15 @@ import type { Part } from '../reply/part.ts';
 import type { Reply } from '../reply/reply.ts';
 import type { SessionRetry } from '../reply/reply-observer.ts';
 import type { TurnRun } from '../run/turn-run.ts';
-import type { Interactive } from './input-requests.ts';
+import type { InputRequests } from './input-requests.ts';
 
 /**
  * Connects a reply with those who want to know: followers, the snapshot, the budgets and the desk for
  * questions. Synchronous and cheap: it runs for every event.
  */
-export function observeReply(run: TurnRun, reply: Reply, interactive: Interactive): void {
+export function observeReply(run: TurnRun, reply: Reply, inputRequests: InputRequests): void {
   const changed = (part: Part, rewritten = false) => {
-    interactive.approvals.unheard.seen(part);
+    inputRequests.approvals.unheard.seen(part);
     run.firstTokenAt ??= isOutput(part) ? run.now() : undefined;
     run.followers.change(part, rewritten);
     run.snapshot.touch();
@@ -22,9 +22,9 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
     partChanged: (part, change) => changed(part, change.replaced),
     partFinalized: (part) => {
       changed(part);
-      interactive.approvals.seen(part);
+      inputRequests.approvals.seen(part);
     },
-    childPartChanged: (_child, part) => interactive.approvals.seen(part),
+    childPartChanged: (_child, part) => inputRequests.approvals.seen(part),
     toolProgressed: (part) => changed(part),
     partsReset: (parts) => {
       run.followers.reset(parts);
@@ -46,15 +46,15 @@ export function observeReply(run: TurnRun, reply: Reply, interactive: Interactiv
       run.followers.add({ type: 'retry', attempt, message: told, nextAt });
       checkRetries(run, { attempt, message: told, nextAt });
     },
-    questionAsked: (request) => interactive.opened('question', { ...request }),
-    questionReplied: (requestId) => interactive.replied(requestId),
-    questionRejected: (requestId) => interactive.settled(requestId, 'rejected'),
+    questionAsked: (request) => inputRequests.opened('question', { ...request }),
+    questionReplied: (requestId) => inputRequests.replied(requestId),
+    questionRejected: (requestId) => inputRequests.settled(requestId, 'rejected'),
     permissionAsked: (request) => {
-      interactive.approvals.unheard.asked(request);
-      interactive.opened('permission', { ...request });
+      inputRequests.approvals.unheard.asked(request);
+      inputRequests.opened('permission', { ...request });
     },
-    promptGone: (requestId) => interactive.callEnded(requestId),
-    permissionReplied: (requestId, reply) => interactive.replied(requestId, reply),
+    requestGone: (requestId) => inputRequests.callEnded(requestId),
+    permissionReplied: (requestId, reply) => inputRequests.replied(requestId, reply),
   });
 }
 

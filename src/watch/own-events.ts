@@ -9,7 +9,7 @@ import type { TurnFailure } from '../turn/stored-turn.ts';
  * but it keeps the server's order, so what it tells before it first names our prompt was left by an earlier turn. An
  * owner who comes later, or after a gap, cannot wait for that name: all that a new connection tells is taken.
  */
-export class TurnEvents {
+export class OwnEvents {
   readonly #ids: PromptIds;
   #ours: boolean;
   #error: TurnFailure | undefined;

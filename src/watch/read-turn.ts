@@ -11,7 +11,7 @@ import { within } from '../timing/time-limit.ts';
 import type { PromptIds } from '../turn/phase.ts';
 
 /** What upstream says at one moment. */
-export interface LookResult {
+export interface UpstreamReading {
   readonly exchange: Exchange;
   readonly busy: boolean;
   /** A sub-agent is, and its own messages don't say that it is over. */
@@ -19,7 +19,7 @@ export interface LookResult {
   /** Sessions of sub-agents, as far as anybody has told. */
   readonly children: readonly string[];
   /** Requests that wait for a person here, and that upstream does not know any more. */
-  readonly closedPrompts: readonly string[];
+  readonly closedRequests: readonly string[];
 }
 
 /**
@@ -27,29 +27,29 @@ export interface LookResult {
  * events: it is brought to the polled exchange, and open questions and permissions are read again. Throws what
  * the client throws.
  */
-export async function lookUpstream(
+export async function readTurn(
   run: TurnRun,
   ids: PromptIds,
   rebuild: boolean,
   waiting: ReadonlySet<string> = new Set(),
-): Promise<LookResult> {
+): Promise<UpstreamReading> {
   const { client } = run.upstream(ids.server);
   const statuses = await client.statuses(ids.directory, run.signal);
   const messages = await client.messages(ids.sessionId, run.signal);
   const exchange = Exchange.from(messages, ids.promptMessageId);
-  // Before the family is asked for: a task that began while nobody listened tells of its sub-agent here.
+  // Before its descendants are asked for: a task that began while nobody listened tells of its sub-agent here.
   if (rebuild) run.reply?.syncRecoveredParts(exchange);
   const children = await childrenOf(run, client, ids, exchange);
   if (rebuild) children.push(...(await followBelow(run, client, children)));
-  const family = [ids.sessionId, ...children];
-  const busy = isBusy(statuses, family);
+  const sessions = [ids.sessionId, ...children];
+  const busy = isBusy(statuses, sessions);
   const busyChildren = children.filter((id) => isBusy(statuses, [id]));
   // Asked only when the turn's own messages are complete: a sub-agent of a run that is over runs no more, as a rule.
   const childBusy = exchange.inProgress
     ? busyChildren.length > 0
     : !(await areOver(client, busyChildren, run.signal));
-  const closedPrompts = rebuild ? await rereadPrompts(run, client, ids, messages, waiting) : [];
-  return { exchange, busy, childBusy, children, closedPrompts };
+  const closedRequests = rebuild ? await rereadRequests(run, client, ids, messages, waiting) : [];
+  return { exchange, busy, childBusy, children, closedRequests: closedRequests };
 }
 
 /**
@@ -132,9 +132,9 @@ export async function fullExchange(
 
 /**
  * Requests that opened or closed while nobody listened, of the session and of this turn's sub-agents. Upstream keeps
- * those of runs that were aborted (1.18.33): ghosts, which nobody can answer any more, stay out.
+ * those of runs that were aborted (1.18.33): expired requests, which nobody can answer any more, stay out.
  */
-async function rereadPrompts(
+async function rereadRequests(
   run: TurnRun,
   client: OpenCode,
   ids: PromptIds,
@@ -143,7 +143,7 @@ async function rereadPrompts(
 ): Promise<readonly string[]> {
   const children = run.reply?.childSessions();
   const isOurs = (id: string) => id === ids.sessionId || children?.has(id) === true;
-  const isGhost = ghostsAmong(run, ids, messages);
+  const isExpired = expiredAmong(run, ids, messages);
   const [questions, permissions] = await Promise.all([
     listed(client.questions(ids.directory, run.signal)),
     listed(client.permissions(ids.directory, run.signal)),
@@ -154,7 +154,7 @@ async function rereadPrompts(
     ['permission.asked', permissions],
   ] as const) {
     for (const request of requests ?? []) {
-      if (!isOurs(request.sessionID) || isGhost(request)) continue;
+      if (!isOurs(request.sessionID) || isExpired(request)) continue;
       open.add(request.id);
       run.reply?.apply({ type, properties: request } as Parameters<typeof run.reply.apply>[0]);
     }
@@ -178,7 +178,7 @@ async function listed<T>(answer: Promise<readonly T[]>): Promise<readonly T[] | 
 type Request = Pick<WirePermission, 'tool'>;
 
 /** A request whose tool has ended, or stands in front of this turn's prompt: an earlier turn asked it. */
-function ghostsAmong(
+function expiredAmong(
   run: TurnRun,
   { promptMessageId }: PromptIds,
   messages: readonly WireMessage[],

@@ -16,14 +16,14 @@ const abortedMs = 1_000;
 
 /**
  * How long upstream has been idle without an end. Idle alone proves nothing: a run begins some time after its prompt
- * was accepted, and its last message is complete some time after the first idle. What stays as it is over two looks
+ * was accepted, and its last message is complete some time after the first idle. What stays as it is over two polls
  * and the time that such things take will not change any more.
  */
 export class Settling {
   readonly #lostAfterMs: number;
   readonly #clock: Clock;
   #since: number | undefined;
-  #looks = 0;
+  #polls = 0;
   #about: About = 'idle';
 
   constructor(lostAfterMs: number, clock: Clock) {
@@ -31,9 +31,9 @@ export class Settling {
     this.#clock = clock;
   }
 
-  /** Wait between looks while it may still settle: 25, 50, 100, 200, 400, 500 … ms; undefined while upstream works. */
+  /** Wait between polls while it may still settle: 25, 50, 100, 200, 400, 500 … ms; undefined while upstream works. */
   get pauseMs(): number | undefined {
-    return this.#since === undefined ? undefined : Math.min(25 * 2 ** Math.min(this.#looks, 10), 500);
+    return this.#since === undefined ? undefined : Math.min(25 * 2 ** Math.min(this.#polls, 10), 500);
   }
 
   /** True when it will stay like that. */
@@ -46,11 +46,11 @@ export class Settling {
     const about = aboutOf(verdict);
     if (this.#since === undefined || about !== this.#about) {
       this.#since = now;
-      this.#looks = 0;
+      this.#polls = 0;
       this.#about = about;
     }
-    this.#looks += 1;
-    return this.#looks >= 2 && now - this.#since >= this.#graceMs(verdict, exchange);
+    this.#polls += 1;
+    return this.#polls >= 2 && now - this.#since >= this.#graceMs(verdict, exchange);
   }
 
   #graceMs(verdict: OpenVerdict, exchange: Exchange): number {

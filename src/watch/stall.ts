@@ -5,11 +5,11 @@ import { InactivityLimit } from '../timing/deadline.ts';
 import type { TurnLimits } from '../turn/policy.ts';
 
 /**
- * Whether the model's run has begun and still moves, by what events and looks tell; the stream may be mute while
+ * Whether the model's run has begun and still moves, by what events and polls tell; the stream may be mute while
  * the run goes on. Two limits follow each other: `firstEventTimeoutMs` until the first sign, `idleTimeoutMs` from
  * then on. Time in which a person is asked, or upstream cannot be asked, does not count.
  */
-export class Progress {
+export class StallWatch {
   readonly #limits: TurnLimits;
   readonly #clock: Clock;
   #limit: InactivityLimit;
@@ -48,13 +48,13 @@ export class Progress {
     this.#limit.setSuspended(suspended);
   }
 
-  /** Answers whether this was the first sign. */
+  /** Returns whether this was the first sign. */
   event(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
     return isProgress(event, promptMessageId) && this.#moved();
   }
 
-  /** Upstream shows more than the last time, or works at all. Answers whether this was the first sign. */
-  look(exchange: Exchange, busy: boolean): boolean {
+  /** Upstream shows more than the last time, or works at all. Returns whether this was the first sign. */
+  read(exchange: Exchange, busy: boolean): boolean {
     const shown = outlineOf(exchange);
     const news = shown !== this.#seen || (busy && !this.#started);
     this.#seen = shown;

@@ -9,12 +9,12 @@ import { Wakeup } from '../timing/wakeup.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
 import { ForeignPrompts } from './foreign-prompts.ts';
-import { Interactive } from './input-requests.ts';
+import { InputRequests } from './input-requests.ts';
 import { observeReply } from './observe.ts';
-import { TurnEvents } from './own-events.ts';
-import { hasLostInstance, type LookResult, lookUpstream } from './read-turn.ts';
+import { OwnEvents } from './own-events.ts';
+import { hasLostInstance, readTurn, type UpstreamReading } from './read-turn.ts';
 import { type OpenVerdict, Settling } from './settling.ts';
-import { Progress } from './stall.ts';
+import { StallWatch } from './stall.ts';
 import { type FinalVerdict, judge } from './verdict.ts';
 
 /** How following ended. `lost`: the server does not know the run any more. `gone`: the session neither. */
@@ -28,12 +28,12 @@ export type WatchEnd =
 
 const silentPollMs = 15_000;
 const streamDownPollMs = 2_000;
-/** How long a prompt waits for its stream; then looks alone have to do until it comes. */
+/** How long a prompt waits for its stream; then polls alone have to do until it comes. */
 const streamWaitMs = 10_000;
 
 /**
- * Follows one prompt to its end. Stream and poll are one truth: events fill the reply and say when to look,
- * only a look ends the turn. Looks on connect, after a gap, on idle, on errors, and now and then while silent,
+ * Follows one prompt to its end. Stream and poll are one truth: events fill the reply and say when to poll,
+ * only a poll ends the turn. Polls on connect, after a gap, on idle, on errors, and now and then while silent,
  * so no single lost event can hang or cut a turn.
  */
 export class TurnWatch {
@@ -42,13 +42,13 @@ export class TurnWatch {
   readonly #patience: Patience;
   #attached: PromptIds | undefined;
   #subscription: FeedSubscription | undefined;
-  #interactive: Interactive | undefined;
+  #requests: InputRequests | undefined;
   #live = false;
-  #lookDue = true;
+  #pollDue = true;
   #rebuild = false;
   #lastEventAt = 0;
-  #events: TurnEvents | undefined;
-  #progress: Progress;
+  #events: OwnEvents | undefined;
+  #stall: StallWatch;
   readonly #foreign: ForeignPrompts;
 
   constructor(run: TurnRun) {
@@ -56,12 +56,12 @@ export class TurnWatch {
     this.#foreign = new ForeignPrompts(run);
     this.#wakeup = new Wakeup(run.deps.clock);
     this.#patience = new Patience(run);
-    this.#progress = new Progress(run.policy.limits, run.deps.clock);
+    this.#stall = new StallWatch(run.policy.limits, run.deps.clock);
     run.defer(() => this.#subscription?.close());
   }
 
-  get interactive(): Interactive | undefined {
-    return this.#interactive;
+  get inputRequests(): InputRequests | undefined {
+    return this.#requests;
   }
 
   /**
@@ -71,7 +71,7 @@ export class TurnWatch {
   async attach(ids: PromptIds): Promise<void> {
     const run = this.#run;
     this.#subscription?.close();
-    this.#progress = new Progress(run.policy.limits, run.deps.clock);
+    this.#stall = new StallWatch(run.policy.limits, run.deps.clock);
     this.#lastEventAt = run.deps.clock.monotonicMs();
     const reply = this.prepare(ids);
     const children = reply.childSessions().keys();
@@ -84,7 +84,7 @@ export class TurnWatch {
       });
     await this.#streamReady(this.#subscription);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
-    if (run.turn.run.phase === 'queued' && this.#live) this.#lookDue = false;
+    if (run.turn.run.phase === 'queued' && this.#live) this.#pollDue = false;
   }
 
   /** The reply and the prompts of these ids, as an owner before us left them; enough to end a turn that is not followed. */
@@ -92,11 +92,11 @@ export class TurnWatch {
     const run = this.#run;
     const again = this.#attached !== undefined;
     this.#attached = ids;
-    this.#events = new TurnEvents(ids, again || run.turn.run.phase !== 'queued');
+    this.#events = new OwnEvents(ids, again || run.turn.run.phase !== 'queued');
     const reply = run.newReply(ids);
     const adopted = !again && run.turn.run.phase !== 'queued';
-    this.#interactive = new Interactive(run, ids, again ? [] : run.turn.prompts, adopted);
-    observeReply(run, reply, this.#interactive);
+    this.#requests = new InputRequests(run, ids, again ? [] : run.turn.requests, adopted);
+    observeReply(run, reply, this.#requests);
     // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
     reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
     if (again) run.followers.reset([]);
@@ -121,22 +121,22 @@ export class TurnWatch {
     }
   }
 
-  /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of looks that cannot get better, or do not in time. */
+  /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of polls that cannot get better, or do not in time. */
   async follow(ids: PromptIds): Promise<WatchEnd> {
     const { clock } = this.#run.deps;
     const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
-    this.#progress.renew();
+    this.#stall.renew();
     for (;;) {
-      const look = this.#due() ? await this.#look(ids) : undefined;
-      this.#progress.setSuspended(this.#run.reply?.prompts.blocked ?? false);
-      if (look === 'gone') return { kind: 'gone' };
-      if (look === 'away') this.#progress.renew();
-      if (look !== undefined && look !== 'away') {
-        const { exchange } = look;
+      const reading = this.#due() ? await this.#poll(ids) : undefined;
+      this.#stall.setSuspended(this.#run.reply?.requests.blocked ?? false);
+      if (reading === 'gone') return { kind: 'gone' };
+      if (reading === 'away') this.#stall.renew();
+      if (reading !== undefined && reading !== 'away') {
+        const { exchange } = reading;
         this.#foreign.seen(exchange);
         const idleSeen = this.#run.reply?.idle ?? false;
         const streamError = this.#events?.errorOf(exchange);
-        const verdict = judge({ ...look, idleSeen, streamError });
+        const verdict = judge({ ...reading, idleSeen, streamError });
         if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
           return { ...verdict, exchange };
         // A server that disposes of its instance loses all runs in it.
@@ -149,11 +149,11 @@ export class TurnWatch {
           const lost = end.kind === 'aborted' && (await hasLostInstance(this.#run, ids, exchange));
           return lost ? { kind: 'lost', exchange } : end;
         }
-        this.#lookDue ||= settling.pauseMs !== undefined;
-        // Only ever after a look, which may have seen what a mute stream did not tell.
-        if (this.#progress.passed) {
-          if (!this.#progress.started) return { kind: 'stale' };
-          throw new IdleStreamError(ids.sessionId, this.#progress.limitMs);
+        this.#pollDue ||= settling.pauseMs !== undefined;
+        // Only ever after a poll, which may have seen what a mute stream did not tell.
+        if (this.#stall.passed) {
+          if (!this.#stall.started) return { kind: 'stale' };
+          throw new IdleStreamError(ids.sessionId, this.#stall.limitMs);
         }
       }
       await this.#wait(settling.pauseMs);
@@ -162,10 +162,10 @@ export class TurnWatch {
 
   /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */
   #due(): boolean {
-    const unheard = !this.#live || this.#silentForMs >= silentPollMs || this.#progress.passed;
-    const due = this.#lookDue || unheard;
+    const unheard = !this.#live || this.#silentForMs >= silentPollMs || this.#stall.passed;
+    const due = this.#pollDue || unheard;
     if (unheard) this.#missed();
-    this.#lookDue = false;
+    this.#pollDue = false;
     return due;
   }
 
@@ -175,28 +175,28 @@ export class TurnWatch {
 
   async #wait(settlingMs: number | undefined): Promise<void> {
     const poll =
-      settlingMs ?? (this.#live && !this.#lookDue ? silentPollMs - this.#silentForMs : streamDownPollMs);
-    await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#progress.remainingMs)), this.#run.signal);
+      settlingMs ?? (this.#live && !this.#pollDue ? silentPollMs - this.#silentForMs : streamDownPollMs);
+    await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#stall.remainingMs)), this.#run.signal);
   }
 
-  async #look(ids: PromptIds): Promise<LookResult | 'gone' | 'away'> {
+  async #poll(ids: PromptIds): Promise<UpstreamReading | 'gone' | 'away'> {
     const rebuild = this.#rebuild;
     // A gap that comes while upstream is read asks for one more.
     this.#rebuild = false;
     try {
-      const look = await lookUpstream(this.#run, ids, rebuild, this.#interactive?.waiting);
+      const reading = await readTurn(this.#run, ids, rebuild, this.#requests?.waiting);
       if (rebuild && this.#live && !this.#rebuild) this.#heard();
       this.#patience.renew();
-      for (const child of look.children) this.#subscription?.add(child);
-      for (const requestId of look.closedPrompts) this.#interactive?.gone(requestId);
+      for (const child of reading.children) this.#subscription?.add(child);
+      for (const requestId of reading.closedRequests) this.#requests?.gone(requestId);
       this.#lastEventAt = this.#run.deps.clock.monotonicMs();
-      if (this.#progress.look(look.exchange, look.busy)) this.#started();
-      return look;
+      if (this.#stall.read(reading.exchange, reading.busy)) this.#started();
+      return reading;
     } catch (error) {
       this.#rebuild ||= rebuild;
       if (error instanceof SessionNotFoundError) return 'gone';
       if (!this.#patience.bears(error)) throw error;
-      this.#lookDue = true;
+      this.#pollDue = true;
       return 'away';
     }
   }
@@ -204,18 +204,18 @@ export class TurnWatch {
   /** What the stream should have told is to be read. */
   #missed(): void {
     this.#rebuild = true;
-    const unheard = this.#interactive?.approvals.unheard;
+    const unheard = this.#requests?.approvals.unheard;
     if (unheard) unheard.deaf = true;
   }
 
   #heard(): void {
-    const unheard = this.#interactive?.approvals.unheard;
+    const unheard = this.#requests?.approvals.unheard;
     if (unheard) unheard.deaf = false;
   }
 
   #connected(): void {
     this.#live = true;
-    this.#lookDue = true;
+    this.#pollDue = true;
     this.#wakeup.wake();
   }
 
@@ -237,10 +237,10 @@ export class TurnWatch {
     this.#lastEventAt = deps.clock.monotonicMs();
     if (this.#events?.take(event)) {
       reply.apply(event);
-      if (this.#progress.event(event, this.#attached?.promptMessageId)) this.#started();
+      if (this.#stall.event(event, this.#attached?.promptMessageId)) this.#started();
     }
     if (!mayBeTheEnd(event)) return;
-    this.#lookDue = true;
+    this.#pollDue = true;
     this.#wakeup.wake();
   }
 

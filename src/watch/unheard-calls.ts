@@ -8,7 +8,7 @@ import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { asksForAll } from '../turn/permission-rule.ts';
 import type { PromptIds } from '../turn/phase.ts';
-import type { StoredPrompt } from '../turn/stored-turn.ts';
+import type { InputRequest } from '../turn/stored-turn.ts';
 
 /** How long a server that does not answer is asked for the rules of its session. */
 const rulesMs = 15_000;
@@ -69,9 +69,9 @@ export class UnheardCalls {
     const { run, ids, tell } = this.#options;
     const { deps, turn } = run;
     try {
-      const stored = await run.persist(() => deps.store.wishes(turn.id));
+      const stored = await run.persist(() => deps.store.control(turn.id));
       if (!stored || this.#asked.has(`${callKey(part)} ${permission}`)) return;
-      if (stored.prompts.some((prompt) => isAbout(prompt, part, permission))) return;
+      if (stored.requests.some((request) => isAbout(request, part, permission))) return;
       const { client } = run.upstream(ids.server);
       const read = (limit: AbortSignal) =>
         persevere(() => client.getSession(ids.sessionId, limit), { ...rulesRetry, clock: deps.clock }, limit);
@@ -90,8 +90,8 @@ const hasBegun = (part: Part): part is ToolPart =>
   part.type === 'tool' && part.status !== 'pending' && part.callId !== '';
 
 /** Whether it may be: what does not say what it is about may be about anything. */
-function isAbout(prompt: StoredPrompt, { messageId, callId }: ToolPart, permission: string): boolean {
-  const { kind, request } = prompt;
-  if (kind !== 'permission' || (prompt.messageId ?? messageId) !== messageId) return false;
-  return (prompt.callId ?? callId) === callId && (request.permission ?? permission) === permission;
+function isAbout(request: InputRequest, { messageId, callId }: ToolPart, permission: string): boolean {
+  const { kind, details } = request;
+  if (kind !== 'permission' || (request.messageId ?? messageId) !== messageId) return false;
+  return (request.callId ?? callId) === callId && (details.permission ?? permission) === permission;
 }

@@ -1,12 +1,12 @@
 /**
- * What one look at upstream means. Pure. The status must have been read BEFORE the messages: a session that
+ * What one reading at upstream means. Pure. The status must have been read BEFORE the messages: a session that
  * was idle then adds nothing to the messages that were read after. `idle` events carry no result.
  */
 import type { Exchange } from '../reply/exchange.ts';
 import { upstreamFailure } from '../turn/failure.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
 
-export interface Look {
+export interface Reading {
   readonly exchange: Exchange;
   /** The session, or one of its children, is busy or waits to retry its provider. */
   readonly busy: boolean;
@@ -21,7 +21,7 @@ export interface Look {
 export type Verdict =
   | { readonly kind: 'working' }
   /**
-   * Upstream does nothing, yet the exchange is not final: look again; if it stays so, the run is lost, or has failed
+   * Upstream does nothing, yet the exchange is not final: poll again; if it stays so, the run is lost, or has failed
    * with `failure` before it began. A session's error alone is no verdict: it names no prompt.
    */
   | { readonly kind: 'unsettled'; readonly failure?: TurnFailure }
@@ -33,7 +33,7 @@ export type Verdict =
    * they mean.
    */
   | { readonly kind: 'doubtful'; readonly meaning: FinalVerdict; readonly idleSeen: boolean }
-  /** Idle and complete without a word: look once more, then it counts as an empty answer. */
+  /** Idle and complete without a word: poll once more, then it counts as an empty answer. */
   | { readonly kind: 'empty' }
   /** The model or server ended it with an error. */
   | { readonly kind: 'failed'; readonly failure: TurnFailure }
@@ -45,12 +45,12 @@ export type FinalVerdict = Extract<
   { kind: 'completed' | 'empty' | 'overtaken' | 'failed' | 'aborted' }
 >;
 
-export function judge(look: Look): Verdict {
-  const { busy, childBusy = false, idleSeen = false } = look;
-  if (!busy) return meaning(look);
+export function judge(reading: Reading): Verdict {
+  const { busy, childBusy = false, idleSeen = false } = reading;
+  if (!busy) return meaning(reading);
   // Somebody else's run keeps the session busy: no lie.
-  if (childBusy || look.exchange.foreign.length > 0) return { kind: 'working' };
-  const found = meaning({ exchange: look.exchange, streamError: undefined });
+  if (childBusy || reading.exchange.foreign.length > 0) return { kind: 'working' };
+  const found = meaning({ exchange: reading.exchange, streamError: undefined });
   // A run between two steps, or within a compaction, is unsettled; what the loop does after a refusal takes a moment.
   return found.kind === 'unsettled' || found.kind === 'working' || found.kind === 'doubtful'
     ? { kind: 'working' }
@@ -58,7 +58,7 @@ export function judge(look: Look): Verdict {
 }
 
 /** Of an idle session. */
-function meaning({ exchange, streamError }: Pick<Look, 'exchange' | 'streamError'>): Verdict {
+function meaning({ exchange, streamError }: Pick<Reading, 'exchange' | 'streamError'>): Verdict {
   const last = exchange.lastAssistant;
   if (last === undefined) {
     return streamError ? { kind: 'unsettled', failure: streamError } : { kind: 'unsettled' };

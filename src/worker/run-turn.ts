@@ -3,7 +3,7 @@ import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
 import { openStops } from '../finish/terminal-write.ts';
 import type { Exchange } from '../reply/exchange.ts';
-import { watchWishes } from '../run/control.ts';
+import { watchControl } from '../run/control.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { isServiceAway, mustLetGo, TurnRun } from '../run/turn-run.ts';
 import { stopUpstream } from '../stop/stop-turn.ts';
@@ -14,7 +14,7 @@ import { failureOfError, turnFailure } from '../turn/failure.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
 import { type PromptIds, promptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
-import type { StoredTurn, TurnRecord } from '../turn/stored-turn.ts';
+import type { StoredTurn, TurnConversation } from '../turn/stored-turn.ts';
 import { fullExchange } from '../watch/read-turn.ts';
 import { TurnWatch, type WatchEnd } from '../watch/turn-watch.ts';
 
@@ -24,17 +24,17 @@ const letGoMs = 2_000;
 /**
  * Carries one claimed turn to its end, from whatever phase it is in. Never throws for anything that upstream,
  * a service or a hook does: every path ends in one outcome. `signal` aborts with TurnAbortError `shutdown` or
- * `lease-lost`: the turn is then let go as it is, and its upstream run goes on for the next owner.
+ * `ownership-lost`: the turn is then let go as it is, and its upstream run goes on for the next owner.
  */
 export async function runTurn(
   deps: TurnDeps,
   policy: CompiledPolicy,
   turn: StoredTurn,
-  record: TurnRecord,
+  conversation: TurnConversation,
   signal: AbortSignal,
 ): Promise<TurnOutcome> {
   const problem = corruption(turn);
-  const run = new TurnRun(deps, policy, problem ? withoutRun(turn) : turn, record, signal);
+  const run = new TurnRun(deps, policy, problem ? withoutRun(turn) : turn, conversation, signal);
   const watch = new TurnWatch(run);
   try {
     return await carry(run, watch, problem);
@@ -51,13 +51,13 @@ async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined
   if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
   await run.openFollowers();
   if (problem !== undefined) throw new CorruptTurnError(turn.id, problem);
-  watchWishes(run, async (stored) => watch.interactive?.deliver(stored));
+  watchControl(run, async (stored) => watch.inputRequests?.deliver(stored));
   run.signal.throwIfAborted();
 
   run.ids = await run.step('turn.prompt', { 'turn.phase': turn.run.phase }, () => reachPrompt(run, watch));
   const end = await run.step('turn.stream', {}, () => followThrough(run, watch));
   // A run may be over sooner than it is known who allowed what it did.
-  await watch.interactive?.approvals.judged();
+  await watch.inputRequests?.approvals.judged();
   if (run.stopped?.reason === 'answered-elsewhere') throw run.stopped;
   return run.step('turn.finalize', {}, () => conclude(run, watch, end));
 }
@@ -84,16 +84,22 @@ async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> 
   }
 }
 
+/** The second session, too. */
+const unusable = { gone: 'session_not_found', stale: 'session_stale' } as const;
+
 async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<TurnOutcome> {
   const { deps, ids } = run;
-  const { interactive } = watch;
+  const { inputRequests } = watch;
   if (!('exchange' in end) || !ids) {
     const detail = 'the upstream session is of no use, a new one neither';
     return finishTurn(run, {
-      ending: { status: 'error', error: turnFailure(`session_${end.kind}`, { detail }) },
+      ending: {
+        status: 'error',
+        error: turnFailure(unusable[end.kind as keyof typeof unusable], { detail }),
+      },
       ids,
       exchange: undefined,
-      interactive,
+      inputRequests,
     });
   }
   const exchange = await fullExchange(run, ids, end.exchange.messages);
@@ -106,7 +112,7 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
       'http.response.status_code': statusCode,
     });
   }
-  return finishTurn(run, { ending: await endingOf(run, ids, end), ids, exchange, interactive });
+  return finishTurn(run, { ending: await endingOf(run, ids, end), ids, exchange, inputRequests });
 }
 
 /** Everything that is not a normal end: stopped, let go, or failed. */
@@ -121,7 +127,7 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     // What went wrong is ours; a run that goes on upstream would have no owner.
     const { exchange, confirmed } = await stopAndRead(run, watch);
     const ending = marked({ status: 'error', error: failureOfError(error) }, confirmed);
-    return await finishTurn(run, { ending, ids: run.ids, exchange, interactive: watch.interactive });
+    return await finishTurn(run, { ending, ids: run.ids, exchange, inputRequests: watch.inputRequests });
   } catch (problem) {
     if (mustLetGo(run, problem)) return letGo(run, problem);
     run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
@@ -135,7 +141,7 @@ async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortErro
     ending: marked(stoppedEnding(stopped), confirmed),
     ids: run.ids,
     exchange,
-    interactive: watch.interactive,
+    inputRequests: watch.inputRequests,
   });
 }
 
@@ -155,7 +161,7 @@ async function stopAndRead(
 
 /** Another owner comes, or is there: followers keep what they have, and nothing upstream is touched. */
 async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
-  if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'lease-lost', cause);
+  if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'ownership-lost', cause);
   await run.followers.flush();
   await within(letGoMs, (signal) => run.write(run.snapshot.patch(), signal)).catch((error) => {
     run.deps.reporter.report(error, { action: 'turn.letGo', severity: 'warning', turnId: run.turn.id });

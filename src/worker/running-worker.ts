@@ -29,7 +29,7 @@ export interface RunningWorker {
   quiet(): void;
   /**
    * Ends within about `deadlineMs`: running turns may finish until then; the rest goes back to the queue at
-   * once, goes on upstream, and is adopted by another worker. Answers the ids of those. The second call throws
+   * once, goes on upstream, and is adopted by another worker. Returns the ids of those. The second call throws
    * IllegalStateError.
    */
   stop(deadlineMs?: number): Promise<{ handedBack: readonly string[] }>;

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { FileRef } from '../../src/artifacts/attachment.ts';
 import { MessageArtifacts } from '../../src/artifacts/message-artifacts.ts';
 import { Sandbox } from '../../src/artifacts/sandbox.ts';
-import { ConnectionError, LeaseLostError, ServiceUnavailableError } from '../../src/errors.ts';
+import { ConnectionError, OwnershipLostError, ServiceUnavailableError } from '../../src/errors.ts';
 import { AttachDesk, cutoff } from '../support/attach-desk.ts';
 import { edited, exchangeOf, patched, wrote } from '../support/tool-calls.ts';
 
@@ -182,7 +182,7 @@ describe('attaching again', () => {
 
   it.each([
     ['the database is away', new ServiceUnavailableError('mongodb', 'away')],
-    ['the turn belongs to another worker', new LeaseLostError('t', 1)],
+    ['the turn belongs to another worker', new OwnershipLostError('t', 1)],
   ])('is left to a later owner when %s', async (_when, error) => {
     const failing = { ...desk.message, attach: () => Promise.reject(error) };
     await expect(desk.attach([wrote('a.txt', 'a')], { message: failing })).rejects.toBe(error);

@@ -87,7 +87,7 @@ const noProc: BeforeCall = (name, [target]) => {
     throw Object.assign(new Error('no /proc'), { code: 'ENOENT' });
 };
 
-/** What one look and read give, and in how many calls. */
+/** What one scan and read give, and in how many calls. */
 async function readSwapped({ swap, restore }: Swap, isSwappedAt: Schedule, also: BeforeCall) {
   let calls = 0;
   let isSwapped = false;
@@ -136,7 +136,7 @@ describe('a swap at any call lets no byte out', () => {
   );
 });
 
-describe('between the look and the read', () => {
+describe('between the scan and the read', () => {
   it('a file that was replaced by another is refused', async () => {
     cases.tried();
     box.write('a.txt', mine);

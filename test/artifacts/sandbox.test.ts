@@ -387,7 +387,7 @@ describe('the sandbox itself', () => {
       await expect(look()).rejects.toBeInstanceOf(UnsafeFileError);
   });
 
-  it('may be moved by its host between two looks', async () => {
+  it('may be moved by its host between two scans', async () => {
     box.write('a.txt', 'mine');
     const moved = path.join(box.home, 'moved');
     renameSync(box.path, moved);

@@ -134,8 +134,8 @@ describe('the parts of a turn', () => {
 describe('the text of a turn', () => {
   it('keeps the newest whole and says what is left out of the oldest', () => {
     const parts = list(9, (at) => text(at, String(at).repeat(1_000_000)));
-    const fitted = fittedText(parts, 'text', byteBudget.content);
-    expect(jsonBytes(fitted)).toBeLessThanOrEqual(byteBudget.content);
+    const fitted = fittedText(parts, 'text', byteBudget.text);
+    expect(jsonBytes(fitted)).toBeLessThanOrEqual(byteBudget.text);
     expect(fitted.endsWith(`\n\n${'8'.repeat(1_000_000)}`)).toBe(true);
     const shown = fitted.replace(/(\d)\1{9,}/g, '$1…');
     expect(shown).toMatch(/^\[6000000 bytes left out\]\n\n6…\n\[\d+ bytes left out\]\n\n7…\n\n8…$/);

@@ -59,7 +59,7 @@ async function startWorker() {
 it.each(['no job is there', 'a job is delayed'])(
   'takes a job within seconds that Redis called a frozen worker for, when %s',
   async (situation) => {
-    if (situation === 'a job is delayed') await queue.add('parked', {}, { delay: 30_000 });
+    if (situation === 'a job is delayed') await queue.add('behind', {}, { delay: 30_000 });
     // What is delayed calls a worker too, so that it knows until when it may wait.
     await redis.del(`${prefix}:jobs:marker`);
     const swallowed = swallowCall();

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import mongoose from 'mongoose';
 import { checkAnswer, checkRequestId, checkTurnId } from '../../src/client/check-input.ts';
-import { checkEnqueueInput, recordIdOf } from '../../src/client/enqueue-input.ts';
+import { checkEnqueueInput, conversationIdOf } from '../../src/client/enqueue-input.ts';
 import { InvalidConfigError, InvalidInputError } from '../../src/errors.ts';
 import { objectId } from '../../src/mongodb/object-id.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
@@ -19,7 +19,7 @@ const foreignId = (kind: string, text = hex) =>
     },
   });
 
-describe("a record's id", () => {
+describe("a conversation's id", () => {
   it.each<[string, unknown]>([
     ['a string', hex],
     ['capitals', hex.toUpperCase()],
@@ -28,7 +28,7 @@ describe("a record's id", () => {
     ['one of an old BSON', foreignId('ObjectID')],
     ['a document', { _id: new mongoose.Types.ObjectId(hex), title: 'x' }],
     ['a lean document with a text', { _id: hex }],
-  ])('may be %s', (_name, value) => expect(recordIdOf(value)).toBe(hex));
+  ])('may be %s', (_name, value) => expect(conversationIdOf(value)).toBe(hex));
 
   it.each<[string, unknown]>([
     ['what JSON can say', { _bsontype: 'ObjectId' }],
@@ -56,7 +56,7 @@ describe("a record's id", () => {
     ],
     ['an operator', { $ne: null }],
     ['twelve bytes', Buffer.alloc(12)],
-  ])('is never %s', (_name, value) => expect(() => recordIdOf(value)).toThrow(InvalidInputError));
+  ])('is never %s', (_name, value) => expect(() => conversationIdOf(value)).toThrow(InvalidInputError));
 });
 
 /** Everything that has no type of ours, with keys that mean something somewhere. */
@@ -77,7 +77,7 @@ const anything = fc.anything({
 });
 
 it.each<[string, (value: never) => unknown, new (...args: never[]) => Error]>([
-  ['an id', recordIdOf, InvalidInputError],
+  ['an id', conversationIdOf, InvalidInputError],
   ['a turn id', checkTurnId, InvalidInputError],
   ['a request id', checkRequestId, InvalidInputError],
   ['an answer', checkAnswer, InvalidInputError],

@@ -65,10 +65,10 @@ describe('the screen', () => {
   it('shows phases, retries, prompts and files in words', async () => {
     expect(
       await showing(
-        { type: 'phase', phase: 'queued' },
-        { type: 'phase', phase: 'prompted' },
+        { type: 'progress', progress: 'queued' },
+        { type: 'progress', progress: 'prompted' },
         { type: 'retry', attempt: 2, message: 'overloaded' },
-        { type: 'prompt', prompt: { kind: 'question', requestId: 'que_1', state: 'pending' } },
+        { type: 'request', request: { kind: 'question', requestId: 'que_1', state: 'pending' } },
         { type: 'artifact', artifact: { filename: 'haiku.md', bytes: 72 } },
       ),
     ).toBe(

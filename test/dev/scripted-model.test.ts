@@ -185,7 +185,7 @@ describe('an answer that is not streamed', () => {
   });
 });
 
-describe('the record of requests', () => {
+describe('the conversation of requests', () => {
   it('numbers each one, says what was asked and how it ended', async () => {
     step = { text: ['x'] };
     const text = [{ type: 'text', text: 'first' }, { type: 'image' }, { type: 'text', text: 'second' }];

@@ -22,7 +22,7 @@ afterAll(async () => {
   await proxy.stop();
 });
 
-it('a process that dies between the end of a turn whose record is gone and the abort of its run leaves that to the sweeper', async () => {
+it('a process that dies between the end of a turn whose conversation is gone and the abort of its run leaves that to the sweeper', async () => {
   // The first owner leaves a run behind.
   system.respond(() => ({ text: ['some ', 'text'], ending: 'hang' }));
   const policies = { default: system.policy };
@@ -52,7 +52,7 @@ it('a process that dies between the end of a turn whose record is gone and the a
   dead.resolve();
   const [asked] = system.model.requests.slice(-1);
   expect(asked?.outcome).toBeUndefined();
-  expect(await turns.get(id)).toMatchObject({ status: 'error', error: { reason: 'record_gone' } });
+  expect(await turns.get(id)).toMatchObject({ status: 'error', error: { reason: 'conversation_gone' } });
 
   // A third one sweeps.
   const { url, password = '' } = { ...system.opencode, url: proxy.url };
@@ -60,6 +60,6 @@ it('a process that dies between the end of a turn whose record is gone and the a
   await app.work({ policies, lockMs: 2_000, stalledCheckMs: 1_000, sweeper: { everyMs: 500, minAgeMs: 0 } });
   await eventually(() => expect(asked?.outcome).toBe('aborted'), 30_000);
   await eventually(async () => expect((await turns.get(id))?.run).not.toHaveProperty('openStops'), 30_000);
-  expect((await followAll(turns, id)).view.end).toMatchObject({ error: { reason: 'record_gone' } });
+  expect((await followAll(turns, id)).view.end).toMatchObject({ error: { reason: 'conversation_gone' } });
   expect(system.model.requests.at(-1)).toBe(asked);
 }, 120_000);

@@ -52,17 +52,17 @@ const child = { description: 'look', prompt: 'child work', subagent_type: 'gener
 const situations = {
   running: {
     says: held,
-    content: 'some text ',
+    text: 'some text ',
     reached: ({ entries }: Started) => expect(concatenated(entries)).toBe('some text '),
   },
   'a question open': {
     says: calls('question', { questions: [colors] }),
-    content: 'So: ',
-    reached: async ({ id }: Started) => expect((await web.get(id))?.prompts).toHaveLength(1),
+    text: 'So: ',
+    reached: async ({ id }: Started) => expect((await web.get(id))?.requests).toHaveLength(1),
   },
   'a sub-agent running': {
     says: calls('task', child),
-    content: 'So: ',
+    text: 'So: ',
     reached: async ({ conversation }: Started) => {
       const statuses = await client.statuses(path.join(system.sandboxRoot, conversation));
       expect(Object.keys(statuses)).toHaveLength(2);
@@ -70,12 +70,12 @@ const situations = {
   },
   'a retry awaited': {
     says: { error: { status: 500 } },
-    content: '',
+    text: '',
     reached: ({ entries }: Started) => expect(entries.some(({ type }) => type === 'retry')).toBe(true),
   },
   'its session being minted': {
     says: held,
-    content: '',
+    text: '',
     reached: ({ conversation }: Started) =>
       expect(proxy.requests).toContainEqual(
         expect.objectContaining({
@@ -126,14 +126,14 @@ async function startAll(marker: string, minted: Promise<void>): Promise<Map<Situ
 async function expectCancelled(name: Situation, { id, conversation, entries, followed }: Started) {
   await followed;
   const stored = (await web.get(id)) as StoredTurn;
-  expect(stored).toMatchObject({ status: 'cancelled', content: situations[name].content });
+  expect(stored).toMatchObject({ status: 'cancelled', text: situations[name].text });
   expect(stored.error).toBeUndefined();
   expect(stored.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('')).toBe(
-    stored.content,
+    stored.text,
   );
-  expect(concatenated(entries)).toBe(stored.content);
+  expect(concatenated(entries)).toBe(stored.text);
   expect(entries.filter(({ type }) => type === 'finished')).toMatchObject([{ status: 'cancelled' }]);
-  expect(stored.prompts.map(({ state }) => state)).toEqual(name === 'a question open' ? ['closed'] : []);
+  expect(stored.requests.map(({ state }) => state)).toEqual(name === 'a question open' ? ['closed'] : []);
   expect(await client.statuses(path.join(system.sandboxRoot, conversation))).toEqual({});
   expect(await web.cancel(id)).toBe('finished');
 }

@@ -104,10 +104,10 @@ describe('while nobody hears the events of a directory', () => {
     const { stored, entries, requests } = await deafTurn('default', dispose);
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'one two again',
+      text: 'one two again',
       run: { reruns: 1, resends: 0, epoch: 1 },
     });
-    expect(entries).toContainEqual(expect.objectContaining({ type: 'phase', phase: 'rerun' }));
+    expect(entries).toContainEqual(expect.objectContaining({ type: 'progress', progress: 'rerun' }));
     expect(requests).toBe(2);
   });
 
@@ -118,8 +118,8 @@ describe('while nobody hears the events of a directory', () => {
     );
     expect(stored).toMatchObject({
       status: 'error',
-      content: 'one two ',
-      error: { reason: 'interrupted', detail: expect.stringContaining('lost') },
+      text: 'one two ',
+      error: { reason: 'run_lost', detail: expect.stringContaining('lost') },
       run: { reruns: 0 },
     });
     expect(requests).toBe(1);
@@ -134,20 +134,24 @@ describe('while nobody hears the events of a directory', () => {
     });
     expect(stored).toMatchObject({
       status: 'error',
-      content: 'one two ',
-      error: { reason: 'interrupted', detail: expect.stringContaining('somebody else') },
+      text: 'one two ',
+      error: { reason: 'aborted_upstream', detail: expect.stringContaining('somebody else') },
       run: { reruns: 0 },
     });
     expect(requests).toBe(1);
   });
 
-  it('nobody can say how old the instance is: interrupted, and nothing is asked again', async () => {
+  it('nobody can say how old the instance is: aborted, and nothing is asked again', async () => {
     blind = true;
     const dispose = disposals['its instance was disposed of'] as () => Promise<void>;
     const { stored, requests } = await deafTurn('default', dispose).finally(() => {
       blind = false;
     });
-    expect(stored).toMatchObject({ status: 'error', error: { reason: 'interrupted' }, run: { reruns: 0 } });
+    expect(stored).toMatchObject({
+      status: 'error',
+      error: { reason: 'aborted_upstream' },
+      run: { reruns: 0 },
+    });
     expect(requests).toBe(1);
   });
 });

@@ -86,7 +86,7 @@ async function heldTurn() {
       gate.resolve();
       await followed;
       const last = await stored();
-      expect(last).toMatchObject({ status: 'completed', content: 'one two three four', run: { epoch: 2 } });
+      expect(last).toMatchObject({ status: 'completed', text: 'one two three four', run: { epoch: 2 } });
       expectWholeStory(entries, last);
       expect(system.model.turnRequests.length - before).toBe(1);
     },

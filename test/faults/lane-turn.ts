@@ -48,7 +48,7 @@ export async function checkTurn(view: LaneView, { id, marker, entries }: LaneTur
   expect(stored.error).toBeUndefined();
   expect(stored).toMatchObject({
     status: 'completed',
-    content: `${first}\n\n${last}`,
+    text: `${first}\n\n${last}`,
     run: { phase: 'finished', reruns: 0, resends: 0 },
     artifacts: [{ filename: 'table.csv', bytes: file.length }],
   });
@@ -59,7 +59,7 @@ export async function checkTurn(view: LaneView, { id, marker, entries }: LaneTur
   await expectNothingLeft(view, stored);
 }
 
-/** No session but the record's, which is idle; no job and no lock. */
+/** No session but the conversation's, which is idle; no job and no lock. */
 export async function expectNothingLeft({ system, redis }: LaneView, stored: StoredTurn): Promise<void> {
   const { opencode, options } = system;
   const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });

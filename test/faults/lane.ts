@@ -52,7 +52,7 @@ export class Lane {
     });
   }
 
-  /** Arms the trap and enqueues a turn on a record of its own. */
+  /** Arms the trap and enqueues a turn on a conversation of its own. */
   async turn(trap: Trap): Promise<LaneTurn> {
     const conversation = await newConversation(this.turns);
     const marker = `point ${trap.number} ${trap.moment} ${conversation}`;
@@ -66,7 +66,7 @@ export class Lane {
     return checkTurn(this, turn);
   }
 
-  /** No session but the record's, which is idle; no job and no lock. */
+  /** No session but the conversation's, which is idle; no job and no lock. */
   expectNothingLeft(stored: StoredTurn): Promise<void> {
     return expectNothingLeft(this, stored);
   }
@@ -78,7 +78,7 @@ export class Lane {
       policies: { default: this.system.policy },
       lockMs,
       stalledCheckMs,
-      // A killed mint may have left a session, which the record's lock tells from one that is being minted.
+      // A killed mint may have left a session, which the conversation's lock tells from one that is being minted.
       sweeper: { everyMs: 300, minAgeMs: 0 },
     });
   }

@@ -64,7 +64,7 @@ interface Tail {
   afterEcho: boolean;
   state: 'whole' | 'held' | 'awaits echo' | 'sent';
   /** How many looks upstream still takes to begin with the next turn, and what it tells of that when it has. */
-  slowLooks: number;
+  slowPolls: number;
   readonly beginning: string[];
 }
 
@@ -94,14 +94,14 @@ const lateTails: EventFault = (wire) => (frame) => {
       wire,
       afterEcho,
       state: 'whole',
-      slowLooks: 0,
+      slowPolls: 0,
       beginning: [],
     });
   }
   const tail = tails.get(sessionID);
   if (tail?.state === 'whole' && tail.late(event)) tail.state = 'held';
   if (tail?.state === 'held') return void tail.frames.push(frame);
-  if (tail && tail.slowLooks > 0 && (tail.beginning.length > 0 || event.type === 'session.status'))
+  if (tail && tail.slowPolls > 0 && (tail.beginning.length > 0 || event.type === 'session.status'))
     return void tail.beginning.push(frame);
   wire.send(frame);
   if (!tail || event.type !== 'message.updated' || info?.role !== 'user') return;
@@ -113,15 +113,15 @@ const lateTails: EventFault = (wire) => (frame) => {
 const slowStart = (sessionId: string | undefined) => (body: unknown) => {
   if (Array.isArray(body)) {
     const tail = tails.get(sessionId ?? '');
-    if (!tail || tail.slowLooks === 0) return body;
-    tail.slowLooks -= 1;
-    if (tail.slowLooks === 0) tail.wire?.send(...tail.beginning.splice(0));
+    if (!tail || tail.slowPolls === 0) return body;
+    tail.slowPolls -= 1;
+    if (tail.slowPolls === 0) tail.wire?.send(...tail.beginning.splice(0));
     const messages = body as readonly WireMessage[];
     const prompt = messages.findLastIndex(({ info }) => info.role === 'user');
     return messages.slice(0, prompt + 1);
   }
   const busy = Object.entries(body as object);
-  return Object.fromEntries(busy.filter(([id]) => (tails.get(id)?.slowLooks ?? 0) === 0));
+  return Object.fromEntries(busy.filter(([id]) => (tails.get(id)?.slowPolls ?? 0) === 0));
 };
 
 const beforeItsPrompt = 'before the prompt is posted';
@@ -137,7 +137,7 @@ beforeAll(async () => {
     const [, sessionId = ''] = /session\/(\w+)\/prompt_async/.exec(path) ?? [];
     const tail = tails.get(sessionId);
     if (tail?.state !== 'held') return;
-    tail.slowLooks = 4;
+    tail.slowPolls = 4;
     if (tail.afterEcho) tail.state = 'awaits echo';
     else send(tail);
   });
@@ -198,12 +198,12 @@ describe('what is left of the turn before', () => {
     expect(tails.get(sessionId)?.state).toBe('sent');
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'the second',
-      prompts: [],
+      text: 'the second',
+      requests: [],
       run: { sessionId, reruns: 0, resends: 0 },
     });
     expectWholeStory(entries, stored);
-    expect(entries.filter(({ type }) => type === 'retry' || type === 'prompt')).toEqual([]);
+    expect(entries.filter(({ type }) => type === 'retry' || type === 'request')).toEqual([]);
     expect(system.model.turnRequests.length - asked).toBe(1);
   });
 });

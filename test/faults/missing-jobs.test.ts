@@ -51,16 +51,11 @@ interface Enqueued {
  * As an application enqueues whose Redis answers that to the job's add: the turn is stored and told as accepted. By a
  * connection of its own: one that is told of a replica is opened anew.
  */
-async function refused(
-  text: string,
-  reply: string,
-  conversation?: string,
-  executed = false,
-): Promise<Enqueued> {
-  const record = conversation ?? (await newConversation(judge));
+async function refused(text: string, reply: string, existing?: string, executed = false): Promise<Enqueued> {
+  const conversation = existing ?? (await newConversation(judge));
   const app = await system.connect({ redis: web.url });
   const rule = web.replace({ at: (command) => addsJob(command), executed, reply });
-  const turn = await app.enqueue({ conversation: record, text });
+  const turn = await app.enqueue({ conversation, text });
   await app.close();
   web.clear();
   expect(rule.hits).toHaveLength(1);
@@ -79,7 +74,7 @@ async function expectRunOnce({ turn, text }: Enqueued): Promise<StoredTurn> {
     expect(found?.status).toBe('completed');
     return found as StoredTurn;
   }, 40_000);
-  expect(stored).toMatchObject({ content: `answer to ${text}`, run: { epoch: 1, resends: 0, reruns: 0 } });
+  expect(stored).toMatchObject({ text: `answer to ${text}`, run: { epoch: 1, resends: 0, reruns: 0 } });
   const prompts = (await client.messages(stored.run.sessionId ?? '')).filter(
     ({ info, parts }) =>
       info.role === 'user' && parts.some((part) => part.type === 'text' && part.text === text),
@@ -137,7 +132,7 @@ describe('a turn whose job Redis refused', () => {
     await expectRunOnce(lost.get(code) as Enqueued);
   });
 
-  it('in the order of its record', async () => {
+  it('in the order of its conversation', async () => {
     const [first, second] = await Promise.all(behind.map(expectRunOnce));
     expect(first?.finishedAt).toBeLessThanOrEqual(second?.run.promptedAt ?? 0);
     expect(second?.run.sessionId).toBe(first?.run.sessionId);

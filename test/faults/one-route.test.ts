@@ -88,8 +88,8 @@ describe('a server that is away as a whole', () => {
     await eventually(() => expect(performance.now() - from).toBeGreaterThan(4_500), 20_000);
     proxy.clear();
     const { stored, entries } = await turn;
-    expect(stored).toMatchObject({ status: 'completed', content: 'the answer', run: { resends: 0 } });
-    expect(entries).toContainEqual(expect.objectContaining({ phase: 'waiting_for_server' }));
+    expect(stored).toMatchObject({ status: 'completed', text: 'the answer', run: { resends: 0 } });
+    expect(entries).toContainEqual(expect.objectContaining({ progress: 'waiting_for_server' }));
   });
 
   it('ends the turn after `upstreamAwayMs`', async () => {

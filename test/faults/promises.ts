@@ -9,7 +9,7 @@ import { concatenated } from '../support/turns.ts';
 
 /** Every delta once, in order, to one end: what a follower got of a turn. */
 export function expectWholeStory(entries: readonly TurnEntry[], stored: StoredTurn): void {
-  expect(concatenated(entries)).toBe(stored.content);
+  expect(concatenated(entries)).toBe(stored.text);
   expect(entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
   expect(entries.at(-1)?.type).toBe('finished');
   // Numbers grow. A writer that cannot know where its stream stands begins another, and the whole state stands in front.
@@ -28,12 +28,14 @@ export function expectSteps(system: TestSystem, marker: string, count: number, l
   expect(asked.length).toBeLessThanOrEqual(count * (1 + lost));
 }
 
-/** One session upstream for the record, the one that it points to; what a killed mint left is swept away. */
+/** One session upstream for the conversation, the one that it points to; what a killed mint left is swept away. */
 export async function expectNoOrphan(client: OpenCode, stored: StoredTurn): Promise<void> {
   await eventually(async () => {
     const sessions = await client.recentSessions(stored.createdAt - 3_600_000, 10_000);
-    const ofRecord = sessions.filter(({ metadata }) => markIn(metadata)?.recordId === stored.recordId);
-    expect(ofRecord.map(({ id }) => id)).toEqual([stored.run.sessionId]);
+    const ofConversation = sessions.filter(
+      ({ metadata }) => markIn(metadata)?.conversationId === stored.conversationId,
+    );
+    expect(ofConversation.map(({ id }) => id)).toEqual([stored.run.sessionId]);
     // A sweeper that was killed is followed by another after twice its pause and ten seconds at most.
   }, 60_000);
 }

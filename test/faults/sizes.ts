@@ -10,7 +10,7 @@ export interface Sizes {
   /** Answers replaced; each is one turn. */
   readonly replyPoints: number;
   readonly soakMinutes: number;
-  readonly storm: { readonly turns: number; readonly records: number; readonly workers: number };
+  readonly storm: { readonly turns: number; readonly conversations: number; readonly workers: number };
   readonly awayMs: readonly number[];
   /** How late the events of a delayed stream come. */
   readonly lateMs: readonly number[];
@@ -22,7 +22,7 @@ const table = {
     lanes: 2,
     replyPoints: 12,
     soakMinutes: 0.5,
-    storm: { turns: 60, records: 6, workers: 2 },
+    storm: { turns: 60, conversations: 6, workers: 2 },
     awayMs: [1_500],
     lateMs: [1_000],
   },
@@ -31,7 +31,7 @@ const table = {
     lanes: 2,
     replyPoints: 110,
     soakMinutes: 2,
-    storm: { turns: 1_000, records: 50, workers: 4 },
+    storm: { turns: 1_000, conversations: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
   },
@@ -40,7 +40,7 @@ const table = {
     lanes: 3,
     replyPoints: Number.POSITIVE_INFINITY,
     soakMinutes: 30,
-    storm: { turns: 1_000, records: 50, workers: 4 },
+    storm: { turns: 1_000, conversations: 50, workers: 4 },
     awayMs: [1_000, 10_000, 60_000],
     lateMs: [1_000, 30_000],
   },

@@ -192,7 +192,7 @@ describe('an event stream', () => {
       const stored = await ended;
       expect(stored).toMatchObject({
         status: 'completed',
-        content: text.join(''),
+        text: text.join(''),
         run: { epoch: 1, reruns: 0, resends: 0 },
       });
       expectWholeStory(entries, stored);
@@ -204,7 +204,7 @@ describe('an event stream', () => {
   it(`${asking}: it is found, answered, and the turn goes on`, async () => {
     const { id, entries, ended } = running.get(asking) as Running;
     const prompt = await eventually(async () => {
-      const [open] = (await turns.get(id))?.prompts ?? [];
+      const [open] = (await turns.get(id))?.requests ?? [];
       if (!open) throw new Error('no prompt yet');
       return open;
     }, 40_000);
@@ -212,8 +212,8 @@ describe('an event stream', () => {
     const stored = await ended;
     expect(stored).toMatchObject({
       status: 'completed',
-      content: text.join(''),
-      prompts: [{ state: 'answered' }],
+      text: text.join(''),
+      requests: [{ state: 'answered' }],
     });
     expectWholeStory(entries, stored);
     expect(stepsAsked(asking)).toEqual([0, 1]);

@@ -56,22 +56,29 @@ afterAll(async () => {
 });
 
 const held = { text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 };
-const isPrompt = ({ path: route }: { path: string }) => route.endsWith('/prompt_async');
+const isInputRequest = ({ path: route }: { path: string }) => route.endsWith('/prompt_async');
 const running = () => system.model.requests.filter(({ outcome }) => outcome === undefined);
 const expectNothingRuns = () => eventually(() => expect(running()).toEqual([]));
 
-async function started(policy: string, conversation?: string) {
+async function started(policy: string, existing?: string) {
   system.respond(() => held);
   const asked = system.model.requests.length;
-  const record = conversation ?? (await newConversation(turns));
-  const { id } = await turns.enqueue({ conversation: record, text: 'go', policy });
+  const conversation = existing ?? (await newConversation(turns));
+  const { id } = await turns.enqueue({ conversation, text: 'go', policy });
   const entries: TurnEntry[] = [];
   const followed = (async () => {
     for await (const entry of turns.follow(id)) entries.push(entry);
     return (await turns.get(id)) as StoredTurn;
   })();
   const streaming = () => eventually(() => expect(entries.some(({ type }) => type === 'part')).toBe(true));
-  return { id, record, entries, followed, streaming, asked: () => system.model.requests.length - asked };
+  return {
+    id,
+    conversation,
+    entries,
+    followed,
+    streaming,
+    asked: () => system.model.requests.length - asked,
+  };
 }
 
 describe('an abort that upstream forgets', () => {
@@ -81,7 +88,7 @@ describe('an abort that upstream forgets', () => {
     forgotten = 3;
     await turns.cancel(turn.id);
     const stored = await turn.followed;
-    expect(stored).toMatchObject({ status: 'cancelled', content: 'some text ' });
+    expect(stored).toMatchObject({ status: 'cancelled', text: 'some text ' });
     expect(stored.error).toBeUndefined();
     expect(aborts.length).toBeGreaterThanOrEqual(4);
     expect(running()).toEqual([]);
@@ -106,10 +113,10 @@ describe('an abort that upstream forgets', () => {
     expect((await turns.get(turn.id))?.error).toBeUndefined();
     proxy.after(() => undefined);
     await expectNothingRuns();
-    const directory = path.join(system.sandboxRoot, turn.record);
+    const directory = path.join(system.sandboxRoot, turn.conversation);
     expect(await client.statuses(directory)).toEqual({});
     // Idle is not enough: a run that has not begun is idle, too.
-    const { opencodeSessionId } = (await turns.models.Conversation.findById(turn.record).lean()) ?? {};
+    const { opencodeSessionId } = (await turns.models.Conversation.findById(turn.conversation).lean()) ?? {};
     expect((await client.messages(opencodeSessionId ?? '')).at(-1)?.info.error?.name).toBe(
       'MessageAbortedError',
     );
@@ -128,7 +135,7 @@ describe('a run that is never seen to end', () => {
     if (what === 'a cancel') await turns.cancel(turn.id);
     const stored = await turn.followed;
     const error = { ...end.error, unconfirmed: true };
-    expect(stored).toMatchObject({ ...end, content: 'some text ', error, run: { openStops: [{}] } });
+    expect(stored).toMatchObject({ ...end, text: 'some text ', error, run: { openStops: [{}] } });
     const { detail: _detail, ...told } = stored.error ?? {};
     expect(turn.entries.at(-1)).toMatchObject({ type: 'finished', status: end.status, error: told });
     await eventually(() => expect(outcomes.at(-1)).toMatchObject({ turnId: turn.id, error }));
@@ -139,13 +146,13 @@ describe('a run that is never seen to end', () => {
     const tried = aborts.length;
     // What is closed is left alone: the same session serves the next turn, which nobody aborts.
     system.respond(() => ({ text: ['a ', 'b ', 'c'], chunkDelayMs: 700 }));
-    const next = await runTurn(turns, turn.record, 'next', policy === 'brief' ? 'brief' : 'default');
-    expect(next.stored).toMatchObject({ status: 'completed', content: 'a b c' });
+    const next = await runTurn(turns, turn.conversation, 'next', policy === 'brief' ? 'brief' : 'default');
+    expect(next.stored).toMatchObject({ status: 'completed', text: 'a b c' });
     expect(next.stored.run.sessionId).toBe(stored.run.sessionId);
     expect(aborts.length).toBe(tried);
   });
 
-  it("is waited for by the record's next turn, which then goes on in the session", async () => {
+  it("is waited for by the conversation's next turn, which then goes on in the session", async () => {
     forgotten = Number.POSITIVE_INFINITY;
     const turn = await started('brief');
     await turn.streaming();
@@ -154,7 +161,7 @@ describe('a run that is never seen to end', () => {
     expect(stored.error).toMatchObject({ reason: 'cancel_unconfirmed' });
     system.respond(({ userText }) => (userText === 'behind' ? { text: ['mine'] } : held));
     const since = proxy.requests.length;
-    const { id } = await turns.enqueue({ conversation: turn.record, text: 'behind' });
+    const { id } = await turns.enqueue({ conversation: turn.conversation, text: 'behind' });
     // It stands in front of its prompt, and what ran before it is aborted.
     await eventually(async () => expect((await turns.get(id))?.run.phase).toBe('prompting'));
     const before = aborts.length;
@@ -162,27 +169,27 @@ describe('a run that is never seen to end', () => {
     const early = proxy.requests.slice(since);
     forgotten = 0;
     await eventually(
-      async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', content: 'mine' }),
+      async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', text: 'mine' }),
       30_000,
     );
     const kept = { sessionId: stored.run.sessionId, resends: 0, reruns: 0 };
     expect((await turns.get(id))?.run).toMatchObject(kept);
     // The prompt would be swallowed by what ran before it: not a moment too early, and once.
-    expect(early.filter(isPrompt)).toEqual([]);
-    expect(proxy.requests.slice(since).filter(isPrompt)).toHaveLength(1);
+    expect(early.filter(isInputRequest)).toEqual([]);
+    expect(proxy.requests.slice(since).filter(isInputRequest)).toHaveLength(1);
     expect((await turns.get(turn.id))?.run).not.toHaveProperty('openStops');
     await expectNothingRuns();
   });
 
-  it("leaves a new session to the record's next turn when it does not end", async () => {
+  it("leaves a new session to the conversation's next turn when it does not end", async () => {
     forgotten = Number.POSITIVE_INFINITY;
     const turn = await started('brief');
     await turn.streaming();
     await turns.cancel(turn.id);
     const stored = await turn.followed;
     system.respond(({ userText }) => (userText === 'next' ? { text: ['mine'] } : held));
-    const next = await runTurn(turns, turn.record, 'next', 'brief');
-    expect(next.stored).toMatchObject({ status: 'completed', content: 'mine', run: { resends: 1 } });
+    const next = await runTurn(turns, turn.conversation, 'next', 'brief');
+    expect(next.stored).toMatchObject({ status: 'completed', text: 'mine', run: { resends: 1 } });
     expect(next.stored.run.sessionId).not.toBe(stored.run.sessionId);
     expect((await turns.get(turn.id))?.run.openStops).toHaveLength(1);
     forgotten = 0;

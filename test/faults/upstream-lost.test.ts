@@ -79,10 +79,10 @@ describe('a run that somebody else ends', () => {
     await post('/instance/dispose', turn.directory);
     expect(await turn.ended).toMatchObject({
       status: 'completed',
-      content: 'one two again',
+      text: 'one two again',
       run: { reruns: 1, resends: 0 },
     });
-    expect(turn.entries).toContainEqual(expect.objectContaining({ type: 'phase', phase: 'rerun' }));
+    expect(turn.entries).toContainEqual(expect.objectContaining({ type: 'progress', progress: 'rerun' }));
     expect(turn.requests()).toBe(2);
   });
 
@@ -93,8 +93,8 @@ describe('a run that somebody else ends', () => {
     await post('/instance/dispose', turn.directory);
     expect(await turn.ended).toMatchObject({
       status: 'error',
-      content: 'one two ',
-      error: { reason: 'interrupted' },
+      text: 'one two ',
+      error: { reason: 'run_lost' },
       run: { reruns: 0, resends: 0 },
     });
     expect(turn.requests()).toBe(1);
@@ -107,8 +107,8 @@ describe('a run that somebody else ends', () => {
     await client.abortSession((await turn.stored()).run.sessionId ?? '', turn.directory);
     expect(await turn.ended).toMatchObject({
       status: 'error',
-      content: 'one two ',
-      error: { reason: 'interrupted' },
+      text: 'one two ',
+      error: { reason: 'aborted_upstream' },
     });
     expect(turn.requests()).toBe(1);
   });
@@ -118,7 +118,7 @@ describe('a run that somebody else ends', () => {
     const turn = await start('default');
     await eventually(() => expect(turn.entries.some(({ type }) => type === 'retry')).toBe(true));
     await client.abortSession((await turn.stored()).run.sessionId ?? '', turn.directory);
-    expect(await turn.ended).toMatchObject({ status: 'error', error: { reason: 'interrupted' } });
+    expect(await turn.ended).toMatchObject({ status: 'error', error: { reason: 'aborted_upstream' } });
   });
 });
 
@@ -127,13 +127,13 @@ describe('a run that ends without a last word', () => {
     const bash = [{ name: 'bash', input: { command: 'echo x', description: 'x' } }];
     system.respond(() => ({ text: ['I ask. '], tools: bash }));
     const turn = await start('asking');
-    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
-    const [prompt] = (await turn.stored()).prompts;
+    await eventually(async () => expect((await turn.stored()).requests).toHaveLength(1));
+    const [prompt] = (await turn.stored()).requests;
     await turns.answer(turn.id, prompt?.requestId ?? '', { kind: 'permission', reply: 'reject' });
     expect(await turn.ended).toMatchObject({
       status: 'completed',
-      content: 'I ask. ',
-      prompts: [{ state: 'rejected' }],
+      text: 'I ask. ',
+      requests: [{ state: 'rejected' }],
     });
     expect(turn.requests()).toBe(1);
   });
@@ -142,10 +142,10 @@ describe('a run that ends without a last word', () => {
     const question = { question: 'Which?', header: 'W', options: [{ label: 'A', description: 'a' }] };
     system.respond(() => ({ tools: [{ name: 'question', input: { questions: [question] } }] }));
     const turn = await start('default');
-    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
-    const [prompt] = (await turn.stored()).prompts;
+    await eventually(async () => expect((await turn.stored()).requests).toHaveLength(1));
+    const [prompt] = (await turn.stored()).requests;
     await turns.answer(turn.id, prompt?.requestId ?? '', { kind: 'reject' });
-    expect(await turn.ended).toMatchObject({ status: 'completed', prompts: [{ state: 'rejected' }] });
+    expect(await turn.ended).toMatchObject({ status: 'completed', requests: [{ state: 'rejected' }] });
     expect(turn.requests()).toBe(1);
   });
 
@@ -167,9 +167,9 @@ describe('a session that was deleted', () => {
     await client.deleteSession(first.stored.run.sessionId ?? '');
     const before = system.model.turnRequests.length;
     const { stored, entries } = await runTurn(turns, conversation, 'second');
-    expect(stored).toMatchObject({ status: 'completed', content: 'answer', run: { resends: 1, reruns: 0 } });
+    expect(stored).toMatchObject({ status: 'completed', text: 'answer', run: { resends: 1, reruns: 0 } });
     expect(stored.run.sessionId).not.toBe(first.stored.run.sessionId);
-    expect(entries).toContainEqual(expect.objectContaining({ type: 'phase', phase: 'resent' }));
+    expect(entries).toContainEqual(expect.objectContaining({ type: 'progress', progress: 'resent' }));
     expect(system.model.turnRequests.length - before).toBe(1);
   });
 
@@ -183,7 +183,7 @@ describe('a session that was deleted', () => {
     await client.deleteSession(sessionId);
     expect(await turn.ended).toMatchObject({
       status: 'completed',
-      content: 'once more',
+      text: 'once more',
       run: { resends: 1, reruns: 0 },
     });
     await eventually(() => expect(lost?.outcome).toBe('aborted'));
@@ -201,16 +201,16 @@ describe('a server that was killed and comes back', () => {
     await system.opencode.restart();
     expect(await failing.ended).toMatchObject({
       status: 'error',
-      content: 'one two ',
-      error: { reason: 'interrupted' },
+      text: 'one two ',
+      error: { reason: 'run_lost' },
       run: { reruns: 0 },
     });
     expect(await again.ended).toMatchObject({
       status: 'completed',
-      content: 'one two again',
+      text: 'one two again',
       run: { reruns: 1, resends: 0 },
     });
-    expect(again.entries).toContainEqual(expect.objectContaining({ type: 'phase', phase: 'rerun' }));
+    expect(again.entries).toContainEqual(expect.objectContaining({ type: 'progress', progress: 'rerun' }));
     expect(system.model.turnRequests.length).toBe(asked + 1);
   });
 });

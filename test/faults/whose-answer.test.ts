@@ -43,9 +43,9 @@ afterAll(async () => {
   await proxy.stop();
 });
 
-async function start(text: string, conversation?: string) {
-  const record = conversation ?? (await newConversation(turns));
-  const { id } = await turns.enqueue({ conversation: record, text });
+async function start(text: string, existing?: string) {
+  const conversation = existing ?? (await newConversation(turns));
+  const { id } = await turns.enqueue({ conversation, text });
   const entries: TurnEntry[] = [];
   const ended = (async () => {
     for await (const entry of turns.follow(id)) entries.push(entry);
@@ -61,7 +61,7 @@ async function start(text: string, conversation?: string) {
       if (!found) throw new Error('no session yet');
       return found;
     });
-  return { id, record, entries, ended, sessionId };
+  return { id, conversation, entries, ended, sessionId };
 }
 
 const asked = (text: string) => system.model.turnRequests.filter(({ userText }) => userText === text);
@@ -75,11 +75,11 @@ describe('a status that says busy for ever', () => {
     const sessionId = await turn.sessionId();
     lies.add(sessionId);
     gate.resolve();
-    expect(await turn.ended).toMatchObject({ status: 'completed', content: 'to a lie' });
-    const next = await start('after it', turn.record);
+    expect(await turn.ended).toMatchObject({ status: 'completed', text: 'to a lie' });
+    const next = await start('after it', turn.conversation);
     expect(await next.ended).toMatchObject({
       status: 'completed',
-      content: 'to after it',
+      text: 'to after it',
       run: { sessionId, reruns: 0, resends: 0 },
     });
     expect(asked('a lie')).toHaveLength(1);
@@ -93,7 +93,7 @@ describe('a status that says busy for ever', () => {
     await eventually(() => expect(turn.entries.some(({ type }) => type === 'part')).toBe(true));
     await turns.cancel(turn.id);
     const stored = await turn.ended;
-    expect(stored).toMatchObject({ status: 'cancelled', content: 'some ' });
+    expect(stored).toMatchObject({ status: 'cancelled', text: 'some ' });
     expect(stored.error).toBeUndefined();
   });
 
@@ -109,7 +109,7 @@ describe('a status that says busy for ever', () => {
     lies.add(await turn.sessionId());
     await eventually(() => expect(asked('child work')).toHaveLength(1), 30_000);
     gate.resolve();
-    expect(await turn.ended).toMatchObject({ status: 'completed', content: 'all done' });
+    expect(await turn.ended).toMatchObject({ status: 'completed', text: 'all done' });
     expect(asked('family')).toHaveLength(3);
   });
 });
@@ -129,11 +129,11 @@ describe('a context that overflows', () => {
     });
     const first = await start('history');
     expect(await first.ended).toMatchObject({ status: 'completed' });
-    const turn = await start('too long', first.record);
+    const turn = await start('too long', first.conversation);
     const stored = await turn.ended;
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'The right answer.',
+      text: 'The right answer.',
       run: { reruns: 0, resends: 0 },
     });
     // The summary and the answer: 1000 tokens in and 100 out each.
@@ -156,7 +156,7 @@ describe('a context that overflows', () => {
     );
     const first = await start('history');
     await first.ended;
-    const turn = await start('far too long', first.record);
+    const turn = await start('far too long', first.conversation);
     expect(await turn.ended).toMatchObject({
       status: 'error',
       error: { name: 'ContextOverflowError' },
@@ -190,7 +190,7 @@ describe('somebody else in the session', () => {
     const stored = await turn.ended;
     expect(stored).toMatchObject({
       status: 'error',
-      content: 'I look. ',
+      text: 'I look. ',
       error: { reason: 'foreign_prompt' },
       run: { reruns: 0, resends: 0 },
     });
@@ -211,7 +211,7 @@ describe('somebody else in the session', () => {
     await eventually(() => expect(turn.entries.some(({ type }) => type === 'part')).toBe(true));
     await foreignPrompt(turn, 'also theirs');
     gate.resolve();
-    expect(await turn.ended).toMatchObject({ status: 'completed', content: 'my own words' });
+    expect(await turn.ended).toMatchObject({ status: 'completed', text: 'my own words' });
     expect(asked('ours alone')).toHaveLength(1);
     expect(told(turn.id)).toHaveLength(1);
   });

@@ -127,7 +127,7 @@ describe('one wrong answer costs nothing but time', () => {
     expect(given()).toBe(1);
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'the answer',
+      text: 'the answer',
       run: { sessionId, resends: 0, reruns: 0 },
     });
     expectWholeStory(entries, stored);
@@ -163,11 +163,11 @@ describe('one wrong answer costs nothing but time', () => {
     expect(given()).toBe(1);
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'the answer',
+      text: 'the answer',
       run: { resends: 0, reruns: 0 },
     });
     const sessions = await client.sessions(system.policy.directory());
-    const ours = sessions.filter(({ metadata }) => metadata?.opencodeTurnsRecord === fresh);
+    const ours = sessions.filter(({ metadata }) => metadata?.opencodeTurnsConversation === fresh);
     expect(ours.map(({ id }) => id)).toEqual([stored.run.sessionId]);
   });
 
@@ -178,7 +178,7 @@ describe('one wrong answer costs nothing but time', () => {
     const { id } = await turns.enqueue({ conversation: fresh, text: 'ask me', policy: 'asking' });
     const ended = followAll(turns, id);
     const requestId = await eventually(async () => {
-      const open = (await turns.get(id))?.prompts[0]?.requestId;
+      const open = (await turns.get(id))?.requests[0]?.requestId;
       if (!open) throw new Error('no prompt yet');
       return open;
     }, 30_000);
@@ -193,8 +193,8 @@ describe('one wrong answer costs nothing but time', () => {
     expect(given()).toBe(1);
     expect(await turns.get(id)).toMatchObject({
       status: 'completed',
-      content: 'done',
-      prompts: [{ state: 'answered' }],
+      text: 'done',
+      requests: [{ state: 'answered' }],
     });
   });
 });
@@ -269,7 +269,7 @@ describe('a server that speaks another protocol', () => {
     ];
     expect(inOld.stored).toMatchObject(unsupported);
     expect(inNew.stored).toMatchObject(unsupported);
-    // The first look may be under way while the server changes.
+    // The first poll may be under way while the server changes.
     const strays = proxy.requests.slice(from).filter((request) => !isProbe(request));
     expect(strays.filter(({ method }) => method !== 'GET')).toEqual([]);
     proxy.substitute(() => undefined);

@@ -47,7 +47,7 @@ it('keeps different warnings apart, and errors out of it', () => {
   expect(told.map(({ message }) => message)).toEqual(['one', 'two', 'one', 'a turn', 'a turn', 'a turn']);
 });
 
-it('remembers a bounded number of kinds; of the one that goes, nothing untold is lost', () => {
+it('remembers a bounded number of kinds; of the one that goes, nothing unreported is lost', () => {
   const { told, warn } = calm({ maxKinds: 2 });
   for (const message of ['a', 'a', 'a', 'b', 'c']) warn(message);
   expect(told.map(({ message, context }) => [message, context.repeated])).toEqual([

@@ -18,12 +18,12 @@ beforeAll(async () => {
 afterAll(() => system.stop());
 
 /** A turn whose model stops in the middle of its text until the gate opens; followed from its beginning. */
-async function heldTurn(conversation?: string) {
+async function heldTurn(existing?: string) {
   const gate = deferred();
   const before = system.model.turnRequests.length;
   system.respond(() => ({ text: ['one ', 'two ', 'three ', 'four'], gate: gate.promise, gateAt: 2 }));
-  const record = conversation ?? (await newConversation(turns));
-  const { id } = await turns.enqueue({ conversation: record, text: 'count' });
+  const conversation = existing ?? (await newConversation(turns));
+  const { id } = await turns.enqueue({ conversation, text: 'count' });
   const entries: TurnEntry[] = [];
   const followed = (async () => {
     for await (const entry of turns.follow(id)) entries.push(entry);
@@ -47,7 +47,7 @@ describe('a turn whose worker dies', () => {
     await turn.followed;
     expect(await turn.stored()).toMatchObject({
       status: 'completed',
-      content: 'one two three four',
+      text: 'one two three four',
       run: { reruns: 0, resends: 0 },
     });
     expect(concatenated(turn.entries)).toBe('one two three four');
@@ -67,9 +67,9 @@ it('what the turn before has left open upstream is not asked by a turn that is a
   system.respond(() => ({ tools: [bash] }));
   const before = await turns.enqueue({ conversation, text: 'ask' });
   for await (const entry of turns.follow(before.id)) {
-    if (entry.type === 'prompt' && entry.prompt.state === 'open') await turns.cancel(before.id);
+    if (entry.type === 'request' && entry.request.state === 'open') await turns.cancel(before.id);
   }
-  expect(await turns.get(before.id)).toMatchObject({ status: 'cancelled', prompts: [{ state: 'closed' }] });
+  expect(await turns.get(before.id)).toMatchObject({ status: 'cancelled', requests: [{ state: 'closed' }] });
   const { url, password } = system.opencode;
   const client = openCodeClient({ address: serverAddress(url, undefined, password) });
   const left = async () =>
@@ -80,11 +80,13 @@ it('what the turn before has left open upstream is not asked by a turn that is a
   await first.stop(0);
   const second = await turns.work({ policies });
   await eventually(() =>
-    expect(turn.entries.some((entry) => entry.type === 'phase' && entry.phase === 'adopted')).toBe(true),
+    expect(turn.entries.some((entry) => entry.type === 'progress' && entry.progress === 'adopted')).toBe(
+      true,
+    ),
   );
   turn.gate.resolve();
   await turn.followed;
-  expect(await turn.stored()).toMatchObject({ status: 'completed', prompts: [], run: { epoch: 2 } });
-  expect(turn.entries.filter(({ type }) => type === 'prompt')).toEqual([]);
+  expect(await turn.stored()).toMatchObject({ status: 'completed', requests: [], run: { epoch: 2 } });
+  expect(turn.entries.filter(({ type }) => type === 'request')).toEqual([]);
   await second.stop();
 });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { InvalidInputError, type StoredPrompt, type TurnPolicy, type Turns } from '../../src/index.ts';
+import { type InputRequest, InvalidInputError, type TurnPolicy, type Turns } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';
@@ -52,14 +52,14 @@ async function start(policy = 'default') {
     if (!turn) throw new Error('no turn');
     return turn;
   };
-  const asked = (count: number): Promise<StoredPrompt> =>
+  const asked = (count: number): Promise<InputRequest> =>
     eventually(async () => {
-      const prompt = (await stored()).prompts[count - 1];
+      const prompt = (await stored()).requests[count - 1];
       if (prompt?.state !== 'open') throw new Error(`prompt ${count} is not open`);
       return prompt;
     });
-  const completed = (content: string) =>
-    eventually(async () => expect(await stored()).toMatchObject({ status: 'completed', content }), 20_000);
+  const completed = (text: string) =>
+    eventually(async () => expect(await stored()).toMatchObject({ status: 'completed', text }), 20_000);
   return { id, stored, asked, completed };
 }
 
@@ -82,15 +82,15 @@ describe('a provider that gives the same tool call id in every step', () => {
     expect(await turns.answer(turn.id, first.requestId, yes)).toBe(true);
     const second = await turn.asked(2);
     await readAgain();
-    expect((await turn.stored()).prompts.map(({ state }) => state)).toEqual(['answered', 'open']);
+    expect((await turn.stored()).requests.map(({ state }) => state)).toEqual(['answered', 'open']);
     expect(await turns.answer(turn.id, second.requestId, yes)).toBe(true);
     await turn.completed('done');
-    const { prompts, parts } = await turn.stored();
-    expect(prompts.map(({ state }) => state)).toEqual(['answered', 'answered']);
+    const { requests, parts } = await turn.stored();
+    expect(requests.map(({ state }) => state)).toEqual(['answered', 'answered']);
     // Each prompt leads to its own call, which shows its own question.
     const calls = parts.flatMap((part) => (part.type === 'tool' ? [part] : []));
     expect(calls.map(({ callId }) => callId)).toEqual(['call_0', 'call_0']);
-    expect(prompts.map(({ messageId }) => messageId)).toEqual(calls.map(({ messageId }) => messageId));
+    expect(requests.map(({ messageId }) => messageId)).toEqual(calls.map(({ messageId }) => messageId));
     expect(calls.map(({ input }) => input.questions)).toMatchObject([
       [{ question: 'color 0?' }],
       [{ question: 'color 1?' }],
@@ -142,8 +142,8 @@ describe('an answer that does not fit what was asked', () => {
     const refused = await turns.answer(turn.id, requestId, wrong as never).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(InvalidInputError);
     expect(refused).toMatchObject({ code: 'invalid_input', field });
-    expect((await turn.stored()).prompts).toMatchObject([{ requestId, state: 'open' }]);
-    expect((await turn.stored()).prompts[0]?.answer).toBeUndefined();
+    expect((await turn.stored()).requests).toMatchObject([{ requestId, state: 'open' }]);
+    expect((await turn.stored()).requests[0]?.answer).toBeUndefined();
     const right = { kind: 'question', answers: [['Red'], ['Blue', 'of my own']] } as const;
     expect(await turns.answer(turn.id, requestId, right)).toBe(true);
     await turn.completed('done');
@@ -154,7 +154,7 @@ describe('an answer that does not fit what was asked', () => {
     const turn = await start('ask');
     const { requestId } = await turn.asked(1);
     await expect(turns.answer(turn.id, requestId, yes)).rejects.toMatchObject({ field: 'answer.kind' });
-    expect((await turn.stored()).prompts[0]?.answer).toBeUndefined();
+    expect((await turn.stored()).requests[0]?.answer).toBeUndefined();
     expect(await turns.answer(turn.id, requestId, { kind: 'permission', reply: 'once' })).toBe(true);
     await turn.completed('ran');
   });
@@ -170,11 +170,11 @@ describe('an answer that does not fit what was asked', () => {
       const { requestId } = await turn.asked(1);
       const before = proxy.requests.length;
       // Stored by somebody who checks less than `answer` does.
-      const answered = { $set: { 'prompts.0.answer': JSON.stringify(wrong) } };
-      await turns.models.Message.collection.updateOne({ 'prompts.requestId': requestId }, answered);
+      const answered = { $set: { 'requests.0.answer': JSON.stringify(wrong) } };
+      await turns.models.Message.collection.updateOne({ 'requests.requestId': requestId }, answered);
       await eventually(async () => {
-        const { status, prompts } = await turn.stored();
-        expect([status, prompts[0]?.state]).toEqual(['completed', 'rejected']);
+        const { status, requests } = await turn.stored();
+        expect([status, requests[0]?.state]).toEqual(['completed', 'rejected']);
       }, 30_000);
       const context = expect.objectContaining({ action: 'turn.answer', turnId: turn.id });
       expect(system.reports).toContainEqual({ error: expect.objectContaining({ code }), context });

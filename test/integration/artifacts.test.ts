@@ -113,7 +113,7 @@ describe('a completed turn', () => {
 
   it('stores its reply before its files; without any it goes to its end in one write', async () => {
     const steps = ({ entries }: { entries: readonly TurnEntry[] }) =>
-      entries.flatMap((entry) => (entry.type === 'phase' ? entry.phase : entry.type));
+      entries.flatMap((entry) => (entry.type === 'progress' ? entry.progress : entry.type));
     const plain = steps(await turnThatCalls([[bash('true')]]));
     expect(plain).not.toContain('finalizing');
     const withFiles = steps(await turnThatCalls([[write('one.txt', '1'), bash('echo 2 > two.txt')]]));
@@ -125,7 +125,7 @@ describe('a completed turn', () => {
     ]);
   });
 
-  it('has nothing of an earlier turn of the record', async () => {
+  it('has nothing of an earlier turn of the conversation', async () => {
     const conversation = await newConversation(turns);
     system.respond(({ step }) =>
       step === 0 ? { tools: [bash('touch -d "1 minute ago" old.txt')] } : { text: ['1'] },

@@ -49,7 +49,7 @@ async function start(on: Turns, text: string, conversation?: string) {
   })();
   const asked = () =>
     eventually(async () => {
-      const open = ((await on.get(id)) as StoredTurn).prompts.find(({ state }) => state === 'open');
+      const open = ((await on.get(id)) as StoredTurn).requests.find(({ state }) => state === 'open');
       if (!open) throw new Error('no prompt yet');
       return open;
     });
@@ -65,14 +65,14 @@ const taskOf = ({ parts }: StoredTurn) => {
 /** Answers the prompt of a sub-agent and checks all that was told about it. */
 async function answerOnce(on: Turns, turn: Awaited<ReturnType<typeof start>>): Promise<StoredTurn> {
   const prompt = await turn.asked();
-  expect(prompt).toMatchObject({ kind: 'permission', request: { permission: 'read' } });
+  expect(prompt).toMatchObject({ kind: 'permission', details: { permission: 'read' } });
   expect(await on.answer(turn.id, prompt.requestId, { kind: 'permission', reply: 'once' })).toBe(true);
   const stored = await turn.finished;
-  expect(stored).toMatchObject({ status: 'completed', prompts: [{ state: 'answered' }] });
+  expect(stored).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
   const child = taskOf(stored).metadata.sessionId;
   expect(child).not.toBe(stored.run.sessionId);
   expect(prompt.sessionId).toBe(child);
-  const told = turn.entries.flatMap((entry) => (entry.type === 'prompt' ? [entry.prompt] : []));
+  const told = turn.entries.flatMap((entry) => (entry.type === 'request' ? [entry.request] : []));
   expect(told.map(({ sessionId, state }) => [sessionId, state])).toEqual([
     [child, 'open'],
     [child, 'answered'],
@@ -96,7 +96,7 @@ describe('a turn with a sub-agent', () => {
     });
     const { id, entries, finished } = await start(turns, 'how many?');
     const stored = await finished;
-    expect(stored).toMatchObject({ status: 'completed', content: 'Delegating.\n\nThere are three.' });
+    expect(stored).toMatchObject({ status: 'completed', text: 'Delegating.\n\nThere are three.' });
     expect(concatenated(entries)).toBe('Delegating.\n\nThere are three.');
     expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
     const own = 0.0006 * 2;
@@ -124,7 +124,7 @@ describe('a turn with a sub-agent', () => {
       return request.step === 0 ? readsSecret : { text: ['It is blue.'], usage };
     });
     const turn = await start(turns, 'color?');
-    expect((await answerOnce(turns, turn)).content).toBe('Blue.');
+    expect((await answerOnce(turns, turn)).text).toBe('Blue.');
   });
 
   it('of an earlier turn hears and asks again when a later turn gives it more to do', async () => {
@@ -169,7 +169,7 @@ describe('a turn with a sub-agent', () => {
     await eventually(async () => expect(await client.permissions(directory)).toHaveLength(1));
     await comeBack();
     const stored = await answerOnce(on, turn);
-    expect(stored.content).toBe([...text.slice(0, 1), 'There.'].join('\n\n'));
+    expect(stored.text).toBe([...text.slice(0, 1), 'There.'].join('\n\n'));
     expect(stored.usage).toMatchObject({ steps: 2, children: { cost: 0.0012 } });
     return stored;
   }

@@ -78,8 +78,8 @@ describe('a stored turn that makes no sense', () => {
     expect(heard).toEqual([]);
     expect(system.model.turnRequests.length).toBe(asked);
 
-    // The record is not blocked by it.
-    expect((await runTurn(turns, conversation, 'next')).stored.content).toBe('echo next');
+    // The conversation is not blocked by it.
+    expect((await runTurn(turns, conversation, 'next')).stored.text).toBe('echo next');
     await worker.stop(1_000);
   });
 
@@ -96,6 +96,6 @@ describe('a stored turn that makes no sense', () => {
 });
 
 it('a job that a newer release has added, with a field that this one does not know, is taken', () => {
-  const known = { turnId: 'a'.repeat(24), recordId: 'b'.repeat(24), policy: 'default' };
+  const known = { turnId: 'a'.repeat(24), conversationId: 'b'.repeat(24), policy: 'default' };
   expect(parseJobData({ ...known, priority: 1 })).toEqual({ turnId: known.turnId });
 });

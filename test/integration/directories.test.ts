@@ -72,7 +72,7 @@ describe('a directory', () => {
     'named %s is the one that the agent works in',
     async (name) => {
       const stored = await turnIn(name, await newConversation(turns));
-      expect(stored).toMatchObject({ status: 'completed', content: 'written', run: { reruns: 0 } });
+      expect(stored).toMatchObject({ status: 'completed', text: 'written', run: { reruns: 0 } });
       expect(readFileSync(path.join(place(name), 'out.txt'), 'utf8')).toBe(name);
       expect(stored.artifacts).toMatchObject([{ filename: 'out.txt' }]);
     },

@@ -79,7 +79,7 @@ const ends: Readonly<Record<string, End>> = {
     during: ({ id }) => turns.cancel(id),
   },
   'cancelled while it waited': { status: 'cancelled', before: ({ id }) => turns.cancel(id) },
-  'cancelled while it waited, and its record deleted': {
+  'cancelled while it waited, and its conversation deleted': {
     status: 'cancelled',
     before: async (turn) => {
       await turns.cancel(turn.id);
@@ -96,28 +96,32 @@ const ends: Readonly<Record<string, End>> = {
     reason: 'deadline_unknown_policy_ms',
     policy: 'nobody',
   },
-  'its record deleted while it waited': { status: 'error', reason: 'record_gone', before: remove },
-  'its record deleted, an owner before us gone': {
+  'its conversation deleted while it waited': {
     status: 'error',
-    reason: 'record_gone',
+    reason: 'conversation_gone',
+    before: remove,
+  },
+  'its conversation deleted, an owner before us gone': {
+    status: 'error',
+    reason: 'conversation_gone',
     before: async (turn) => {
       await set(turn.id, { run: { ...left, server: system.opencode.url } });
       await remove(turn);
     },
   },
-  'its record deleted, under a policy that nobody knows': {
+  'its conversation deleted, under a policy that nobody knows': {
     status: 'error',
-    reason: 'record_gone',
+    reason: 'conversation_gone',
     policy: 'nobody',
     before: remove,
   },
-  'its record deleted, and who ended it died before he told': {
+  'its conversation deleted, and who ended it died before he told': {
     status: 'error',
-    reason: 'record_gone',
+    reason: 'conversation_gone',
     before: async (turn) => {
       await remove(turn);
-      const error = { reason: 'record_gone', message: 'gone' };
-      const run = { ...left, phase: 'finished', tellFrom: 1 };
+      const error = { reason: 'conversation_gone', message: 'gone' };
+      const run = { ...left, phase: 'finished', announceFrom: 1 };
       await set(turn.id, { status: 'error', error, run });
     },
   },
@@ -155,7 +159,7 @@ describe('every end of a turn is one line, one hook, one state of its job, and t
     else expect(noted).toMatchObject([{ facts }]);
     expect(failed.length + noted.length).toBe(1);
     expect(heard.filter(({ turnId }) => turnId === id)).toMatchObject(
-      policy === 'default' ? [{ ...end, recordId: conversation }] : [],
+      policy === 'default' ? [{ ...end, conversationId: conversation }] : [],
     );
   });
 });

@@ -92,13 +92,13 @@ describe('code of the host that is asked before the prompt', () => {
       const sessions = await everySession();
       expect(await run()).toMatchObject({ status: 'error', error: { reason: 'policy_hook_failed' } });
       expect(system.model.requests.length).toBe(before);
-      // One that was minted before belongs to the record.
-      const record = await turns.models.Conversation.findById(conversation);
-      expect((await everySession()).filter((id) => id !== record?.opencodeSessionId)).toEqual(sessions);
+      // One that was minted before belongs to the conversation.
+      const stored = await turns.models.Conversation.findById(conversation);
+      expect((await everySession()).filter((id) => id !== stored?.opencodeSessionId)).toEqual(sessions);
       const report = system.reports.find(({ error }) => error instanceof PolicyHookError);
       expect(report?.error).toMatchObject({ policy: 'default', hook, kind });
-      // The one slot is free, and the record is not blocked.
-      expect((await runTurn(turns, conversation, 'next', 'plain')).stored.content).toBe('echo next');
+      // The one slot is free, and the conversation is not blocked.
+      expect((await runTurn(turns, conversation, 'next', 'plain')).stored.text).toBe('echo next');
       expect(await worker.stop(2_000)).toEqual({ handedBack: [] });
     },
   );
@@ -151,7 +151,7 @@ describe('code of the host that is told of the end', () => {
     ['onTurnFinished', 'timeout', hangs],
   ] as const)('%s: %s is reported, changes nothing and costs no slot', async (hook, kind, fn) => {
     const { run, worker } = await under({ [hook]: fn });
-    expect(await run()).toMatchObject({ status: 'completed', content: 'echo go' });
+    expect(await run()).toMatchObject({ status: 'completed', text: 'echo go' });
     expect(await run('next', 'plain')).toMatchObject({ status: 'completed' });
     await eventually(() =>
       expect(system.reports.map(({ error }) => error)).toContainEqual(
@@ -200,7 +200,7 @@ describe('a tracer or a reporter', () => {
     const worker = await turns.work({ policies: { default: system.policy } });
     const before = system.model.turnRequests.length;
     const { stored } = await runTurn(turns, await newConversation(turns), 'go');
-    expect(stored).toMatchObject({ status: 'completed', content: 'echo go' });
+    expect(stored).toMatchObject({ status: 'completed', text: 'echo go' });
     expect(system.model.turnRequests.length - before).toBe(1);
     await worker.stop(2_000);
   });

@@ -42,13 +42,13 @@ describe('bad input is refused before anything is written', () => {
       'an unknown conversation',
       () => ({ conversation: unknown, text: 'x' }),
       NotFoundError,
-      /no record with id/,
+      /no conversation with id/,
     ],
     [
       'an id that is none',
       () => ({ conversation: 'abc', text: 'x' }),
       InvalidInputError,
-      /conversation: must be a record's id/,
+      /conversation: must be a conversation's id/,
     ],
     [
       'an operator in place of an id',
@@ -176,7 +176,7 @@ describe('wrong addresses are told in bounded time', () => {
     });
     const { stored } = await runTurn(other, await newConversation(other), 'x');
     expect(stored).toMatchObject({ status: 'error', error: { reason } });
-    expect(stored.content).toBe('The assistant could not finish this answer.');
+    expect(stored.text).toBe('The assistant could not finish this answer.');
     await other.close();
   });
 
@@ -201,7 +201,7 @@ describe('wrong addresses are told in bounded time', () => {
       sweeper: { everyMs: 300, minAgeMs: 0 },
     });
     await eventually(
-      async () => expect(await other.get(turn.id)).toMatchObject({ status: 'completed', content: 'found' }),
+      async () => expect(await other.get(turn.id)).toMatchObject({ status: 'completed', text: 'found' }),
       30_000,
     );
     await other.close();
@@ -218,7 +218,7 @@ describe('enqueue', () => {
     expect(await turns.models.Message.countDocuments({ conversation })).toBe(2);
   });
 
-  it('numbers a hundred concurrent turns of a record without a gap', async () => {
+  it('numbers a hundred concurrent turns of a conversation without a gap', async () => {
     const conversation = await newConversation(turns);
     const enqueued = await Promise.all(
       Array.from({ length: 100 }, (_, n) => turns.enqueue({ conversation, text: `${n}` })),
@@ -227,7 +227,7 @@ describe('enqueue', () => {
     expect(sequences).toEqual(Array.from({ length: 100 }, (_, n) => 2 * n + 2));
   });
 
-  it('can refuse a busy record', async () => {
+  it('can refuse a busy conversation', async () => {
     const conversation = await newConversation(turns);
     const first = await turns.enqueue({ conversation, text: 'x' });
     const refused = turns.enqueue({ conversation, text: 'y', onBusy: 'reject' });

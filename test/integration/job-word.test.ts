@@ -38,12 +38,12 @@ const enqueue = async (name: string) =>
   turns.enqueue({ conversation: await newConversation(turns), text: 'hello', policy: name });
 
 describe('the word of a job', () => {
-  it('names a turn; policy, record and trace are those of the stored one', async () => {
+  it('names a turn; policy, conversation and trace are those of the stored one', async () => {
     const { id } = await enqueue('strict');
     const other = await newConversation(turns);
     const job = await queue.getJob(`turn-${id}`);
     expect(job?.data).toEqual({ turnId: id });
-    const forged = { turnId: id, recordId: other, policy: 'loose', carrier: { traceparent: 'forged' } };
+    const forged = { turnId: id, conversationId: other, policy: 'loose', carrier: { traceparent: 'forged' } };
     await job?.updateData(forged);
     const worker = await work();
     expect((await followAll(turns, id)).view.status).toBe('completed');

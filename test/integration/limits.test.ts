@@ -53,7 +53,7 @@ async function expectStopped(stored: StoredTurn, reason: string, content: string
   expect(stored).toMatchObject({
     status: 'error',
     error: { reason },
-    content: expect.stringMatching(content),
+    text: expect.stringMatching(content),
   });
   const { url, password } = system.opencode;
   const client = openCodeClient({ address: serverAddress(url, undefined, password) });
@@ -78,7 +78,7 @@ describe('time', () => {
     const text = Array.from({ length: 8 }, (_, at) => `${at} `);
     system.respond(() => ({ text, chunkDelayMs: 400 }));
     const { run } = await under({ idleTimeoutMs: 1_500 });
-    expect(await run()).toMatchObject({ status: 'completed', content: text.join('') });
+    expect(await run()).toMatchObject({ status: 'completed', text: text.join('') });
   });
 
   it('idleTimeoutMs stands still while a person is asked', async () => {
@@ -86,19 +86,19 @@ describe('time', () => {
     const permissions = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
     const { turns, conversation } = await under({ idleTimeoutMs: 1_000 }, { permissions });
     const { id } = await turns.enqueue({ conversation, text: 'go' });
-    const asked = await openPrompt(turns, id);
+    const asked = await openRequest(turns, id);
     // Twice the limit has to pass for the claim to mean something.
     await new Promise((resolve) => setTimeout(resolve, 2_000));
     expect(await turns.answer(id, asked, { kind: 'permission', reply: 'once' })).toBe(true);
     await eventually(async () =>
-      expect(await turns.get(id)).toMatchObject({ status: 'completed', content: 'went on' }),
+      expect(await turns.get(id)).toMatchObject({ status: 'completed', text: 'went on' }),
     );
   });
 });
 
-async function openPrompt(turns: Turns, id: string): Promise<string> {
+async function openRequest(turns: Turns, id: string): Promise<string> {
   return eventually(async () => {
-    const [prompt] = (await turns.get(id))?.prompts ?? [];
+    const [prompt] = (await turns.get(id))?.requests ?? [];
     if (!prompt) throw new Error('no prompt yet');
     return prompt.requestId;
   });
@@ -150,7 +150,7 @@ describe('budgets', () => {
     expect(system.model.requests.length - before).toBeLessThanOrEqual(7);
   });
 
-  it('maxSteps counts what nobody told: a look does, when the stream is mute', async () => {
+  it('maxSteps counts what nobody told: a poll does, when the stream is mute', async () => {
     const before = system.model.requests.length;
     system.respond(() => ({ ...bash, delayMs: 500 }));
     const proxy = await startUpstreamProxy(system.opencode.url);
@@ -183,14 +183,14 @@ describe('budgets', () => {
   it('an answer that is long in coming is progress', async () => {
     system.respond(({ step }) => (step < 12 ? bash : { text: ['at last'] }));
     const { run } = await under({ maxSteps: 13 });
-    expect(await run()).toMatchObject({ status: 'completed', content: 'at last' });
+    expect(await run()).toMatchObject({ status: 'completed', text: 'at last' });
   });
 });
 
 it('a limit that the last step crosses leaves the answer as it is', async () => {
   system.respond(() => ({ text: ['dear'], usage: { input: 50_000, output: 1_000 } }));
   const { run } = await under({ maxCost: 0.01, maxTokens: 10, maxSteps: 1 });
-  expect(await run()).toMatchObject({ status: 'completed', content: 'dear' });
+  expect(await run()).toMatchObject({ status: 'completed', text: 'dear' });
 });
 
 describe('a policy that a worker does not know', () => {
@@ -205,7 +205,7 @@ describe('a policy that a worker does not know', () => {
     expect(await turns.get(id)).toMatchObject({ status: 'pending', run: { epoch: 0 } });
     await turns.work({ policies: { new: system.policy } });
     await eventually(
-      async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', content: 'known' }),
+      async () => expect(await turns.get(id)).toMatchObject({ status: 'completed', text: 'known' }),
       20_000,
     );
   });
@@ -223,8 +223,8 @@ describe('a policy that a worker does not know', () => {
         expect(await turns.get(id)).toMatchObject({ status: 'cancelled', run: { phase: 'finished' } }),
       40_000,
     );
-    const { content, run } = (await turns.get(id)) as StoredTurn;
-    expect(content).toMatch(/^some /);
+    const { text, run } = (await turns.get(id)) as StoredTurn;
+    expect(text).toMatch(/^some /);
     const { url, password } = system.opencode;
     const client = openCodeClient({ address: serverAddress(url, undefined, password) });
     expect(await client.statuses(run.directory ?? '')).toEqual({});
@@ -236,7 +236,7 @@ describe('a policy that a worker does not know', () => {
     const { turns, conversation } = await under({}, {}, { unknownPolicyMs: 1_000 });
     const typo = await turns.enqueue({ conversation, text: 'x', policy: 'defualt' });
     const { stored } = await runTurn(turns, conversation, 'y');
-    expect(stored).toMatchObject({ status: 'completed', content: 'next' });
+    expect(stored).toMatchObject({ status: 'completed', text: 'next' });
     expect(await turns.get(typo.id)).toMatchObject({
       status: 'error',
       error: { reason: 'deadline_unknown_policy_ms' },

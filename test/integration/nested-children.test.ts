@@ -103,7 +103,7 @@ async function start(turns: Turns, text: string): Promise<Started> {
 /** Answers what the helper asks and checks what the turn says of it at the end. */
 async function answered(turns: Turns, turn: Started): Promise<StoredTurn> {
   const prompt = await eventually(async () => {
-    const [open] = (await turn.stored()).prompts;
+    const [open] = (await turn.stored()).requests;
     if (!open) throw new Error('no prompt yet');
     return open;
   }, 20_000);
@@ -111,7 +111,7 @@ async function answered(turns: Turns, turn: Started): Promise<StoredTurn> {
   expect(prompt).toMatchObject({ kind: 'permission', sessionId: helper, state: 'open' });
   expect(await turns.answer(turn.id, prompt.requestId, { kind: 'permission', reply: 'once' })).toBe(true);
   const stored = await turn.ended();
-  expect(stored).toMatchObject({ status: 'completed', content: 'Done.', prompts: [{ state: 'answered' }] });
+  expect(stored).toMatchObject({ status: 'completed', text: 'Done.', requests: [{ state: 'answered' }] });
   expect(stored.usage).toMatchObject({ cost: 6 * stepCost, steps: 2, children: { cost: 4 * stepCost } });
   return stored;
 }
@@ -123,7 +123,7 @@ describe('a sub-agent of a sub-agent', () => {
     const before = system.model.turnRequests.length;
     system.respond(nested(() => ({ text: ['never asked'] }), 'general'));
     const { stored } = await runTurn(turns, await newConversation(turns), 'go');
-    expect(stored).toMatchObject({ status: 'completed', content: 'Done.' });
+    expect(stored).toMatchObject({ status: 'completed', text: 'Done.' });
     const asked = system.model.turnRequests.slice(before);
     expect(asked.map(({ userText, tools }) => [userText, tools.includes('task')])).toEqual([
       ['go', true],
@@ -218,7 +218,7 @@ describe('a sub-agent of a sub-agent', () => {
     await runTurn(turns, await newConversation(turns), 'quick');
     expect(await turn.stored()).toMatchObject({ status: 'pending', run: { sessionId: own } });
     await turns.cancel(turn.id);
-    expect(await turn.ended()).toMatchObject({ status: 'cancelled', content: 'Done.' });
+    expect(await turn.ended()).toMatchObject({ status: 'cancelled', text: 'Done.' });
     expect(await busyOf(family)).toEqual([]);
   });
 });

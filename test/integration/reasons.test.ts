@@ -88,7 +88,7 @@ describe('an answer that lacks something says so', () => {
     system.respond(() => ({ text: ['half a'], finish: 'length' }));
     const { stored, view } = await runTurn(turns, await newConversation(turns), 'go');
     const notice = { reason: 'output_limit', message: sentences.output_limit };
-    expect(stored).toMatchObject({ status: 'completed', content: 'half a', notice });
+    expect(stored).toMatchObject({ status: 'completed', text: 'half a', notice });
     expect(view.end).toMatchObject({ status: 'completed', notice });
   });
 
@@ -122,8 +122,8 @@ it('a call of a tool that is not there has failed, and is not shown as done', as
 });
 
 describe('an OpenCode server that is away', () => {
-  const phases = (entries: readonly { type: string; phase?: string }[]) =>
-    entries.flatMap((entry) => (entry.type === 'phase' ? [entry.phase] : []));
+  const phases = (entries: readonly { type: string; progress?: string }[]) =>
+    entries.flatMap((entry) => (entry.type === 'progress' ? [entry.progress] : []));
 
   async function cutWhileHeld(policy: string) {
     const gate = deferred();
@@ -145,7 +145,7 @@ describe('an OpenCode server that is away', () => {
   it('is told, and so is that it is back; the turn goes on', async () => {
     const { id, gate, followed } = await cutWhileHeld('default');
     for await (const entry of turns.follow(id))
-      if (entry.type === 'phase' && entry.phase === 'waiting_for_server') break;
+      if (entry.type === 'progress' && entry.progress === 'waiting_for_server') break;
     down = false;
     gate.resolve();
     const { entries, view } = await followed;

@@ -22,7 +22,7 @@ import type { Lock } from '../../src/ports/lock.ts';
 import type { SessionStore } from '../../src/ports/session-store.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { Session } from '../../src/session/session.ts';
 import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -45,7 +45,7 @@ beforeAll(async () => {
     address: serverAddress(system.opencode.url, undefined, system.opencode.password),
   });
   redis = await openRedis(system.redis.url, 'commands', reporter);
-  lock = new RecordLock({ redis, prefix: 'session-test', reporter });
+  lock = new ConversationLock({ redis, prefix: 'session-test', reporter });
   store = new MongoSessionStore(turns.models.Conversation as unknown as Model<never>);
 }, 90_000);
 afterAll(async () => {
@@ -54,22 +54,22 @@ afterAll(async () => {
 });
 
 interface Made {
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly directory: string;
   session(parts?: { store?: SessionStore; lock?: Lock; client?: OpenCode; known?: SessionRef }): Session;
   upstream(): Promise<string[]>;
 }
 
-async function newRecord(): Promise<Made> {
-  const recordId = await newConversation(turns);
-  const directory = path.join(system.sandboxRoot, recordId);
+async function made(): Promise<Made> {
+  const conversationId = await newConversation(turns);
+  const directory = path.join(system.sandboxRoot, conversationId);
   mkdirSync(directory);
   return {
-    recordId,
+    conversationId,
     directory,
     session: (parts = {}) =>
       new Session({
-        recordId,
+        conversationId,
         known: parts.known,
         prefix: 'test',
         store: parts.store ?? store,
@@ -82,7 +82,7 @@ async function newRecord(): Promise<Made> {
     upstream: async () => {
       const sessions = await client.sessions(directory);
       return sessions
-        .filter(({ metadata }) => metadata?.opencodeTurnsRecord === recordId)
+        .filter(({ metadata }) => metadata?.opencodeTurnsConversation === conversationId)
         .map(({ id }) => id);
     },
   };
@@ -90,14 +90,14 @@ async function newRecord(): Promise<Made> {
 
 describe('ensure', () => {
   it('mints one session for 200 concurrent calls from 4 processes', async () => {
-    const { recordId, directory, upstream } = await newRecord();
+    const { conversationId, directory, upstream } = await made();
     const { opencode, options } = system;
     const task = {
       redis: options.redis,
       mongo: options.mongo,
       opencode: { url: opencode.url, ...(opencode.password ? { password: opencode.password } : {}) },
       prefix: 'race',
-      recordId,
+      conversationId,
       directory,
       calls: 50,
     };
@@ -130,7 +130,7 @@ describe('ensure', () => {
   it.each([new LockHeldError('session'), new LockUnavailableError('session')])(
     'answers what is stored by the time that the lock could not be had: $code',
     async (error) => {
-      const { session, upstream } = await newRecord();
+      const { session, upstream } = await made();
       let winner: SessionRef | undefined;
       /** While it is waited for, somebody else mints. */
       const refusing: Lock = {
@@ -158,7 +158,7 @@ describe('ensure', () => {
   it.each([new LockHeldError('session'), new LockUnavailableError('session')])(
     'mints nothing without the lock: $code',
     async (error) => {
-      const { session, upstream } = await newRecord();
+      const { session, upstream } = await made();
       const refusing: Lock = { run: () => Promise.reject(error) };
       await expect(session({ lock: refusing }).ensure()).rejects.toBe(error);
       expect(await upstream()).toEqual([]);
@@ -169,7 +169,7 @@ describe('ensure', () => {
   );
 
   it('asks for no lock when there is a session', async () => {
-    const { session } = await newRecord();
+    const { session } = await made();
     const { sessionId } = await session().ensure();
     const refusing: Lock = { run: () => Promise.reject(new Error('no lock wanted')) };
     const again = session({ lock: refusing });
@@ -178,7 +178,7 @@ describe('ensure', () => {
   });
 
   it('takes what its caller has just read for the first answer, and looks by itself for the next', async () => {
-    const { session } = await newRecord();
+    const { session } = await made();
     const { sessionId } = await session().ensure();
     const known = { sessionId: 'ses_of_a_moment_ago', server: 'http://elsewhere.invalid' };
     const informed = session({ known });
@@ -187,22 +187,22 @@ describe('ensure', () => {
   });
 
   it('lets one of two minters win when the lock failed; the loser deletes its own and answers the winner', async () => {
-    const { session, upstream, recordId } = await newRecord();
+    const { session, upstream, conversationId } = await made();
     const two = [session({ lock: noLock }), session({ lock: noLock })];
     const [first, second] = await Promise.all(two.map((one) => one.ensure()));
     expect(first).toEqual(second);
     expect(two.filter(({ justCreated }) => justCreated)).toHaveLength(1);
     expect(await upstream()).toEqual([first?.sessionId]);
-    expect((await store.session(recordId)).sessionId).toBe(first?.sessionId);
+    expect((await store.session(conversationId)).sessionId).toBe(first?.sessionId);
   });
 });
 
 it('takes a fingerprint of rules away when another one is found than was seen, and leaves other sessions alone', async () => {
-  const { session, recordId } = await newRecord();
-  const { rules: seen, ...made } = await session().ensure();
-  const note = (before: string | undefined, rules: string, sessionId = made.sessionId) =>
-    store.noteRules(recordId, before, { ...made, sessionId, rules });
-  const noted = async () => (await store.session(recordId)).rules;
+  const { session, conversationId } = await made();
+  const { rules: seen, ...minted } = await session().ensure();
+  const note = (before: string | undefined, rules: string, sessionId = minted.sessionId) =>
+    store.noteRules(conversationId, before, { ...minted, sessionId, rules });
+  const noted = async () => (await store.session(conversationId)).rules;
   await note(seen, 'of the later owner');
   expect(await noted()).toBe('of the later owner');
   // Frozen since before that, and awake now: nobody knows whose rules stand last upstream.
@@ -216,7 +216,7 @@ it('takes a fingerprint of rules away when another one is found than was seen, a
 
 describe('recreate', () => {
   it('makes one new session for two concurrent calls', async () => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     const old = await session().ensure();
     const two = [session(), session()];
     const [first, second] = await Promise.all(two.map((one) => one.recreate()));
@@ -239,15 +239,15 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
     ['validation', new Error('validation failed')],
     ['E11000', new ConflictError('duplicate', ['opencodeSessionId'])],
     ['database gone', new ServiceUnavailableError('mongodb', 'gone')],
-    ['record gone', new NotFoundError('record', 'x')],
+    ['conversation gone', new NotFoundError('conversation', 'x')],
   ])('when storing fails: %s', async (_name, error) => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     await expect(session({ store: failing(() => Promise.reject(error)) }).ensure()).rejects.toBe(error);
     expect(await upstream()).toEqual([]);
   });
 
-  it('when another record has the session id (a real unique index)', async () => {
-    const [one, other] = [await newRecord(), await newRecord()];
+  it('when another conversation has the session id (a real unique index)', async () => {
+    const [one, other] = [await made(), await made()];
     const taken = await one.session().ensure();
     const twin: OpenCode = {
       ...client,
@@ -263,8 +263,8 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   });
 
   it('when the compare-and-set is lost and the winner is there', async () => {
-    const { session, upstream, recordId } = await newRecord();
-    const winner = { sessionId: `ses_winner${recordId}`, server: client.server };
+    const { session, upstream, conversationId } = await made();
+    const winner = { sessionId: `ses_winner${conversationId}`, server: client.server };
     const losing = failing(async (id) => {
       await store.swap(id, null, winner);
       return false;
@@ -276,7 +276,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   });
 
   it('when the lock is lost in the middle of the mint', async () => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     const controller = new AbortController();
     const losing: Lock = { run: (_key, fn) => fn(controller.signal) };
     const slow: OpenCode = {
@@ -292,7 +292,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   });
 
   it('when the answer to the create is lost', async () => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     const cut: OpenCode = {
       ...client,
       createSession: async (request) => {
@@ -305,7 +305,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   });
 
   it('when the server stays away for a moment after the create, and again before the delete', async () => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     const nobody = openCodeClient({ address: serverAddress('http://127.0.0.1:1') });
     let calls = 0;
     /** Every other call finds nobody. */
@@ -328,7 +328,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   });
 
   it('but keeps a session whose storing succeeded without anybody hearing it', async () => {
-    const { session, upstream } = await newRecord();
+    const { session, upstream } = await made();
     const deaf = failing(async (...args) => {
       await store.swap(...args);
       throw new ServiceUnavailableError('mongodb', 'the answer was lost');

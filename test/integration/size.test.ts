@@ -33,7 +33,7 @@ const bash = (command: string) => ({ name: 'bash', input: { command, description
 async function expectGoesOn(conversation: string): Promise<void> {
   system.respond(() => ({ text: ['next'] }));
   const next = await runTurn(turns, conversation, 'next');
-  expect(next.stored).toMatchObject({ status: 'completed', content: 'next' });
+  expect(next.stored).toMatchObject({ status: 'completed', text: 'next' });
 }
 
 it('outputs beyond what a document may hold are cut, the newest not, and followers hold what is stored', async () => {
@@ -46,7 +46,7 @@ it('outputs beyond what a document may hold are cut, the newest not, and followe
   );
   const turn = await runTurn(turns, conversation, 'print');
   const tools = turn.stored.parts.flatMap((part) => (part.type === 'tool' ? [part] : []));
-  expect(turn.stored).toMatchObject({ status: 'completed', content: 'all printed', run: { epoch: 1 } });
+  expect(turn.stored).toMatchObject({ status: 'completed', text: 'all printed', run: { epoch: 1 } });
   expect(bytes(turn.stored.parts)).toBeLessThanOrEqual(byteBudget.parts);
   expect(
     tools.map(({ output }) => Number(/^no (\d+) x/.exec(output ?? '')?.[1])).sort((a, b) => a - b),
@@ -70,12 +70,12 @@ it('nine steps of 1 MB of text are completed with the last of it', async () => {
   system.respond(({ step }) => ({ text: megabyte(step), ...(step < 8 ? { tools: [bash('true')] } : {}) }));
   const turn = await runTurn(turns, conversation, 'write');
   expect(turn.stored.status).toBe('completed');
-  expect(turn.stored.content.endsWith(`\n\n${'8'.repeat(MiB)}`)).toBe(true);
-  expect(turn.stored.content).toMatch(/^\[\d+ bytes left out\]\n/);
-  expect(bytes(turn.stored.content)).toBeLessThanOrEqual(byteBudget.content);
+  expect(turn.stored.text.endsWith(`\n\n${'8'.repeat(MiB)}`)).toBe(true);
+  expect(turn.stored.text).toMatch(/^\[\d+ bytes left out\]\n/);
+  expect(bytes(turn.stored.text)).toBeLessThanOrEqual(byteBudget.text);
   expect(bytes(turn.stored.parts)).toBeLessThanOrEqual(byteBudget.parts);
   expect(turn.view.parts).toEqual(turn.stored.parts);
-  expect(turn.view.end?.text).toBe(turn.stored.content);
+  expect(turn.view.end?.text).toBe(turn.stored.text);
   await expectGoesOn(conversation);
 }, 120_000);
 
@@ -92,11 +92,11 @@ it('permissions that show a megabyte each can be answered, and the turn is compl
   const followed = followAll(turns, id);
   for (let answered = 0; answered < 18; ) {
     const open = await eventually(async () => {
-      const waiting = (await stored(id)).prompts.filter(({ state, answer }) => state === 'open' && !answer);
+      const waiting = (await stored(id)).requests.filter(({ state, answer }) => state === 'open' && !answer);
       if (waiting.length === 0) throw new Error('nothing is asked');
       return waiting;
     }, 60_000);
-    for (const { requestId, request } of open) {
+    for (const { requestId, details: request } of open) {
       expect(bytes(request)).toBeLessThanOrEqual(maxRequestBytes);
       expect(request).toMatchObject({ permission: 'edit', patterns: [expect.stringContaining('large-')] });
       expect(await turns.answer(id, requestId, { kind: 'permission', reply: 'once' })).toBe(true);
@@ -104,8 +104,8 @@ it('permissions that show a megabyte each can be answered, and the turn is compl
     }
   }
   const { view } = await followed;
-  expect(await stored(id)).toMatchObject({ status: 'completed', content: 'written', run: { epoch: 1 } });
-  expect(view.prompts.map(({ state }) => state)).toEqual(Array.from({ length: 18 }, () => 'answered'));
+  expect(await stored(id)).toMatchObject({ status: 'completed', text: 'written', run: { epoch: 1 } });
+  expect(view.requests.map(({ state }) => state)).toEqual(Array.from({ length: 18 }, () => 'answered'));
   await expectGoesOn(conversation);
 }, 120_000);
 
@@ -149,7 +149,7 @@ describe('a write that MongoDB refuses for its size', () => {
     expect(system.model.turnRequests.filter(({ outcome }) => outcome === undefined)).toEqual([]);
     proxy.clear();
     system.respond(() => ({ text: ['next'] }));
-    expect((await runTurn(web, conversation, 'next')).stored).toMatchObject({ content: 'next' });
+    expect((await runTurn(web, conversation, 'next')).stored).toMatchObject({ text: 'next' });
     await web.close();
     await proxy.stop();
   }

@@ -109,12 +109,12 @@ describe('a turn that ends as an error', () => {
     expect(JSON.stringify([reported, again?.failedReason, again?.data])).not.toContain(secret);
   });
 
-  it('leaves the record to its next turn', async () => {
+  it('leaves the conversation to its next turn', async () => {
     const conversation = await newConversation(turns);
     system.respond(() => ({ error: { status: 401, body: {} } }));
     expect((await runTurn(turns, conversation, 'x')).stored.status).toBe('error');
     system.respond(() => ({ text: ['fine'] }));
-    expect((await runTurn(turns, conversation, 'y')).stored.content).toBe('fine');
+    expect((await runTurn(turns, conversation, 'y')).stored.text).toBe('fine');
   });
 });
 

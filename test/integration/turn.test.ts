@@ -25,7 +25,7 @@ describe('a turn', () => {
     system.respond(() => ({ text, chunkDelayMs: 5 }));
     const before = system.model.turnRequests.length;
     const { stored, view, entries } = await runTurn(turns, await newConversation(turns), 'hello');
-    expect(stored).toMatchObject({ status: 'completed', content: text.join('') });
+    expect(stored).toMatchObject({ status: 'completed', text: text.join('') });
     expect(concatenated(entries)).toBe(text.join(''));
     expect(view.end).toMatchObject({ status: 'completed', text: text.join('') });
     expect(system.model.turnRequests.length - before).toBe(1);
@@ -54,7 +54,7 @@ describe('a turn', () => {
     expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
   });
 
-  it('of the same record comes after the one before, in the same session', async () => {
+  it('of the same conversation comes after the one before, in the same session', async () => {
     system.respond(({ userText }) => ({ text: [`echo ${userText}`], chunkDelayMs: 20 }));
     const conversation = await newConversation(turns);
     const ids = [];
@@ -62,7 +62,7 @@ describe('a turn', () => {
     const stored = await Promise.all(
       ids.map(async (id) => (await runToEnd(id)) as NonNullable<Awaited<ReturnType<Turns['get']>>>),
     );
-    expect(stored.map(({ content }) => content)).toEqual(['echo one', 'echo two', 'echo three']);
+    expect(stored.map(({ text }) => text)).toEqual(['echo one', 'echo two', 'echo three']);
     expect(new Set(stored.map(({ run }) => run.sessionId)).size).toBe(1);
     const [first, second, third] = stored;
     expect(first?.finishedAt).toBeLessThanOrEqual(second?.run.promptedAt ?? 0);
@@ -80,9 +80,9 @@ describe('a turn', () => {
     });
     const before = system.model.requests.length;
     const { stored, view, entries } = await runTurn(turns, await newConversation(turns), 'look');
-    expect(stored).toMatchObject({ status: 'completed', content: 'Looking.\n\nThe final answer.' });
-    expect(view.end?.text).toBe(stored.content);
-    expect(concatenated(entries)).toBe(stored.content);
+    expect(stored).toMatchObject({ status: 'completed', text: 'Looking.\n\nThe final answer.' });
+    expect(view.end?.text).toBe(stored.text);
+    expect(concatenated(entries)).toBe(stored.text);
     expect(stored.parts.map(({ type }) => type)).toEqual(['text', 'tool', 'text']);
     expect(JSON.stringify([stored, entries])).not.toMatch(/A summary|Continue if you have/);
     expect(stored.usage).toMatchObject({ input: 195_000 + 1_000 + 100, output: 20 + 100 + 20, steps: 3 });
@@ -96,7 +96,7 @@ describe('a turn', () => {
       status: 'error',
       error: { reason: 'provider_authentication', name: 'APIError', statusCode: 401, detail: 'bad key' },
     });
-    expect(stored.content).toBe('The assistant could not finish this answer.');
+    expect(stored.text).toBe('The assistant could not finish this answer.');
   });
 
   it('with an agent that nobody knows ends with what upstream said', async () => {

@@ -38,7 +38,7 @@ it('a permission that the server cannot list waits for its answer all the same',
   system.respond(({ step, userText }) => (userText === 'go' && step === 0 ? { tools } : { text: ['done'] }));
   const { id } = await turns.enqueue({ conversation: await newConversation(turns), text: 'go' });
   const { requestId } = await eventually(async () => {
-    const prompt = (await turns.get(id))?.prompts[0];
+    const prompt = (await turns.get(id))?.requests[0];
     if (!prompt) throw new Error('nothing is asked');
     return prompt;
   }, 45_000);
@@ -51,8 +51,8 @@ it('a permission that the server cannot list waits for its answer all the same',
     await eventually(() => expect(asked()).toBeGreaterThan(before));
     await eventually(() => expect(wires.length).toBeGreaterThan(0));
   }
-  expect((await turns.get(id))?.prompts).toMatchObject([{ requestId, state: 'open' }]);
+  expect((await turns.get(id))?.requests).toMatchObject([{ requestId, state: 'open' }]);
   expect(await turns.answer(id, requestId, { kind: 'permission', reply: 'once' })).toBe(true);
   await followAll(turns, id);
-  expect(await turns.get(id)).toMatchObject({ status: 'completed', prompts: [{ state: 'answered' }] });
+  expect(await turns.get(id)).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
 });

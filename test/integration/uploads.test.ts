@@ -13,7 +13,7 @@ import { collectionNames } from '../../src/mongodb/collection-names.ts';
 import { GridFsFileStore } from '../../src/mongodb/file-store.ts';
 import type { MessageDoc } from '../../src/mongodb/models.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
-import { discardStrayUploads } from '../../src/sweeper/orphan-files.ts';
+import { discardOrphanFiles } from '../../src/sweeper/orphan-files.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -121,7 +121,7 @@ describe('files that a user sends along', () => {
     gate.resolve();
     await followAll(turns, id);
     expect(await storedFiles()).toBe(before);
-    expect(await turns.models.Message.countDocuments({ content: 'x' })).toBe(0);
+    expect(await turns.models.Message.countDocuments({ text: 'x' })).toBe(0);
   });
 
   it('whose enqueuer died before the turn was stored are swept away, and no others', async () => {
@@ -135,7 +135,7 @@ describe('files that a user sends along', () => {
     const clock = { now: () => Date.now(), monotonicMs: () => 0, setTimer: () => () => undefined };
     const later = { ...clock, now: () => Date.now() + 2 * 3_600_000 };
     const sweep = (at: typeof clock) =>
-      discardStrayUploads({ files, store, clock: at, reporter: { report: () => undefined } });
+      discardOrphanFiles({ files, store, clock: at, reporter: { report: () => undefined } });
     expect(await sweep(clock)).toBe(0);
     expect(await storedFiles()).toBe(before + 1);
     expect(await sweep(later)).toBe(1);

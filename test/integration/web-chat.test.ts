@@ -119,7 +119,7 @@ it('shows what the agent asks, and takes the answer', async () => {
   const asked = await eventsUntil(id, /"requestId":"per\w+"/);
   const requestId = /"requestId":"(per\w+)"/.exec(asked)?.[1];
   const answer = { kind: 'permission', reply: 'once' };
-  expect(await post(`/turns/${id}/prompts/${requestId}`, answer)).toMatchObject({ status: 200, open: true });
+  expect(await post(`/turns/${id}/requests/${requestId}`, answer)).toMatchObject({ status: 200, open: true });
   expect((await events(id)).messages.at(-1)?.entry).toMatchObject({ status: 'completed', text: 'Done.' });
 });
 

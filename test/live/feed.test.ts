@@ -56,7 +56,7 @@ function watched(publisher: TurnPublisher) {
     reporter: { report: () => undefined },
     view: emptyView,
     parts: () => reply.result().parts,
-    onLeaseLost: () => undefined,
+    onOwnershipLost: () => undefined,
     intervalMs: 3_600_000,
   });
   feed.begin();

@@ -55,17 +55,17 @@ beforeEach(() => {
   between = async () => undefined;
   turn = {
     id: `turn${count}`,
-    recordId: 'record',
+    conversationId: 'conversation',
     sequence: 2,
     status: 'pending',
     policy: 'default',
     uploads: [],
     userText: 'hello',
-    content: '',
+    text: '',
     reasoning: '',
     parts: [],
     run: { phase: 'prompted', epoch: 1, reruns: 0, resends: 0 },
-    prompts: [],
+    requests: [],
     artifacts: [],
     createdAt: 0,
   };
@@ -104,7 +104,7 @@ async function all(options: FollowOptions = {}): Promise<TurnEntry[]> {
   return entries;
 }
 const finish = () => {
-  turn = { ...turn, status: 'completed', content: end.text, parts: [text(end.text)] };
+  turn = { ...turn, status: 'completed', text: end.text, parts: [text(end.text)] };
   return stream.end(fence(), end);
 };
 const viewOf = (entries: readonly TurnEntry[]) => entries.reduce(applyEntry, emptyView);
@@ -162,7 +162,7 @@ describe('a follower', () => {
       for await (const entry of opened()) entries.push(entry);
     })();
     await eventually(() => expect(reads).toBe(1));
-    await tell({ type: 'phase', phase: 'started' });
+    await tell({ type: 'progress', progress: 'started' });
     await eventually(() => expect([heard, entries.length]).toEqual([2, 1]));
     const [readBefore, lookedBefore] = [reads, looks];
     for (const [at, entry] of whole.entries()) {
@@ -224,7 +224,7 @@ describe('leaving', () => {
     const since = performance.now();
     controller.abort();
     expect(await done).toEqual([]);
-    // Woken by the abort, not by the next look after two seconds.
+    // Woken by the abort, not by the next read after two seconds.
     expect(performance.now() - since).toBeLessThan(1_500);
     await eventually(async () => expect(await listening()).toBe(0));
     expect(await all({ signal: controller.signal })).toEqual([]);
@@ -302,8 +302,8 @@ describe('what is no longer kept', () => {
     // The new stream is read from its beginning, whatever of it the snapshot holds already.
     expect((await next).value).toMatchObject({ type: 'snapshot' });
     expect(await reader.next()).toMatchObject({ value: { type: 'parts', id: await behind(1) } });
-    await tell({ type: 'phase', phase: 'adopted' });
-    expect(await reader.next()).toMatchObject({ value: { type: 'phase', id: await behind(2) } });
+    await tell({ type: 'progress', progress: 'adopted' });
+    expect(await reader.next()).toMatchObject({ value: { type: 'progress', id: await behind(2) } });
     await reader.return(undefined);
   });
 });
@@ -314,13 +314,13 @@ describe('the end', () => {
     turn = {
       ...turn,
       status: 'error',
-      error: { reason: 'interrupted', message: 'for people', detail: 'for operators' },
+      error: { reason: 'run_lost', message: 'for people', detail: 'for operators' },
     };
     const entries = await all({ after: await behind(9) });
     expect(entries.map(({ type }) => type)).toEqual(['snapshot', 'finished']);
     expect(entries.at(-1)).toMatchObject({
       status: 'error',
-      error: { reason: 'interrupted', message: 'for people' },
+      error: { reason: 'run_lost', message: 'for people' },
     });
     expect(JSON.stringify(entries)).not.toContain('for operators');
   });

@@ -42,7 +42,7 @@ const question = {
   requestId: 'req_1',
   kind: 'question',
   sessionId: 'ses',
-  request: {},
+  details: {},
   askedAt: 1,
   state: 'open',
 };
@@ -63,25 +63,25 @@ class Told {
     this.keys = streamKeys(prefix, id);
     this.turn = {
       id,
-      recordId: 'record',
+      conversationId: 'conversation',
       sequence: 2,
       status: 'pending',
       policy: 'default',
       uploads: [],
       userText: 'hello',
-      content: '',
+      text: '',
       reasoning: '',
       parts: [],
       run: { phase: 'prompted', epoch: 1, reruns: 0, resends: 0 },
       // Stored before it is told.
-      prompts: [question as never],
+      requests: [question as never],
       artifacts: [],
       createdAt: 0,
     };
     this.#feed = this.#newFeed();
     this.#feed.begin();
-    this.#feed.add({ type: 'phase', phase: 'started' });
-    this.#feed.add({ type: 'prompt', prompt: question as never });
+    this.#feed.add({ type: 'progress', progress: 'started' });
+    this.#feed.add({ type: 'request', request: question as never });
   }
   #newFeed() {
     return new FollowerFeed({
@@ -91,7 +91,7 @@ class Told {
       reporter,
       view: viewOf(this.turn),
       parts: () => (this.text === '' ? [] : [part(this.text)]),
-      onLeaseLost: () => undefined,
+      onOwnershipLost: () => undefined,
       intervalMs: 1,
     });
   }
@@ -106,7 +106,7 @@ class Told {
     this.turn = {
       ...this.turn,
       parts: this.text === '' ? [] : [part(this.text)],
-      prompts: [question as never],
+      requests: [question as never],
       run: { ...this.turn.run, ...(at ? { cursor: at.number, stream: at.stream } : {}) },
     };
   }
@@ -116,7 +116,7 @@ class Told {
     this.#epoch += 1;
     this.#feed = this.#newFeed();
     await this.#feed.open();
-    this.#feed.add({ type: 'phase', phase: 'adopted' });
+    this.#feed.add({ type: 'progress', progress: 'adopted' });
     if (this.text !== '') this.#feed.change(part(this.text), true);
     await this.#feed.flush();
   }
@@ -143,7 +143,7 @@ class Told {
   }
   async finish(): Promise<void> {
     this.store();
-    this.turn = { ...this.turn, status: 'completed', content: this.text };
+    this.turn = { ...this.turn, status: 'completed', text: this.text };
     await this.#feed.end({ status: 'completed', text: this.text });
   }
   /** One that leaves and comes back whenever `again` is called. */
@@ -189,7 +189,7 @@ async function allHold(told: Told, readers: readonly Reader[]) {
     expect(view).toMatchObject({
       status: 'completed',
       end: { text: told.text },
-      prompts: [{ requestId: 'req_1' }],
+      requests: [{ requestId: 'req_1' }],
     });
   }
 }
@@ -299,7 +299,7 @@ it.each([
     await redis.xadd(told.keys.stream, `${n + 1}-0`, 'e', entry);
     await redis.hset(told.keys.meta, 'n', n + 1);
     const reader = told.reader();
-    await eventually(() => expect(reader.seen().prompts).toHaveLength(1));
+    await eventually(() => expect(reader.seen().requests).toHaveLength(1));
     for (let i = 0; i < 10; i += 1) await told.say();
     await told.finish();
     await allHold(told, [reader, told.reader()]);

@@ -25,7 +25,7 @@ const turn = {
   id: '0'.repeat(24),
   status: 'pending',
   parts: [],
-  prompts: [],
+  requests: [],
   artifacts: [],
   run: { phase: 'prompted', epoch: 1, reruns: 0, resends: 0 },
 } as unknown as StoredTurn;

@@ -153,11 +153,11 @@ describe('a session on a model of the host', () => {
     expect((await store.session(id)).sessionId).toBeNull();
   });
 
-  it('needs a record that exists, an id that is one, and a model with the plugin', async () => {
+  it('needs a conversation that exists, an id that is one, and a model with the plugin', async () => {
     const { store } = await trips();
     const id = String(new mongoose.Types.ObjectId());
-    await expect(store.session(id)).rejects.toEqual(new NotFoundError('record', id));
-    await expect(store.swap(id, null, next('ses_1'))).rejects.toEqual(new NotFoundError('record', id));
+    await expect(store.session(id)).rejects.toEqual(new NotFoundError('conversation', id));
+    await expect(store.swap(id, null, next('ses_1'))).rejects.toEqual(new NotFoundError('conversation', id));
     for (const bad of [{ $ne: null }, 'x', 5] as never[]) {
       await expect(store.session(bad)).rejects.toThrow(InvalidInputError);
       await expect(store.swap(bad, null, next('ses_1'))).rejects.toThrow(InvalidInputError);

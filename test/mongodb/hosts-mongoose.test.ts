@@ -38,7 +38,7 @@ const turnsOn = async (name: string, more: Partial<TurnsOptions> = {}) => {
   return turns;
 };
 
-describe.each(['mongoose-8', 'mongoose-9-0'])('a record of a host with %s', (name) => {
+describe.each(['mongoose-8', 'mongoose-9-0'])('a conversation of a host with %s', (name) => {
   let Trip: Model<never>;
   let strict: Model<never>;
   let host: typeof mongoose;
@@ -74,13 +74,21 @@ describe.each(['mongoose-8', 'mongoose-9-0'])('a record of a host with %s', (nam
     for (const model of [Trip, strict]) {
       const store = storeOn(model);
       const sessions = new MongoSessionStore(model);
-      const [recordId, other] = [await make(model), await make(model)];
-      const { turn } = await store.create({ recordId, text: 'hi', policy: 'default', onBusy: 'enqueue' });
-      expect(await store.claim(turn, 'one')).toMatchObject({ kind: 'claimed', record: { title: 'Oslo' } });
-      const next = { sessionId: `ses_${recordId}`, server: 'http://oc' };
-      expect(await sessions.swap(recordId, null, next)).toBe(true);
-      expect(await sessions.swap(recordId, null, next)).toBe(false);
-      expect(await sessions.session(recordId)).toMatchObject({ sessionId: next.sessionId });
+      const [conversationId, other] = [await make(model), await make(model)];
+      const { turn } = await store.create({
+        conversationId,
+        text: 'hi',
+        policy: 'default',
+        onBusy: 'enqueue',
+      });
+      expect(await store.claim(turn, 'one')).toMatchObject({
+        kind: 'claimed',
+        conversation: { title: 'Oslo' },
+      });
+      const next = { sessionId: `ses_${conversationId}`, server: 'http://oc' };
+      expect(await sessions.swap(conversationId, null, next)).toBe(true);
+      expect(await sessions.swap(conversationId, null, next)).toBe(false);
+      expect(await sessions.session(conversationId)).toMatchObject({ sessionId: next.sessionId });
       expect(await sessions.stored([next.sessionId, 'ses_none'])).toEqual(new Set([next.sessionId]));
       expect(await sessions.stored([])).toEqual(new Set());
       await expect(sessions.swap(other, null, next)).rejects.toMatchObject({
@@ -94,7 +102,7 @@ describe.each(['mongoose-8', 'mongoose-9-0'])('a record of a host with %s', (nam
   });
 
   it('tells its errors to be what they are, whatever their classes', async () => {
-    const recordId = await make(strict);
+    const conversationId = await make(strict);
     const url = withDatabase(database.url, `${database.connection.name}_gone`);
     const connection = await new host.Mongoose()
       .createConnection(url, { bufferTimeoutMS: 100 } as object)
@@ -103,8 +111,8 @@ describe.each(['mongoose-8', 'mongoose-9-0'])('a record of a host with %s', (nam
     schema.plugin(opencodeSession as never);
     const gone = connection.model('Gone', schema) as unknown as Model<never>;
     await connection.close();
-    await expect(storeOn(gone).record(recordId)).rejects.toBeInstanceOf(ServiceUnavailableError);
-    await expect(new MongoSessionStore(gone).session(recordId)).rejects.toBeInstanceOf(
+    await expect(storeOn(gone).conversation(conversationId)).rejects.toBeInstanceOf(ServiceUnavailableError);
+    await expect(new MongoSessionStore(gone).session(conversationId)).rejects.toBeInstanceOf(
       ServiceUnavailableError,
     );
   });

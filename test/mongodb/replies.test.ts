@@ -51,9 +51,9 @@ afterAll(async () => {
 });
 
 const newId = () => String(new mongoose.Types.ObjectId());
-const newRecord = async () => String((await models.Conversation.create({ title: 'Trip' }))._id);
-const newTurn = (recordId: string, more: Partial<NewTurn> = {}): NewTurn => ({
-  recordId,
+const newConversation = async () => String((await models.Conversation.create({ title: 'Trip' }))._id);
+const newTurn = (conversationId: string, more: Partial<NewTurn> = {}): NewTurn => ({
+  conversationId,
   text: 'hello',
   policy: 'default',
   onBusy: 'enqueue',
@@ -104,19 +104,19 @@ const call = <W, A>(
 
 const created = (key?: string) =>
   call(
-    newRecord,
-    (recordId) => store.create(newTurn(recordId, key ? { idempotencyKey: key } : {})),
-    async (recordId, { turn, created: isNew }) => {
+    newConversation,
+    (conversationId) => store.create(newTurn(conversationId, key ? { idempotencyKey: key } : {})),
+    async (conversationId, { turn, created: isNew }) => {
       expect(isNew).toBe(true);
       expect(await store.get(turn.id)).toEqual(turn);
-      const messages = await models.Message.find({ conversation: recordId }).sort({ sequence: 1 });
+      const messages = await models.Message.find({ conversation: conversationId }).sort({ sequence: 1 });
       expect(messages.map(({ role, sequence }) => [role, sequence])).toEqual([
         ['user', 1],
         ['assistant', 2],
       ]);
     },
   );
-const queued = async () => (await store.create(newTurn(await newRecord()))).turn;
+const queued = async () => (await store.create(newTurn(await newConversation()))).turn;
 const running = async () => {
   const turn = await queued();
   await store.claim(turn, 'one');
@@ -124,7 +124,7 @@ const running = async () => {
 };
 const asked = async () => {
   const { turn, fence } = await running();
-  await store.write(fence, { prompt: question('que_1') });
+  await store.write(fence, { request: question('que_1') });
   return { turn, fence };
 };
 
@@ -141,19 +141,19 @@ const calls: Readonly<Record<string, Call>> = {
   ),
   write: call(
     running,
-    ({ fence }) => store.write(fence, { content: 'half', prompt: question('que_1') }),
+    ({ fence }) => store.write(fence, { text: 'half', request: question('que_1') }),
     async ({ turn }) => {
       const stored = await store.get(turn.id);
-      expect(stored).toMatchObject({ content: 'half', status: 'pending' });
-      expect(stored?.prompts).toEqual([question('que_1')]);
+      expect(stored).toMatchObject({ text: 'half', status: 'pending' });
+      expect(stored?.requests).toEqual([question('que_1')]);
     },
   ),
   finish: call(
     running,
-    ({ fence }) => store.finish(fence, ended('completed', { content: 'all' })),
+    ({ fence }) => store.finish(fence, ended('completed', { text: 'all' })),
     async ({ turn }, won) => {
       expect(won).toBe(true);
-      expect(await store.get(turn.id)).toMatchObject({ status: 'completed', content: 'all' });
+      expect(await store.get(turn.id)).toMatchObject({ status: 'completed', text: 'all' });
     },
   ),
   'cancel of a waiting turn': call(
@@ -177,13 +177,13 @@ const calls: Readonly<Record<string, Call>> = {
     ({ turn }) => store.answer(turn.id, 'que_1', { kind: 'reject' }),
     async ({ turn }, stored) => {
       expect(stored).toBe(true);
-      expect((await store.get(turn.id))?.prompts).toEqual([
+      expect((await store.get(turn.id))?.requests).toEqual([
         question('que_1', { answer: { kind: 'reject' } }),
       ]);
     },
   ),
   swap: call(
-    newRecord,
+    newConversation,
     (id) => sessions.swap(id, null, { sessionId: `ses_${id}`, server: 'http://oc' }),
     async (id, swapped) => {
       expect(swapped).toBe(true);
@@ -251,19 +251,19 @@ describe.each(Object.entries(calls))('%s', (_, { prepare, run, check }) => {
 describe('an enqueue whose insert is cut off', () => {
   it('answers its turn without being called again, whether the insert was executed or not', async () => {
     for (const executed of [true, false]) {
-      const recordId = await newRecord();
+      const conversationId = await newConversation();
       const rule = proxy.replace({ at: isInsert, executed, reply: 'cut' });
-      const { turn, created: isNew } = await store.create(newTurn(recordId));
+      const { turn, created: isNew } = await store.create(newTurn(conversationId));
       expect([rule.hits.length, isNew]).toEqual([1, true]);
       expect(await store.get(turn.id)).toEqual(turn);
-      expect(await models.Message.countDocuments({ conversation: recordId })).toBe(2);
+      expect(await models.Message.countDocuments({ conversation: conversationId })).toBe(2);
     }
   });
 
   it('says that it may be stored when nobody can be asked, and is one turn when it is called again', async () => {
     for (const executed of [true, false]) {
-      const recordId = await newRecord();
-      const turn = newTurn(recordId, { idempotencyKey: 'click' });
+      const conversationId = await newConversation();
+      const turn = newTurn(conversationId, { idempotencyKey: 'click' });
       let cut = false;
       // From the insert on, every reply is lost.
       proxy.replace({
@@ -281,34 +281,34 @@ describe('an enqueue whose insert is cut off', () => {
       expect(error).toMatchObject({ service: 'mongodb', effect: 'unknown' });
       const again = await store.create(turn);
       expect(again.created).toBe(!executed);
-      expect(await models.Message.countDocuments({ conversation: recordId })).toBe(2);
+      expect(await models.Message.countDocuments({ conversation: conversationId })).toBe(2);
     }
   });
 
   it('says that nothing is stored when nothing was sent', async () => {
-    const recordId = await newRecord();
+    const conversationId = await newConversation();
     proxy.replace({
       at: ({ name }) => name !== 'x',
       executed: false,
       reply: errorReply(10107),
       times: 10_000,
     });
-    const error = await failure(store.create(newTurn(recordId)));
+    const error = await failure(store.create(newTurn(conversationId)));
     proxy.clear();
     expect(error).toMatchObject({ code: 'service_unavailable', effect: 'none' });
-    expect(await models.Message.countDocuments({ conversation: recordId })).toBe(0);
+    expect(await models.Message.countDocuments({ conversation: conversationId })).toBe(0);
   });
 });
 
 it('a refusal that stays one is told as such, and not asked again', async () => {
-  const recordId = await newRecord();
+  const conversationId = await newConversation();
   const rule = proxy.replace({
     at: isInsert,
     executed: false,
     reply: errorReply(121),
     times: 9,
   });
-  const error = await failure(store.create(newTurn(recordId)));
+  const error = await failure(store.create(newTurn(conversationId)));
   proxy.clear();
   expect(error).toBeInstanceOf(DatabaseRefusedError);
   expect(error).toMatchObject({ serverCode: 121, disposition: 'fail' });
@@ -316,10 +316,10 @@ it('a refusal that stays one is told as such, and not asked again', async () => 
 });
 
 describe('a key wins over whatever is found first', () => {
-  it('also over a busy record, in a hundred of a hundred pairs of calls at once', async () => {
+  it('also over a busy conversation, in a hundred of a hundred pairs of calls at once', async () => {
     for (let round = 0; round < 100; round += 1) {
-      const recordId = await newRecord();
-      const turn = newTurn(recordId, { idempotencyKey: 'click', onBusy: 'reject' });
+      const conversationId = await newConversation();
+      const turn = newTurn(conversationId, { idempotencyKey: 'click', onBusy: 'reject' });
       const [one, two] = await Promise.all([store.create(turn), store.create(turn)]);
       expect(one.turn.id).toBe(two.turn.id);
       expect([one.created, two.created].sort()).toEqual([false, true]);
@@ -327,11 +327,13 @@ describe('a key wins over whatever is found first', () => {
   }, 300_000);
 
   it('and a call with another key, or none, is refused', async () => {
-    const recordId = await newRecord();
-    const { turn } = await store.create(newTurn(recordId, { idempotencyKey: 'click', onBusy: 'reject' }));
+    const conversationId = await newConversation();
+    const { turn } = await store.create(
+      newTurn(conversationId, { idempotencyKey: 'click', onBusy: 'reject' }),
+    );
     for (const more of [{}, { idempotencyKey: 'other' }]) {
-      const error = await failure(store.create(newTurn(recordId, { ...more, onBusy: 'reject' })));
-      expect(error).toEqual(new TurnBusyError(recordId, turn.id));
+      const error = await failure(store.create(newTurn(conversationId, { ...more, onBusy: 'reject' })));
+      expect(error).toEqual(new TurnBusyError(conversationId, turn.id));
     }
   });
 });
@@ -353,8 +355,8 @@ describe('a server that does not say which index refused a write', () => {
 
   it('is asked what is stored: the turn of a key', async () => {
     for (const reply of [mute('conversation_idempotency'), one, errorReply(1, 'deadlock detected')]) {
-      const recordId = await newRecord();
-      const turn = newTurn(recordId, { idempotencyKey: 'click' });
+      const conversationId = await newConversation();
+      const turn = newTurn(conversationId, { idempotencyKey: 'click' });
       let other: string | undefined;
       // Somebody else gets in between our look and our insert.
       const halting: typeof models.Message = Object.create(models.Message, {
@@ -370,13 +372,13 @@ describe('a server that does not say which index refused a write', () => {
       const result = await slow.create(turn);
       proxy.clear();
       expect(result).toMatchObject({ created: false, turn: { id: other } });
-      expect(await models.Message.countDocuments({ conversation: recordId })).toBe(2);
+      expect(await models.Message.countDocuments({ conversation: conversationId })).toBe(2);
     }
   });
 
   it('and the holder of a session id', async () => {
     for (const reply of [mute('opencode_session_unique'), one]) {
-      const [id, holder] = [await newRecord(), await newRecord()];
+      const [id, holder] = [await newConversation(), await newConversation()];
       const next = { sessionId: `ses_${id}`, server: 'http://oc' };
       await sessions.swap(holder, null, next);
       proxy.replace({ at: ({ name }) => name === 'update', executed: false, reply });
@@ -390,8 +392,11 @@ describe('a server that does not say which index refused a write', () => {
 
   it('and the turn that is active, when the look at the head was wrong', async () => {
     for (const reply of [errorReply(11000, "Index 'conversation_one_active'"), one]) {
-      const recordId = await newRecord();
-      const [active, behind] = [await store.create(newTurn(recordId)), await store.create(newTurn(recordId))];
+      const conversationId = await newConversation();
+      const [active, behind] = [
+        await store.create(newTurn(conversationId)),
+        await store.create(newTurn(conversationId)),
+      ];
       await store.claim(active.turn, 'one');
       const wrong: typeof models.Message = Object.create(models.Message, {
         findOne: {

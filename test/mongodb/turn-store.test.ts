@@ -12,16 +12,16 @@ let models: TurnModels;
 let store: MongoTurnStore;
 
 const unknownId = () => String(new mongoose.Types.ObjectId());
-const newRecord = async () => String((await models.Conversation.create({ title: 'Trip' }))._id);
-const input = (recordId: string, idempotencyKey?: string) => ({
-  recordId,
+const newConversation = async () => String((await models.Conversation.create({ title: 'Trip' }))._id);
+const input = (conversationId: string, idempotencyKey?: string) => ({
+  conversationId,
   text: 'hello',
   policy: 'default',
   onBusy: 'enqueue' as const,
   ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
 });
-const messagesOf = (recordId: string) =>
-  models.Message.find({ conversation: new mongoose.Types.ObjectId(recordId) }).sort({ sequence: 1 });
+const messagesOf = (conversationId: string) =>
+  models.Message.find({ conversation: new mongoose.Types.ObjectId(conversationId) }).sort({ sequence: 1 });
 
 beforeAll(async () => {
   database = await startDatabase();
@@ -34,34 +34,36 @@ beforeAll(async () => {
 afterAll(() => database.stop());
 
 const remove = async (id: string) => void (await models.Conversation.deleteOne({ _id: id }));
-turnStoreContract(async () => ({ store, record: newRecord, remove, unknownId }));
+turnStoreContract(async () => ({ store, conversation: newConversation, remove, unknownId }));
 
 describe('a writer that died between question and answer', () => {
-  const crash = async (recordId: string, idempotencyKey?: string) => {
-    const { turn } = await store.create(input(recordId, idempotencyKey));
+  const crash = async (conversationId: string, idempotencyKey?: string) => {
+    const { turn } = await store.create(input(conversationId, idempotencyKey));
     await models.Message.deleteOne({ _id: new mongoose.Types.ObjectId(turn.id) });
     expect(await store.get(turn.id)).toBeNull();
     return turn;
   };
 
   it('is made good by the next ten calls with its key: one turn, the one that was meant', async () => {
-    const recordId = await newRecord();
-    const crashed = await crash(recordId, 'click');
+    const conversationId = await newConversation();
+    const crashed = await crash(conversationId, 'click');
     const { id } = crashed;
-    const again = await Promise.all(Array.from({ length: 10 }, () => store.create(input(recordId, 'click'))));
+    const again = await Promise.all(
+      Array.from({ length: 10 }, () => store.create(input(conversationId, 'click'))),
+    );
     expect(new Set(again.map(({ turn }) => turn.id))).toEqual(new Set([id]));
-    expect((await messagesOf(recordId)).map(({ role, sequence }) => [role, sequence])).toEqual([
+    expect((await messagesOf(conversationId)).map(({ role, sequence }) => [role, sequence])).toEqual([
       ['user', 1],
       ['assistant', 2],
     ]);
     expect((await store.claim(crashed, 'one')).kind).toBe('claimed');
   });
 
-  it('is made good by the next turn of the record, which comes behind it', async () => {
-    const recordId = await newRecord();
-    const { id } = await crash(recordId);
-    const { turn: next } = await store.create(input(recordId));
-    expect((await messagesOf(recordId)).map(({ role, sequence }) => [role, sequence])).toEqual([
+  it('is made good by the next turn of the conversation, which comes behind it', async () => {
+    const conversationId = await newConversation();
+    const { id } = await crash(conversationId);
+    const { turn: next } = await store.create(input(conversationId));
+    expect((await messagesOf(conversationId)).map(({ role, sequence }) => [role, sequence])).toEqual([
       ['user', 1],
       ['assistant', 2],
       ['user', 3],
@@ -70,10 +72,10 @@ describe('a writer that died between question and answer', () => {
     expect(await store.claim(next, 'one')).toEqual({ kind: 'behind', turnId: id });
   });
 
-  it('keeps a record busy for those who want to be refused', async () => {
-    const recordId = await newRecord();
-    const { id } = await crash(recordId);
-    await expect(store.create({ ...input(recordId), onBusy: 'reject' })).rejects.toMatchObject({
+  it('keeps a conversation busy for those who want to be refused', async () => {
+    const conversationId = await newConversation();
+    const { id } = await crash(conversationId);
+    await expect(store.create({ ...input(conversationId), onBusy: 'reject' })).rejects.toMatchObject({
       code: 'turn_busy',
       busyTurnId: id,
     });
@@ -81,22 +83,22 @@ describe('a writer that died between question and answer', () => {
 });
 
 it('a writer whose answer is written by somebody else, between its own two, has made its turn', async () => {
-  const recordId = await newRecord();
+  const conversationId = await newConversation();
   let other: string | undefined;
   // MongoDB does not promise that nobody gets in between two documents of one insert.
   const halting: typeof models.Message = Object.create(models.Message, {
     insertMany: {
       value: async ([first, second]: object[]) => {
         await models.Message.insertMany([first]);
-        other = (await store.create(input(recordId))).turn.id;
+        other = (await store.create(input(conversationId))).turn.id;
         return models.Message.insertMany([second]);
       },
     },
   });
   const slow = new MongoTurnStore(halting as never, models.Conversation as never);
-  const { turn, created } = await slow.create(input(recordId));
+  const { turn, created } = await slow.create(input(conversationId));
   expect(created).toBe(true);
-  const messages = await messagesOf(recordId);
+  const messages = await messagesOf(conversationId);
   expect(messages.map(({ role, sequence }) => [role, sequence])).toEqual([
     ['user', 1],
     ['assistant', 2],
@@ -106,10 +108,10 @@ it('a writer whose answer is written by somebody else, between its own two, has 
   expect([messages[1]?.id, messages[3]?.id]).toEqual([turn.id, other]);
 });
 
-it('the index alone keeps a second turn of a record from running, when the look at the head was wrong', async () => {
-  const recordId = await newRecord();
-  const first = await store.create(input(recordId));
-  const second = await store.create(input(recordId));
+it('the index alone keeps a second turn of a conversation from running, when the look at the head was wrong', async () => {
+  const conversationId = await newConversation();
+  const first = await store.create(input(conversationId));
+  const second = await store.create(input(conversationId));
   await store.claim(first.turn, 'one');
   const wrong: typeof models.Message = Object.create(models.Message, {
     findOne: {
@@ -123,8 +125,8 @@ it('the index alone keeps a second turn of a record from running, when the look 
 });
 
 it('a message offers its parts and tool calls, which are stored once', async () => {
-  const recordId = await newRecord();
-  const { turn } = await store.create(input(recordId));
+  const conversationId = await newConversation();
+  const { turn } = await store.create(input(conversationId));
   const claim = await store.claim(turn, 'one');
   if (claim.kind !== 'claimed') throw new Error(claim.kind);
   const parts = [
@@ -154,13 +156,13 @@ it.each<[string, unknown, readonly string[]]>([
   ['not there', null, []],
   ['holding what is no part', JSON.stringify([null, 5, { type: 'tool' }, { id: 'p', type: 'tool' }]), ['p']],
 ])('parts that are %s hide neither their message nor the others of a list', async (_name, parts, left) => {
-  const recordId = await newRecord();
-  const { turn } = await store.create(input(recordId));
+  const conversationId = await newConversation();
+  const { turn } = await store.create(input(conversationId));
   await models.Message.collection.updateOne(
     { _id: new mongoose.Types.ObjectId(turn.id) },
     { $set: { parts: parts as string } },
   );
-  const listed = await messagesOf(recordId);
+  const listed = await messagesOf(conversationId);
   const told = listed.map((message) => [message.replyParts.map(({ id }) => id), message.damaged]);
   expect(told).toEqual([
     [[], undefined],
@@ -176,23 +178,23 @@ it('a turn in a database that is gone ends every call with ServiceUnavailableErr
   const connection = await connectMongo(database.url, { timeoutMs: 500 });
   const { Message, Conversation } = turnModels(connection);
   const cut = new MongoTurnStore(Message as never, Conversation as never);
-  const recordId = await newRecord();
-  const { turn } = await cut.create(input(recordId));
+  const conversationId = await newConversation();
+  const { turn } = await cut.create(input(conversationId));
   await connection.close();
   const fence = { turnId: turn.id, epoch: 1 };
   const calls = [
     cut.get(turn.id),
-    cut.create(input(recordId)),
+    cut.create(input(conversationId)),
     cut.claim(turn, 'one'),
-    cut.wishes(turn.id),
-    cut.write(fence, { content: 'x' }),
+    cut.control(turn.id),
+    cut.write(fence, { text: 'x' }),
     cut.finish(fence, ended('completed')),
     cut.amend(fence, {}),
-    cut.head(recordId),
+    cut.head(conversationId),
     cut.cancel(turn.id),
     cut.answer(turn.id, 'que_1', { kind: 'reject' }),
     cut.pending(Date.now(), 5),
-    cut.record(recordId),
+    cut.conversation(conversationId),
   ];
   for (const result of await Promise.allSettled(calls)) {
     expect(result).toMatchObject({ status: 'rejected' });

@@ -129,7 +129,7 @@ it('attributes that have no row in the table do not leave, whoever recorded them
   );
   span.recordException(new Error(secret));
   span.addEvent(secret);
-  span.addEvent('turn.parked', { 'turn.blocker': 'x', why: secret });
+  span.addEvent('turn.delayed', { 'turn.blocker': 'x', why: secret });
   span.setStatus({ code: SpanStatusCode.ERROR, message: secret });
   span.end();
   const { name, attributes, events, status, links } = only(left);
@@ -141,7 +141,7 @@ it('attributes that have no row in the table do not leave, whoever recorded them
   });
   expect(events.map((event) => [event.name, event.attributes])).toEqual([
     ['exception', { 'exception.type': 'Error' }],
-    ['turn.parked', { 'turn.blocker': 'x' }],
+    ['turn.delayed', { 'turn.blocker': 'x' }],
   ]);
   expect({ name, status, links }).toEqual({
     name: 'GET /x',

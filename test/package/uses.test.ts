@@ -44,7 +44,7 @@ async function use({ connect, isTurnsError, InvalidConfigError }, { emptyView, a
     const conversation = await turns.models.Conversation.create({});
     const turn = await turns.enqueue({ conversation, text: 'hello' });
     const again = await turns.get(turn.id);
-    said.push(again.status, typeof eventStream, typeof ToolDisplay, typeof applyEntry(emptyView, { type: 'phase', phase: 'queued' }));
+    said.push(again.status, typeof eventStream, typeof ToolDisplay, typeof applyEntry(emptyView, { type: 'progress', progress: 'queued' }));
     said.push(await turns.cancel(turn.id));
   } finally {
     await turns.close();

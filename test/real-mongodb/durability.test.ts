@@ -10,7 +10,7 @@ import { theEngine } from './engine.ts';
 
 const crashes = 4;
 const perCrash = 100;
-const records = 8;
+const conversationCount = 8;
 
 const engine = theEngine();
 let redis: Service;
@@ -34,7 +34,9 @@ afterAll(async () => {
 });
 
 it('no acknowledged turn is lost, and none is there twice, over an engine that is killed', async () => {
-  const conversations = await Promise.all(Array.from({ length: records }, () => newConversation(turns)));
+  const conversations = await Promise.all(
+    Array.from({ length: conversationCount }, () => newConversation(turns)),
+  );
   const acknowledged = new Map<string, string>();
   const odd: unknown[] = [];
   let going = true;

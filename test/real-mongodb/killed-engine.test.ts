@@ -59,7 +59,7 @@ it('ten of ten turns are whole, asked once each, over an engine that is killed t
     const stored = (await turns.get(id)) as StoredTurn;
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'I write.\n\nHere it is.',
+      text: 'I write.\n\nHere it is.',
       run: { reruns: 0, resends: 0 },
     });
     expectSteps(system, text, 2);

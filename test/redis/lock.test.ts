@@ -4,7 +4,7 @@ import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { LockHeldError, LockLostError, LockUnavailableError } from '../../src/errors.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock, type RecordLockOptions } from '../../src/redis/lock.ts';
+import { ConversationLock, type ConversationLockOptions } from '../../src/redis/lock.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { manualClock } from '../support/manual-clock.ts';
@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   count += 1;
-  key = `record${count}`;
+  key = `conversation${count}`;
   reports.length = 0;
 });
 afterEach(() => {
@@ -42,8 +42,8 @@ afterEach(() => {
 
 /** Longer than any test: what is to end sooner is given its own time, or a clock that is moved by hand. */
 const longMs = 120_000;
-const lock = (options: Partial<RecordLockOptions> = {}) =>
-  new RecordLock({
+const lock = (options: Partial<ConversationLockOptions> = {}) =>
+  new ConversationLock({
     redis,
     prefix: 'lock-test',
     reporter,
@@ -69,8 +69,8 @@ async function heldByOther() {
 }
 /** A lock whose way to Redis can be cut (answers reset) or frozen (nothing passes, nothing is refused). */
 async function wired(
-  options: Partial<RecordLockOptions> = {},
-): Promise<{ wire: TcpProxy; connection: Redis; lock: RecordLock }> {
+  options: Partial<ConversationLockOptions> = {},
+): Promise<{ wire: TcpProxy; connection: Redis; lock: ConversationLock }> {
   const wire = await startTcpProxy(service.url);
   const connection = await openRedis(through(wire, service.url), 'commands', reporter);
   opened.push(

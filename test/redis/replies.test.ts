@@ -183,7 +183,7 @@ describe('a worker on a Redis that answers errors', () => {
       const taken: string[] = [];
       let errors = 0;
       await queue.add('waiting', {});
-      // Work that is there and cannot be taken: a worker that knows of some does not wait between two looks.
+      // Work that is there and cannot be taken: a worker that knows of some does not wait between two reads.
       await way?.break(redis);
       const process = async ({ name: job }: { name: string }) => void taken.push(job);
       const worker = new PollingWorker(queue.name, process, { connection, prefix });

@@ -5,7 +5,7 @@ import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { InvalidConfigError, LockUnavailableError, ServiceUnavailableError } from '../../src/errors.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { TurnStream } from '../../src/redis/turn-stream.ts';
 
 const password = 'p4ss-w0rd-of-redis';
@@ -49,12 +49,12 @@ it('the password stands in no error of connecting', async () => {
 
 it('the password and what was written stand in no error of a call', async () => {
   const redis = await openRedis(withPassword(`right-${password}`), 'commands', reporter);
-  const lock = new RecordLock({ redis, prefix: 'secrets', reporter, awayMs: 100, waitMs: 200 });
+  const lock = new ConversationLock({ redis, prefix: 'secrets', reporter, awayMs: 100, waitMs: 200 });
   const stream = new TurnStream({ redis, prefix: 'secrets' });
   const entry = { type: 'retry', attempt: 1, message: 'words of the agent', nextAt: 1 } as const;
   await admin.config('SET', 'maxmemory', '1');
   try {
-    const taken = await thrown(lock.run('record', async () => undefined));
+    const taken = await thrown(lock.run('conversation', async () => undefined));
     expect(taken).toBeInstanceOf(LockUnavailableError);
     const appended = await thrown(stream.append({ turnId: 'turn', epoch: 1 }, 'any', [entry]));
     expect(appended).toBeInstanceOf(ServiceUnavailableError);

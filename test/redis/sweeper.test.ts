@@ -68,7 +68,7 @@ it('of several workers one sweeps each time, and each has asked', async () => {
   }
 });
 
-it('the one that swept alone sweeps again at its next look', async () => {
+it('the one that swept alone sweeps again at its next read', async () => {
   await sweeper('a').start();
   await ended();
   const left = await ttl();
@@ -105,7 +105,7 @@ it('one that is slower than its lease leaves that of its successor alone', async
   expect(await redis.get(lease)).toBe('successor');
 });
 
-it('a Redis that lost its data is swept at the next look', async () => {
+it('a Redis that lost its data is swept at the next read', async () => {
   await sweeper('a').start();
   await ended();
   await redis.del(lease);
@@ -130,7 +130,7 @@ it('a chore that fails is reported by name, holds up no other one, and comes aga
   expect(tried).toBe(2);
 });
 
-it('a look that Redis refuses is reported, and the next one sweeps', async () => {
+it('a read that Redis refuses is reported, and the next one sweeps', async () => {
   const wrong = await openRedis(service.url, 'commands', reporter);
   const made = new Sweeper({
     redis: wrong,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
-import { LeaseLostError, ServiceUnavailableError } from '../../src/errors.ts';
+import { OwnershipLostError, ServiceUnavailableError } from '../../src/errors.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { streamKeys, TurnStream, type TurnStreamOptions } from '../../src/redis/turn-stream.ts';
 import type { TextPart } from '../../src/reply/part.ts';
@@ -14,7 +14,7 @@ import { startTcpProxy, through } from '../support/tcp-proxy.ts';
 const prefix = 'stream-test';
 const reporter = { report: () => undefined };
 const end = { status: 'completed', text: 'ab' } as const;
-const phase = { type: 'phase', phase: 'prompted' } as const;
+const phase = { type: 'progress', progress: 'prompted' } as const;
 const delta = (offset: number, text: string): TurnEntryBody => ({
   type: 'text',
   partId: 'prt_1',
@@ -123,7 +123,7 @@ describe('an older epoch', () => {
     const listener = await openRedis(service.url, 'subscriber', reporter);
     await listener.subscribe(streamKeys(prefix, turnId).channel);
     listener.on('message', (_, message) => heard.push(message));
-    const lost = new LeaseLostError(turnId, 1);
+    const lost = new OwnershipLostError(turnId, 1);
     await expect(stream().append(by(1), 'any', [delta(0, 'zombie')])).rejects.toEqual(lost);
     await expect(stream().end(by(1), end)).rejects.toEqual(lost);
     await expect(stream().open(by(1))).rejects.toEqual(lost);
@@ -138,7 +138,9 @@ describe('an older epoch', () => {
   it('is shut out from the moment a newer one opens, before that has anything to tell', async () => {
     await stream().append(by(1), 'any', [phase]);
     await stream().open(by(2));
-    await expect(stream().append(by(1), 'any', [delta(0, 'late')])).rejects.toBeInstanceOf(LeaseLostError);
+    await expect(stream().append(by(1), 'any', [delta(0, 'late')])).rejects.toBeInstanceOf(
+      OwnershipLostError,
+    );
     expect(await bodies()).toEqual([phase]);
   });
 });
@@ -148,7 +150,7 @@ describe('opening', () => {
     await stream().append(by(1), 'any', [phase, part('a'), delta(1, 'b')]);
     expect(await stream().open(by(2))).toMatchObject({
       at: { number: 3 },
-      view: { phase: 'prompted', parts: [{ id: 'prt_1', text: 'ab' }] },
+      view: { progress: 'prompted', parts: [{ id: 'prt_1', text: 'ab' }] },
     });
   });
 

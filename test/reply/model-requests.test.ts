@@ -67,7 +67,7 @@ describe('requests to the model', () => {
     expect(reply.modelRequests).toBe(3);
   });
 
-  it('count when a look finds them, also again', () => {
+  it('count when a read finds them, also again', () => {
     const { reply, seen, begins } = counted();
     begins('msg_a');
     const messages = [

@@ -80,7 +80,7 @@ describe.each(recordings.map((one) => [one.name, one] as const))('recording %s',
       expect(reply.result().toolParts).toEqual(polled.toolParts);
       expect(reply.usage()).toEqual(polled.usage);
       expect(follower.parts).toEqual(reply.result().parts);
-      expect(reply.prompts.blocked).toBe(false);
+      expect(reply.requests.blocked).toBe(false);
       const told = follower.log.length;
       reply.syncRecoveredParts(polled);
       const news = follower.log.slice(told).filter((line) => !line.startsWith('finalized '));

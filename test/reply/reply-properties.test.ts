@@ -29,7 +29,7 @@ function outcome(reply: Reply) {
     usage: reply.usage(),
     todos: reply.todos,
     children: reply.childSessions(),
-    blocked: reply.prompts.blocked,
+    blocked: reply.requests.blocked,
     idle: reply.idle,
   };
 }

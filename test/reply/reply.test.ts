@@ -362,7 +362,7 @@ describe('status and errors', () => {
     reply.apply(event('permission.asked', { ...other, id: 'per_1', permission: 'bash', patterns: [] }));
     reply.apply(event('message.part.removed', { ...other, messageID: 'msg_a', partID: 'p1' }));
     expect(follower.log).toEqual([]);
-    expect([reply.busy, reply.lastError, reply.prompts.blocked]).toEqual([true, undefined, false]);
+    expect([reply.busy, reply.lastError, reply.requests.blocked]).toEqual([true, undefined, false]);
   });
 });
 
@@ -437,8 +437,8 @@ describe('questions and permissions', () => {
     const joined = { input: { questions: question.questions }, metadata: { requestId: 'que_1' } };
     expect(reply.result().parts).toMatchObject([joined]);
     expect(follower.parts).toMatchObject([joined]);
-    expect(reply.prompts.blocked).toBe(true);
-    expect(reply.prompts.byCall('msg_a call_t1')?.request.id).toBe('que_1');
+    expect(reply.requests.blocked).toBe(true);
+    expect(reply.requests.byCall('msg_a call_t1')?.request.id).toBe('que_1');
   });
 
   it('an answered question does not block, also when an older report of it comes again', () => {
@@ -447,7 +447,7 @@ describe('questions and permissions', () => {
     reply.apply(asked);
     reply.apply(event('question.replied', { requestID: 'que_1', answers: [['A']] }));
     reply.apply(event('question.asked', question, 'evt_from_a_poll'));
-    expect(reply.prompts.blocked).toBe(false);
+    expect(reply.requests.blocked).toBe(false);
     expect(follower.log.filter((line) => line.startsWith('asked'))).toHaveLength(1);
   });
 
@@ -456,7 +456,7 @@ describe('questions and permissions', () => {
     reply.apply(pending);
     reply.apply(asked);
     reply.apply(part(wireTool('t1', 'question', { status: 'error', error: 'Tool execution aborted' })));
-    expect(reply.prompts.blocked).toBe(false);
+    expect(reply.requests.blocked).toBe(false);
     expect(follower.log).toContain('prompt gone');
     expect(tool(reply).metadata).toEqual({});
   });
@@ -464,7 +464,7 @@ describe('questions and permissions', () => {
   it('permissions are told with their answer', () => {
     const { reply, follower } = begin();
     reply.apply(event('permission.asked', { id: 'per_1', permission: 'bash', patterns: ['ls'] }));
-    expect(reply.prompts.get('per_1')?.kind).toBe('permission');
+    expect(reply.requests.get('per_1')?.kind).toBe('permission');
     reply.apply(event('permission.replied', { requestID: 'per_1', reply: 'once' }));
     expect(follower.log).toEqual(['permission asked: bash', 'permission: once']);
   });
@@ -511,7 +511,7 @@ describe('sub-agents', () => {
     const { reply } = begin();
     reply.apply(part(task));
     reply.apply(event('permission.asked', { ...child, id: 'per_1', permission: 'bash', patterns: [] }));
-    expect(reply.prompts.get('per_1')?.request.sessionID).toBe('ses_c');
+    expect(reply.requests.get('per_1')?.request.sessionID).toBe('ses_c');
   });
 
   it('cost what the list of their messages says, those of earlier turns apart', () => {

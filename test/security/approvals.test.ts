@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { RunningWorker, StoredPrompt, TurnPolicy, Turns } from '../../src/index.ts';
+import type { InputRequest, RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
-import type { PromptAnswer } from '../../src/turn/stored-turn.ts';
+import type { InputAnswer } from '../../src/turn/stored-turn.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -23,8 +23,8 @@ const wires: EventWire[] = [];
 let policies: Record<string, TurnPolicy>;
 
 const permissions: TurnPolicy['permissions'] = [{ permission: 'bash', pattern: '*', action: 'ask' }];
-const once: PromptAnswer = { kind: 'permission', reply: 'once' };
-const always: PromptAnswer = { kind: 'permission', reply: 'always' };
+const once: InputAnswer = { kind: 'permission', reply: 'once' };
+const always: InputAnswer = { kind: 'permission', reply: 'always' };
 
 beforeAll(async () => {
   system = await startSystem();
@@ -39,7 +39,7 @@ beforeAll(async () => {
     ask,
     reporting: { ...ask, answeredElsewhere: 'report' },
     allowing: { ...ask, answeredElsewhere: 'allow' },
-    impatient: { ...ask, limits: { promptTimeoutMs: 300 } },
+    impatient: { ...ask, limits: { inputTimeoutMs: 300 } },
     knowing: { ...ask, directory: () => knowing, allowAlways: true },
   };
   worker = await turns.work({ policies });
@@ -77,9 +77,9 @@ async function start(policy = 'ask') {
     if (!turn) throw new Error('no turn');
     return turn;
   };
-  const asked = (count: number): Promise<StoredPrompt> =>
+  const asked = (count: number): Promise<InputRequest> =>
     eventually(async () => {
-      const prompt = (await stored()).prompts[count - 1];
+      const prompt = (await stored()).requests[count - 1];
       if (prompt?.state !== 'open') throw new Error(`prompt ${count} is not open`);
       return prompt;
     });
@@ -87,7 +87,7 @@ async function start(policy = 'ask') {
     await followAll(turns, id);
     return stored();
   };
-  return { id, stored, asked, ended, answer: (r: string, a: PromptAnswer) => turns.answer(id, r, a) };
+  return { id, stored, asked, ended, answer: (r: string, a: InputAnswer) => turns.answer(id, r, a) };
 }
 
 const told = () => system.reports.filter(({ context }) => context.action === 'turn.answered_elsewhere');
@@ -103,7 +103,7 @@ describe('"always"', () => {
       code: 'invalid_input',
       field: 'answer.reply',
     });
-    expect((await turn.stored()).prompts[0]?.answer).toBeUndefined();
+    expect((await turn.stored()).requests[0]?.answer).toBeUndefined();
     expect(await turn.answer(requestId, once)).toBe(true);
     await turn.answer((await turn.asked(2)).requestId, once);
     expect(await turn.ended()).toMatchObject({ status: 'completed' });
@@ -113,9 +113,9 @@ describe('"always"', () => {
     commands('echo one');
     const turn = await start();
     const { requestId } = await turn.asked(1);
-    const answered = { $set: { 'prompts.0.answer': JSON.stringify(always) } };
-    await turns.models.Message.collection.updateOne({ 'prompts.requestId': requestId }, answered);
-    expect((await turn.ended()).prompts).toMatchObject([{ state: 'rejected' }]);
+    const answered = { $set: { 'requests.0.answer': JSON.stringify(always) } };
+    await turns.models.Message.collection.updateOne({ 'requests.requestId': requestId }, answered);
+    expect((await turn.ended()).requests).toMatchObject([{ state: 'rejected' }]);
     expect((await stranger.permissions(directory())).map(({ id }) => id)).not.toContain(requestId);
   });
 
@@ -128,7 +128,7 @@ describe('"always"', () => {
     expect(await first.ended()).toMatchObject({ status: 'completed' });
     commands('printf two');
     const second = await (await start('knowing')).ended();
-    expect(second).toMatchObject({ status: 'completed', prompts: [] });
+    expect(second).toMatchObject({ status: 'completed', requests: [] });
     expect(second.parts).toContainEqual(expect.objectContaining({ tool: 'bash', output: 'two' }));
   });
 
@@ -139,8 +139,8 @@ describe('"always"', () => {
     await turn.asked(2);
     const { requestId } = await turn.asked(1);
     await turn.answer(requestId, always);
-    const { status, prompts } = await turn.ended();
-    expect([status, ...prompts.map(({ state }) => state)]).toEqual(['completed', 'answered', 'answered']);
+    const { status, requests } = await turn.ended();
+    expect([status, ...requests.map(({ state }) => state)]).toEqual(['completed', 'answered', 'answered']);
     expect(told()).toEqual([]);
   });
 });
@@ -155,7 +155,7 @@ describe('a permission that no person of ours gave', () => {
     const turn = await start();
     await turn.answer((await turn.asked(1)).requestId, once);
     const stored = await turn.ended();
-    expect(stored).toMatchObject({ ...elsewhere, prompts: [{ state: 'answered' }, { state: 'answered' }] });
+    expect(stored).toMatchObject({ ...elsewhere, requests: [{ state: 'answered' }, { state: 'answered' }] });
     expect(existsSync(mark('by-itself'))).toBe(false);
     expect(await stranger.statuses(directory())).toEqual({});
     expect(told()).toMatchObject([{ error: { code: 'answered_elsewhere' }, context: { turnId: turn.id } }]);
@@ -177,8 +177,8 @@ describe('a permission that no person of ours gave', () => {
     commands('echo one');
     const turn = await start();
     await stranger.replyPermission(directory(), (await turn.asked(1)).requestId, 'reject');
-    expect(await turn.ended()).toMatchObject({ status: 'completed', prompts: [{ state: 'rejected' }] });
-    expect(await (await start('impatient')).ended()).toMatchObject({ prompts: [{ state: 'rejected' }] });
+    expect(await turn.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'rejected' }] });
+    expect(await (await start('impatient')).ended()).toMatchObject({ requests: [{ state: 'rejected' }] });
     expect(told()).toEqual([]);
   });
 
@@ -242,7 +242,9 @@ describe('a permission that a person of ours gave', () => {
     const { requestId } = await turn.asked(1);
     proxy.after(({ path: route }) =>
       route === `/permission/${requestId}/reply`
-        ? eventually(async () => expect((await turn.stored()).prompts).toMatchObject([{ state: 'answered' }]))
+        ? eventually(async () =>
+            expect((await turn.stored()).requests).toMatchObject([{ state: 'answered' }]),
+          )
         : undefined,
     );
     await turn.answer(requestId, once);
@@ -274,7 +276,7 @@ describe('a permission that a person of ours gave', () => {
     proxy.after(() => undefined);
     worker = await turns.work({ policies });
     go.resolve();
-    expect(await turn.ended()).toMatchObject({ status: 'completed', prompts: [{ state: 'answered' }] });
+    expect(await turn.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
     expect(told()).toEqual([]);
   });
 });

@@ -91,17 +91,17 @@ const cursor = fc.oneof(
 
 const stored = (id: string): StoredTurn => ({
   id,
-  recordId: 'record',
+  conversationId: 'conversation',
   sequence: 2,
   status: 'completed',
   policy: 'default',
   uploads: [],
   userText: 'hello',
-  content: 'stored',
+  text: 'stored',
   reasoning: '',
   parts: [{ type: 'text', id: 'prt_1', messageId: 'msg_1', text: 'stored' } as never],
   run: { phase: 'finished', epoch: 1, reruns: 0, resends: 0, cursor: 3, stream: '0123456789ab' },
-  prompts: [],
+  requests: [],
   artifacts: [],
   createdAt: 0,
 });
@@ -171,7 +171,7 @@ it('the stream in Redis: whoever takes the turn over writes its end, or is told 
       try {
         const { view } = await stream.open(fence);
         if (view) expect(isView(view)).toBe(true);
-        const at = await stream.append(fence, 'any', [{ type: 'phase', phase: 'started' }]);
+        const at = await stream.append(fence, 'any', [{ type: 'progress', progress: 'started' }]);
         if (at) expect(Number.isSafeInteger(at.number)).toBe(true);
         await stream.end(fence, { status: 'completed', text: 'x' });
       } catch (error) {

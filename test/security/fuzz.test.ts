@@ -168,10 +168,10 @@ function document(more: object): MessageDoc {
     sequence: 1,
     status: 'pending',
     policy: 'default',
-    content: 'c',
+    text: 'c',
     reasoning: 'r',
     parts: JSON.stringify(someParts),
-    prompts: [{ requestId: 'que_1', kind: 'question', sessionId: 'ses_1', request: '{}', state: 'open' }],
+    requests: [{ requestId: 'que_1', kind: 'question', sessionId: 'ses_1', details: '{}', state: 'open' }],
     artifacts: [{ fileId: id, filename: 'f', contentType: 't', bytes: 1, sha256: '', metadata: '{}' }],
     run: { phase: 'queued', epoch: 1, reruns: 0, resends: 0, claimedAt: new Date(1) },
     createdAt: new Date(1),
@@ -180,7 +180,7 @@ function document(more: object): MessageDoc {
 }
 
 it('stored documents: a turn, and a reason when it makes no sense', () => {
-  const keys = ['phase', 'epoch', 'state', 'answer', 'request', 'metadata', 'claimedAt'];
+  const keys = ['phase', 'epoch', 'state', 'answer', 'details', 'metadata', 'claimedAt'];
   // Its own id is what it was found by.
   const messages = spoiled(document({}), ...keys).map(
     (message) => ({ ...message, _id: document({})._id }) as MessageDoc,

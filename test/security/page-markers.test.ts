@@ -162,7 +162,7 @@ async function chat(): Promise<void> {
   await api(`/conversations/${id}/turns`, { text: { a: marks.text }, idempotencyKey: [marks.key] });
   await api(`/conversations/${id}/turns`, `{"text": "${marks.text}`);
   await api(`/turns/${marks.urlPath}/cancel`);
-  await api(`/turns/${id}/prompts/${marks.urlPath}`, { kind: marks.text });
+  await api(`/turns/${id}/requests/${marks.urlPath}`, { kind: marks.text });
   await ask('chat API', `${url}/turns/${marks.urlPath}/events`, {
     headers: { 'last-event-id': `${marks.header}` },
   });
@@ -180,7 +180,7 @@ async function answer(
     seen += Buffer.from(bytes).toString();
     const [, request] = /"requestId":"(per\w+)"/.exec(seen) ?? [];
     if (request === undefined) continue;
-    await api(`/turns/${turn}/prompts/${request}`, { kind: 'permission', reply: 'once' });
+    await api(`/turns/${turn}/requests/${request}`, { kind: 'permission', reply: 'once' });
     break;
   }
   leave.abort();

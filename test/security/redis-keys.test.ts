@@ -11,9 +11,9 @@ import { BullTurnJobs } from '../../src/bullmq/turn-jobs.ts';
 import { TurnWorker } from '../../src/bullmq/turn-worker.ts';
 import { isTurnsError } from '../../src/errors.ts';
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { controlNotifier } from '../../src/redis/notifier.ts';
-import { StrayStreams } from '../../src/redis/orphan-streams.ts';
+import { OrphanStreams } from '../../src/redis/orphan-streams.ts';
 import { PolicyAgreement } from '../../src/redis/policy-agreement.ts';
 import { Sweeper } from '../../src/redis/sweeper.ts';
 import { streamKeys, TurnStream } from '../../src/redis/turn-stream.ts';
@@ -29,7 +29,7 @@ const reports: unknown[] = [];
 const reporter = { report: (error: unknown) => void reports.push(error) };
 const prefix = `keys-${process.pid}`;
 const id = '0123456789abcdef01234567';
-const turn = { id, recordId: id, policy: 'default' } as never;
+const turn = { id, conversationId: id, policy: 'default' } as never;
 const fence = { turnId: id, epoch: 1 };
 
 beforeAll(async () => {
@@ -87,7 +87,7 @@ const chores = { none: async () => 0 };
 const sweeper = () => new Sweeper({ redis, prefix, owner: 'me', reporter, everyMs: 60_000, chores });
 const agreement = () => new PolicyAgreement({ redis, prefix, owner: 'me', reporter, policies: { a: {} } });
 const stray = () =>
-  new StrayStreams({
+  new OrphanStreams({
     redis,
     prefix,
     stream,
@@ -95,7 +95,7 @@ const stray = () =>
     store: { get: async () => null } as never,
     quietMs: 0,
   });
-const lock = () => new RecordLock({ redis, prefix, reporter, waitMs: 100, awayMs: 100 });
+const lock = () => new ConversationLock({ redis, prefix, reporter, waitMs: 100, awayMs: 100 });
 
 /** A call, the keys that it reads or writes, and what stands there before. */
 const calls: Readonly<
@@ -104,7 +104,7 @@ const calls: Readonly<
   'stream.open': { keys: keysOfStream, call: () => stream.open(fence) },
   'stream.append': {
     keys: keysOfStream,
-    call: () => stream.append(fence, 'any', [{ type: 'phase', phase: 'started' }]),
+    call: () => stream.append(fence, 'any', [{ type: 'progress', progress: 'started' }]),
   },
   'stream.end': { keys: keysOfStream, call: () => stream.end(fence, { status: 'completed', text: 'x' }) },
   'stream.read': { keys: keysOfStream, call: () => stream.read(id, beginning, { count: 10, bytes: 1_000 }) },

@@ -56,8 +56,8 @@ const asked = (from: number) =>
   proxy.requests.slice(from).filter(({ path: route }) => /^\/session\/ses_[^/]+(\/children)?$/.test(route));
 
 async function sessionOf(conversation: string): Promise<string | undefined | null> {
-  const record = await turns.models.Conversation.findById(conversation).lean();
-  return record?.opencodeSessionId;
+  const stored = await turns.models.Conversation.findById(conversation).lean();
+  return stored?.opencodeSessionId;
 }
 
 it('a turn runs under its own policy, not under the one that its session was minted under', async () => {

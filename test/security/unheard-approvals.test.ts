@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Step } from '../../dev/scripted-model/script.ts';
-import type { RunningWorker, StoredPrompt, TurnPolicy, Turns } from '../../src/index.ts';
+import type { InputRequest, RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
@@ -87,9 +87,9 @@ async function start(steps: readonly NonNullable<Step['tools']>[], policy = 'ask
     await followAll(turns, id);
     return stored();
   };
-  const prompt = (): Promise<StoredPrompt> =>
+  const prompt = (): Promise<InputRequest> =>
     eventually(async () => {
-      const found = (await stored()).prompts.find(({ state }) => state === 'open');
+      const found = (await stored()).requests.find(({ state }) => state === 'open');
       if (!found) throw new Error('nothing is asked');
       return found;
     }, patienceMs);
@@ -144,7 +144,7 @@ describe('an approval that nobody heard', () => {
     await upstreamDone(run);
     reading.resolve();
     const stored = await run.ended();
-    expect(stored).toMatchObject({ status, prompts: [] });
+    expect(stored).toMatchObject({ status, requests: [] });
     if (status === 'error') expect(stored).toMatchObject(elsewhere);
     expect(told()).toHaveLength(times);
   });
@@ -206,7 +206,7 @@ describe('what is no alarm', () => {
     await act();
     await upstreamDone(run);
     reading.resolve();
-    expect(await run.ended()).toMatchObject({ status: 'completed', prompts: [] });
+    expect(await run.ended()).toMatchObject({ status: 'completed', requests: [] });
     expect(told()).toEqual([]);
   };
 
@@ -252,7 +252,7 @@ describe('what is no alarm', () => {
     await turns.answer(run.id, requestId, { kind: 'permission', reply: 'once' });
     await eventually(
       async () =>
-        expect((await run.stored()).prompts).toMatchObject([{ state: 'answered' }, { state: 'open' }]),
+        expect((await run.stored()).requests).toMatchObject([{ state: 'answered' }, { state: 'open' }]),
       patienceMs,
     );
     await worker.stop(0);
@@ -274,7 +274,7 @@ describe('what is no alarm', () => {
     reading.resolve();
     proxy.before(() => undefined);
     worker = await turns.work({ policies });
-    expect(await run.ended()).toMatchObject({ status: 'completed', prompts: [{ state: 'answered' }] });
+    expect(await run.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
     expect(told()).toEqual([]);
   });
 

@@ -15,9 +15,11 @@ const stop = (sessionId: string, promptMessageId: string): StopRef => ({
 /** What is open of one record, in the order of the store, and what was done to it. */
 function record(...stops: StopRef[]) {
   const log: string[] = [];
-  let open = stops.map((one, at): OpenStop => ({ turnId: `t${at}`, recordId: 'r', stops: [one], since: 0 }));
+  let open = stops.map(
+    (one, at): OpenStop => ({ turnId: `t${at}`, conversationId: 'r', stops: [one], since: 0 }),
+  );
   const store: StopStore = {
-    open: async ({ recordId }) => (recordId === 'r' ? open : []),
+    open: async ({ conversationId }) => (conversationId === 'r' ? open : []),
     tried: async (turnId) => void log.push(`tried ${turnId}`),
     close: async (turnId) => {
       log.push(`close ${turnId}`);

@@ -8,7 +8,7 @@ import { type MessageDoc, type TurnModels, turnModels } from '../../src/mongodb/
 import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { sessionLock } from '../../src/session/session.ts';
 import { retryStops, type StopDeps, takeOverStops } from '../../src/stop/open-stops.ts';
 import { systemClock } from '../../src/timing/clock.ts';
@@ -45,10 +45,10 @@ type Run = 'goes on' | 'is over' | 'has not begun';
 
 interface Open {
   readonly turnId: string;
-  readonly recordId: string;
+  readonly conversationId: string;
 }
 
-/** As turns have left them, each of a record and a session of its own; the first has waited longest. */
+/** As turns have left them, each of a conversation and a session of its own; the first has waited longest. */
 async function leave(
   count: number,
   more: Record<string, unknown> = {},
@@ -66,7 +66,7 @@ async function leave(
     };
   });
   await models.Message.collection.insertMany(docs);
-  return docs.map(({ _id, conversation }) => ({ turnId: String(_id), recordId: String(conversation) }));
+  return docs.map(({ _id, conversation }) => ({ turnId: String(_id), conversationId: String(conversation) }));
 }
 
 const leftOpen = () => models.Message.countDocuments({ 'run.stopTriedAt': mongoose.trusted({ $gt: 0 }) });
@@ -98,7 +98,7 @@ function sweeper(now: Run | ((turnId: string) => Run), { costMs = 0, waitMs = 10
   } as unknown as OpenCode;
   const deps: StopDeps = {
     stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
-    lock: new RecordLock({ redis, prefix, reporter, waitMs }),
+    lock: new ConversationLock({ redis, prefix, reporter, waitMs }),
     upstream: () => ({ client }),
     clock,
     reporter,
@@ -150,14 +150,14 @@ it('five hundred that cannot be made keep one behind them waiting for as many sw
 }, 60_000);
 
 describe('those in front that cannot be tried keep nobody waiting', () => {
-  it('because their records are locked', async () => {
+  it('because their conversations are locked', async () => {
     const locked = await leave(20);
     const [behind] = await leave(1, { stopTriedAt: 100 });
     const gate = deferred();
-    const holder = new RecordLock({ redis, prefix, reporter });
+    const holder = new ConversationLock({ redis, prefix, reporter });
     const taken = locked.map(() => deferred());
-    const held = locked.map(({ recordId }, at) =>
-      holder.run(sessionLock(recordId), () => {
+    const held = locked.map(({ conversationId }, at) =>
+      holder.run(sessionLock(conversationId), () => {
         taken[at]?.resolve();
         return gate.promise;
       }),
@@ -189,7 +189,7 @@ describe('those in front that cannot be tried keep nobody waiting', () => {
   });
 });
 
-it('one in the session of the next prompt is taken over, however many its record has in other sessions', async () => {
+it('one in the session of the next prompt is taken over, however many its conversation has in other sessions', async () => {
   const conversation = new mongoose.Types.ObjectId();
   const open = await leave(25, {}, { conversation });
   const { turnId } = open.at(-1) as Open;

@@ -35,23 +35,23 @@ const tool = {
   input: {},
   metadata: {},
 };
-const prompt = { requestId: 'per_1', kind: 'permission', sessionId: 'ses_1', request: {}, state: 'open' };
+const request = { requestId: 'per_1', kind: 'permission', sessionId: 'ses_1', details: {}, state: 'open' };
 const artifact = { fileId: 'f', filename: 'a', contentType: 't', bytes: 1, sha256: '', metadata: {} };
 const view = {
   status: 'pending',
-  phase: 'prompted',
+  progress: 'prompted',
   parts: [part, tool],
-  prompts: [prompt],
+  requests: [request],
   artifacts: [artifact],
 };
 
 /** One of each type, as a worker tells it. */
 export const entries = {
-  phase: { type: 'phase', phase: 'started' },
+  progress: { type: 'progress', progress: 'started' },
   part: { type: 'part', part },
   text: { type: 'text', partId: 'prt_1', offset: 3, delta: 'd' },
   parts: { type: 'parts', parts: [tool, part] },
-  prompt: { type: 'prompt', prompt },
+  request: { type: 'request', request },
   retry: { type: 'retry', attempt: 1, message: 'm', nextAt: 1 },
   usage: { type: 'usage', usage: { cost: 1 } },
   artifact: { type: 'artifact', artifact },
@@ -64,7 +64,7 @@ const keys = [
   'part',
   'parts',
   'view',
-  'prompt',
+  'request',
   'id',
   'text',
   'offset',
@@ -72,16 +72,16 @@ const keys = [
   'filename',
   'status',
 ];
-const inner = fc.oneof(spoiled(part, ...keys), spoiled(tool, ...keys), spoiled(prompt, ...keys));
+const inner = fc.oneof(spoiled(part, ...keys), spoiled(tool, ...keys), spoiled(request, ...keys));
 
 /** An entry, one of which something is wrong, or anything. */
 export const someEntry: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom(...Object.values(entries)),
   fc.constantFrom(...Object.values(entries)).chain((entry) => spoiled(entry, ...keys)),
   fc.record({
-    type: fc.constantFrom('part', 'prompt', 'artifact'),
+    type: fc.constantFrom('part', 'request', 'artifact'),
     part: inner,
-    prompt: inner,
+    request: inner,
     artifact: inner,
   }),
   fc.record({

@@ -1,5 +1,5 @@
 /**
- * A process that calls `ensure` many times at once on one record, for the race of several processes. Takes its
+ * A process that calls `ensure` many times at once on one conversation, for the race of several processes. Takes its
  * addresses as JSON, waits for a line on stdin so that all start together, and answers one line of JSON.
  */
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { RecordLock } from '../../src/redis/lock.ts';
+import { ConversationLock } from '../../src/redis/lock.ts';
 import { Session } from '../../src/session/session.ts';
 
 interface Task {
@@ -20,7 +20,7 @@ interface Task {
   readonly mongo: string;
   readonly opencode: { readonly url: string; readonly password?: string };
   readonly prefix: string;
-  readonly recordId: string;
+  readonly conversationId: string;
   readonly directory: string;
   readonly calls: number;
 }
@@ -33,11 +33,11 @@ const client = openCodeClient({
   address: serverAddress(task.opencode.url, undefined, task.opencode.password),
 });
 const store = new MongoSessionStore(turnModels(mongo).Conversation as unknown as Model<never>);
-const lock = new RecordLock({ redis, prefix: task.prefix, reporter });
+const lock = new ConversationLock({ redis, prefix: task.prefix, reporter });
 
 const session = () =>
   new Session({
-    recordId: task.recordId,
+    conversationId: task.conversationId,
     prefix: task.prefix,
     store,
     lock,

@@ -1,5 +1,5 @@
 /**
- * A web app in a process of its own, instrumented as the Procfile does it: three turns of one record, of which the last
+ * A web app in a process of its own, instrumented as the Procfile does it: three turns of one conversation, of which the last
  * is cancelled as soon as it speaks. Its own baggage is full of what must stay.
  */
 import { context, propagation, trace } from '@opentelemetry/api';

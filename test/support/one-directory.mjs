@@ -1,4 +1,4 @@
-/** The policies of a test's worker process whose records share one directory: upstream starts each one anew, which takes seconds. */
+/** The policies of a test's worker process whose conversations share one directory: upstream starts each one anew, which takes seconds. */
 export default {
   default: {
     model: 'scripted/scripted',

@@ -41,7 +41,7 @@ export class Follower {
     questionRejected: () => this.log.push('question rejected'),
     permissionAsked: ({ permission }) => this.log.push(`permission asked: ${permission}`),
     permissionReplied: (_id, reply) => this.log.push(`permission: ${reply}`),
-    promptGone: () => this.log.push('prompt gone'),
+    requestGone: () => this.log.push('prompt gone'),
   };
 
   /** The log with runs of the same line as one. */

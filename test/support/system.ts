@@ -24,7 +24,7 @@ export interface TestSystem {
   readonly opencode: OpenCodeService;
   readonly model: ScriptedModel;
   readonly sandboxRoot: string;
-  /** A policy whose records share one directory: upstream starts each directory anew, which takes seconds. */
+  /** A policy whose conversations share one directory: upstream starts each directory anew, which takes seconds. */
   readonly policy: TurnPolicy & { readonly directory: () => string };
   /** The same for a worker process. */
   readonly env: NodeJS.ProcessEnv;

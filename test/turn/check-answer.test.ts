@@ -1,23 +1,23 @@
 import { describe, expect, it } from '@jest/globals';
 import { InvalidInputError } from '../../src/errors.ts';
 import { checkFits } from '../../src/turn/check-answer.ts';
-import type { PromptAnswer, StoredPrompt } from '../../src/turn/stored-turn.ts';
+import type { InputAnswer, InputRequest } from '../../src/turn/stored-turn.ts';
 
-const asked = (kind: StoredPrompt['kind'], request: StoredPrompt['request']): StoredPrompt => ({
+const asked = (kind: InputRequest['kind'], request: InputRequest['details']): InputRequest => ({
   requestId: 'que_1',
   kind,
   sessionId: 'ses_1',
-  request,
+  details: request,
   askedAt: 1,
   state: 'open',
 });
 const options = [{ label: 'Blue' }, { label: 'Red' }];
 const question = (more: object) =>
   asked('question', { questions: [{ question: 'q', header: 'h', options, ...more }] });
-const chosen = (...labels: string[]): PromptAnswer => ({ kind: 'question', answers: [labels] });
+const chosen = (...labels: string[]): InputAnswer => ({ kind: 'question', answers: [labels] });
 
 /** The field that is refused; undefined when the answer fits. */
-function refused(prompt: StoredPrompt, answer: PromptAnswer): string | undefined {
+function refused(prompt: InputRequest, answer: InputAnswer): string | undefined {
   try {
     checkFits(prompt, answer);
     return undefined;

@@ -22,12 +22,12 @@ it.each<[string, unknown]>([
   ['parts that are none', { type: 'parts', parts: [null] }],
   ['a text without an offset', { type: 'text', partId: 'p', delta: 'x' }],
   ['a snapshot without a view', { type: 'snapshot', view: {} }],
-  ['a prompt that is none', { type: 'prompt', prompt: 'x' }],
+  ['a prompt that is none', { type: 'request', request: 'x' }],
 ])('%s changes nothing', (_name, entry) => expect(apply([entry])).toBe(emptyView));
 
 it('nothing that a stream may hold makes it throw, or a view that later entries break on', () => {
   const types = [
-    'phase',
+    'progress',
     'part',
     'text',
     'parts',
@@ -62,7 +62,7 @@ it('nothing that a stream may hold makes it throw, or a view that later entries 
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 12 }), (entries) => {
       const view = apply(entries);
-      for (const list of [view.parts, view.prompts, view.artifacts]) expect(Array.isArray(list)).toBe(true);
+      for (const list of [view.parts, view.requests, view.artifacts]) expect(Array.isArray(list)).toBe(true);
       expect(view.parts.every((part) => part.type === 'tool' || typeof part.text === 'string')).toBe(true);
     }),
     { numRuns: 1_000 },

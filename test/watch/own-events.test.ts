@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { decodeEvent } from '../../src/reply/events.ts';
 import { Exchange } from '../../src/reply/exchange.ts';
-import { TurnEvents } from '../../src/watch/own-events.ts';
+import { OwnEvents } from '../../src/watch/own-events.ts';
 import { recording, recordings } from '../support/recordings.ts';
 
 const sessionID = 'ses_own';
@@ -36,7 +36,7 @@ const names = {
 };
 
 function heard(events: readonly ReturnType<typeof decodeEvent>[], named = false) {
-  const turn = new TurnEvents(ids, named);
+  const turn = new OwnEvents(ids, named);
   const taken = events.map((each) => turn.take(each));
   return { turn, taken, ended: (exchange = stored) => turn.errorOf(exchange)?.name };
 }
@@ -77,7 +77,7 @@ const whole = recordings.filter(({ events }) => events.some(({ type }) => type =
 
 it.each(whole.map(({ name }) => name))('are all that a recording tells of its first turn: %s', (name) => {
   const { events, prompts, sessionId } = recording(name);
-  const turn = new TurnEvents({ ...ids, sessionId, promptMessageId: prompts[0] ?? '' }, false);
+  const turn = new OwnEvents({ ...ids, sessionId, promptMessageId: prompts[0] ?? '' }, false);
   const left = events.filter((each) => !turn.take(decodeEvent(each)));
   expect(left.length).toBeLessThan(events.length);
   expect(left.filter(({ type }) => /^(message|question|permission)|status|idle|error/.test(type))).toEqual(

@@ -24,7 +24,7 @@ it('an idle session whose run may still begin stays when that time is over', () 
   expect(looks([0, waiting], [lostAfterMs, waiting], [startGraceMs, waiting])).toEqual([false, false, true]);
 });
 
-it('an error without an answer stays when two looks, some time apart, see nothing else', () => {
+it('an error without an answer stays when two polls, some time apart, see nothing else', () => {
   expect(looks([0, failing])).toEqual([false]);
   expect(looks([0, failing], [lostAfterMs - 1, failing])).toEqual([false, false]);
   expect(looks([0, failing], [lostAfterMs, failing])).toEqual([false, true]);

@@ -12,7 +12,7 @@ import { eventually } from '../support/eventually.ts';
 
 const delta = 'one\ntwo\r\n\n: three\u2028\u0000 👩‍🚀';
 const all: readonly TurnEntry[] = [
-  { type: 'phase', phase: 'queued', id: '1' },
+  { type: 'progress', progress: 'queued', id: '1' },
   { type: 'text', partId: 'prt_1', offset: 0, delta, id: '2' },
   { type: 'finished', status: 'completed', text: delta, id: '3' },
 ];

@@ -30,7 +30,7 @@ afterAll(async () => {
 
 /** A worker process whose clock is wrong, under limits that a wrong clock would cross. */
 function start(byMs: number): Promise<WorkerProcess> {
-  const limits = { turnTimeoutMs: hourMs / 2, promptTimeoutMs: hourMs / 2, maxUpstreamRetryDelayMs: 60_000 };
+  const limits = { turnTimeoutMs: hourMs / 2, inputTimeoutMs: hourMs / 2, maxUpstreamRetryDelayMs: 60_000 };
   const permissions = [{ permission: 'bash', pattern: '*', action: 'ask' }];
   const file = path.join(folder, 'policies.mjs');
   const policies = { default: { model: 'scripted/scripted', limits, permissions } };
@@ -42,7 +42,7 @@ const stored = async (id: string) => (await turns.get(id)) as StoredTurn;
 const enqueue = async (text: string, conversation?: string) =>
   (await turns.enqueue({ conversation: conversation ?? (await newConversation(turns)), text })).id;
 
-it('workers whose clocks are two hours apart share turns: none lost, none doubled, each record in order', async () => {
+it('workers whose clocks are two hours apart share turns: none lost, none doubled, each conversation in order', async () => {
   [behind, ahead] = await Promise.all([start(-hourMs), start(hourMs)]);
   system.respond(({ userText }) => ({ text: ['echo ', userText], chunkDelayMs: 20 }));
   const conversations = await Promise.all([newConversation(turns), newConversation(turns)]);
@@ -57,7 +57,7 @@ it('workers whose clocks are two hours apart share turns: none lost, none double
     expect(all.map(({ status }) => status)).toEqual(ids.map(() => 'completed'));
   }, 60_000);
   const all = await Promise.all(ids.map(stored));
-  expect(all.map(({ content }) => content)).toEqual(all.map(({ userText }) => `echo ${userText}`));
+  expect(all.map(({ text }) => text)).toEqual(all.map(({ userText }) => `echo ${userText}`));
   expect(new Set(all.map(({ run }) => run.owner?.split(':')[1])).size).toBe(2);
   for (const conversation of conversations) {
     const asked = system.model.turnRequests.filter(({ userText }) => userText.startsWith(conversation));
@@ -83,7 +83,7 @@ it('a turn goes over to a worker whose clock is two hours ahead: no limit is cro
   await eventually(async () => expect(await stored(retry)).toMatchObject({ status: 'completed' }), 30_000);
   const [long, ask] = [await enqueue('long'), await enqueue('ask')];
   await eventually(() => expect(system.model.turnRequests.at(-1)?.userText).toBe('ask'));
-  await eventually(async () => expect((await stored(ask)).prompts).toHaveLength(1));
+  await eventually(async () => expect((await stored(ask)).requests).toHaveLength(1));
   await eventually(async () => expect((await stored(long)).run.phase).toBe('prompted'));
   ahead = await start(hourMs);
   behind.kill('SIGKILL');
@@ -92,12 +92,12 @@ it('a turn goes over to a worker whose clock is two hours ahead: no limit is cro
   }, 30_000);
   gate.resolve();
   await eventually(async () => expect((await stored(long)).status).not.toBe('pending'));
-  expect(await stored(long)).toMatchObject({ status: 'completed', content: 'one two' });
-  const [prompt] = (await stored(ask)).prompts;
+  expect(await stored(long)).toMatchObject({ status: 'completed', text: 'one two' });
+  const [prompt] = (await stored(ask)).requests;
   expect(prompt).toMatchObject({ state: 'open' });
   await turns.answer(ask, prompt?.requestId ?? '', { kind: 'permission', reply: 'once' });
   await eventually(async () => expect((await stored(ask)).status).not.toBe('pending'));
-  expect(await stored(ask)).toMatchObject({ status: 'completed', content: 'one two' });
+  expect(await stored(ask)).toMatchObject({ status: 'completed', text: 'one two' });
   const { durationMs = Number.NaN } = await stored(long);
   expect(durationMs).toBeLessThan(hourMs / 4);
 }, 90_000);

@@ -47,7 +47,7 @@ async function heldTurn() {
     gate.resolve();
     await followed;
     const last = await stored();
-    expect(last).toMatchObject({ status: 'completed', content: 'one two three four', run: { epoch } });
+    expect(last).toMatchObject({ status: 'completed', text: 'one two three four', run: { epoch } });
     expectWholeStory(entries, last);
   };
   return { id, stored, completed };

@@ -52,7 +52,7 @@ describe.each(services)('connections to %s that are open and dead', (service) =>
     const stored = (await turns.get(id)) as StoredTurn;
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'one two three four',
+      text: 'one two three four',
       run: { epoch: 1, reruns: 0, resends: 0 },
     });
     expectWholeStory(entries, stored);

@@ -79,7 +79,7 @@ describe.each(absences)('%s away from the worker for %d ms in the middle of a tu
       const stored = (await web.get(turn.id)) as StoredTurn;
       expect(stored).toMatchObject({
         status: 'completed',
-        content: 'one two three four',
+        text: 'one two three four',
         run: { reruns: 0, resends: 0 },
       });
       expect(concatenated(turn.entries)).toBe('one two three four');
@@ -98,7 +98,7 @@ it('OpenCode away when a turn starts only delays it', async () => {
   await pause(500);
   proxies.opencode?.restore();
   await eventually(
-    async () => expect(await web.get(id)).toMatchObject({ status: 'completed', content: 'late' }),
+    async () => expect(await web.get(id)).toMatchObject({ status: 'completed', text: 'late' }),
     20_000,
   );
 });
@@ -128,7 +128,7 @@ describe.each(['redis', 'mongo'] as const)('%s away when a turn is enqueued', (s
     proxies[service]?.restore();
     const { id } = await eventually(() => app.enqueue(turn));
     await eventually(
-      async () => expect(await web.get(id)).toMatchObject({ status: 'completed', content: 'back' }),
+      async () => expect(await web.get(id)).toMatchObject({ status: 'completed', text: 'back' }),
       30_000,
     );
     expect(await web.models.Message.countDocuments({ conversation })).toBe(2);

@@ -33,12 +33,12 @@ it('a turn of 320 calls of 45 KB is completed, readable, and the next one of its
     return { tools: Array.from({ length: perStep }, (_, at) => printed(step * perStep + at)) };
   });
   const { stored, view } = await runTurn(turns, conversation, 'print');
-  expect(stored).toMatchObject({ status: 'completed', content: 'all printed', run: { epoch: 1 } });
+  expect(stored).toMatchObject({ status: 'completed', text: 'all printed', run: { epoch: 1 } });
   const tools = stored.parts.filter((part) => part.type === 'tool');
   expect(tools).toHaveLength(calls);
   expect(tools.every(({ status }) => status === 'completed')).toBe(true);
   expect(view.parts).toEqual(stored.parts);
   expect(view.end?.text).toBe('all printed');
   const next = await runTurn(turns, conversation, 'next');
-  expect(next.stored).toMatchObject({ status: 'completed', content: 'next' } satisfies Partial<StoredTurn>);
+  expect(next.stored).toMatchObject({ status: 'completed', text: 'next' } satisfies Partial<StoredTurn>);
 }, 300_000);

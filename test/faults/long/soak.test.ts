@@ -13,7 +13,7 @@ import { print, writeResult } from '../result.ts';
 import { seed, seeded, sizes } from '../sizes.ts';
 
 const turnEveryMs = 2_000;
-const records = 4;
+const conversationCount = 4;
 let system: TestSystem;
 let turns: Turns;
 let outages: Outages;
@@ -68,10 +68,12 @@ async function disturb(until: number): Promise<number> {
 }
 
 async function load(until: number): Promise<LaneTurn[]> {
-  const conversations = await Promise.all(Array.from({ length: records }, () => newConversation(turns)));
+  const conversations = await Promise.all(
+    Array.from({ length: conversationCount }, () => newConversation(turns)),
+  );
   const started: LaneTurn[] = [];
   while (performance.now() < until) {
-    const conversation = conversations[started.length % records] as string;
+    const conversation = conversations[started.length % conversations.length] as string;
     const marker = `soak ${started.length}.`;
     const { id } = await turns.enqueue({ conversation, text: marker });
     started.push(followed(turns, id, marker, 300_000));
@@ -85,7 +87,7 @@ async function failureOf(turn: LaneTurn): Promise<string[]> {
   try {
     await turn.followed;
     const stored = (await turns.get(turn.id)) as StoredTurn;
-    expect(stored).toMatchObject({ status: 'completed', content: `echo ${turn.marker} end` });
+    expect(stored).toMatchObject({ status: 'completed', text: `echo ${turn.marker} end` });
     expectSteps(system, turn.marker, 1, stored.run.reruns + stored.run.resends);
     expectWholeStory(turn.entries, stored);
     return [];

@@ -74,13 +74,13 @@ async function enqueueAll(conversations: readonly string[]): Promise<string[]> {
   return ids;
 }
 
-it('turns of many records under workers that are killed all the time: none lost, none doubled, order kept', async () => {
+it('turns of many conversations under workers that are killed all the time: none lost, none doubled, order kept', async () => {
   system.respond(({ userText, number }) => ({
     text: ['echo ', userText, ' end'],
     chunkDelayMs: number % 7,
   }));
   const conversations = await Promise.all(
-    Array.from({ length: storm.records }, () => newConversation(turns)),
+    Array.from({ length: storm.conversations }, () => newConversation(turns)),
   );
   const killing = new Killing();
   await killing.start(storm.workers);
@@ -93,7 +93,7 @@ it('turns of many records under workers that are killed all the time: none lost,
   const stored = (await Promise.all(ids.map((id) => turns.get(id)))) as StoredTurn[];
   writeFileSync(
     process.stderr.fd,
-    `storm: seed ${seed}, ${stored.length} turns, ${storm.records} records, ${storm.workers} workers, ${killing.kills} killed, ${stored.filter(({ run }) => run.epoch > 1).length} turns adopted\n`,
+    `storm: seed ${seed}, ${stored.length} turns, ${storm.conversations} conversations, ${storm.workers} workers, ${killing.kills} killed, ${stored.filter(({ run }) => run.epoch > 1).length} turns adopted\n`,
   );
   expectEachOnce(stored);
   expectOrder(stored);
@@ -104,9 +104,9 @@ it('turns of many records under workers that are killed all the time: none lost,
 /** Terminal with the right words, and asked exactly once. */
 function expectEachOnce(stored: readonly StoredTurn[]): void {
   const bad = stored.filter(
-    ({ status, content, userText }) => status !== 'completed' || content !== `echo ${userText} end`,
+    ({ status, text, userText }) => status !== 'completed' || text !== `echo ${userText} end`,
   );
-  expect(bad.map(({ id, status, content, error, run }) => ({ id, status, content, error, run }))).toEqual([]);
+  expect(bad.map(({ id, status, text, error, run }) => ({ id, status, text, error, run }))).toEqual([]);
   const asked = new Map<string, number>();
   for (const { userText } of system.model.turnRequests) asked.set(userText, (asked.get(userText) ?? 0) + 1);
   expect(stored.filter(({ userText }) => asked.get(userText) !== 1).map(({ userText }) => userText)).toEqual(
@@ -115,13 +115,14 @@ function expectEachOnce(stored: readonly StoredTurn[]): void {
   expect(system.model.turnRequests).toHaveLength(storm.turns);
 }
 
-/** The model was asked in the order of each record's sequence. */
+/** The model was asked in the order of each conversation's sequence. */
 function expectOrder(stored: readonly StoredTurn[]): void {
   const position = new Map(system.model.turnRequests.map(({ userText, number }) => [userText, number]));
-  const records = new Map<string, StoredTurn[]>();
-  for (const turn of stored) records.set(turn.recordId, [...(records.get(turn.recordId) ?? []), turn]);
-  for (const ofRecord of records.values()) {
-    const bySequence = ofRecord
+  const conversations = new Map<string, StoredTurn[]>();
+  for (const turn of stored)
+    conversations.set(turn.conversationId, [...(conversations.get(turn.conversationId) ?? []), turn]);
+  for (const ofConversation of conversations.values()) {
+    const bySequence = ofConversation
       .sort((a, b) => a.sequence - b.sequence)
       .map(({ userText }) => position.get(userText));
     expect(bySequence).toEqual([...bySequence].sort((a, b) => Number(a) - Number(b)));
@@ -142,7 +143,7 @@ async function expectNothingLeft(
   });
   const client = openCodeClient({ address: serverAddress(opencode.url, undefined, opencode.password) });
   for (const conversation of conversations) {
-    const last = stored.findLast(({ recordId }) => recordId === conversation);
+    const last = stored.findLast(({ conversationId }) => conversationId === conversation);
     if (last) await expectNoOrphan(client, last);
   }
   await sweeping.stop();

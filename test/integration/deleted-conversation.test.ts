@@ -13,7 +13,7 @@ beforeAll(async () => {
 }, 90_000);
 afterAll(() => system.stop());
 
-const gone = { status: 'error', error: { reason: 'record_gone' } };
+const gone = { status: 'error', error: { reason: 'conversation_gone' } };
 const deployment = (name: string) => ({
   prefix: `${system.options.prefix}-${name}`,
   mongo: system.database(name),
@@ -21,7 +21,7 @@ const deployment = (name: string) => ({
 const remove = (turns: Turns, conversation: string) =>
   turns.models.Conversation.deleteOne({ _id: conversation });
 
-it('turns without a record, however many and old, keep nobody from a job, and end', async () => {
+it('turns without a conversation, however many and old, keep nobody from a job, and end', async () => {
   const turns = await system.connect(deployment('many'));
   const count = 510;
   const id = () => new mongoose.Types.ObjectId();
@@ -33,10 +33,10 @@ it('turns without a record, however many and old, keep nobody from a job, and en
     policy: 'default',
     role: 'assistant',
     status: 'pending',
-    content: '',
+    text: '',
     reasoning: '',
     parts: '[]',
-    prompts: [],
+    requests: [],
     artifacts: [],
     run: { phase: 'queued', epoch: 0, reruns: 0, resends: 0 },
     createdAt: new Date(Date.now() - 3_600_000 + (at % 7)),
@@ -57,7 +57,7 @@ it('turns without a record, however many and old, keep nobody from a job, and en
     sweeper: { everyMs: 500, minAgeMs: 0 },
   });
   await eventually(
-    async () => expect(await turns.get(turn.id)).toMatchObject({ status: 'completed', content: 'came' }),
+    async () => expect(await turns.get(turn.id)).toMatchObject({ status: 'completed', text: 'came' }),
     120_000,
   );
   const pending = () => turns.models.Message.countDocuments({ status: 'pending' });
@@ -85,12 +85,12 @@ it('a turn whose conversation is deleted while it waits ends, its followers too,
   const { view } = await followed;
   expect(view.end).toMatchObject(gone);
   expect(await turns.get(waiting.id)).toMatchObject({ ...gone, run: { phase: 'finished' } });
-  // The one that ran had its record when it began, and ends as it does.
-  expect(await turns.get(first.id)).toMatchObject({ status: 'completed', content: 'first answer' });
+  // The one that ran had its conversation when it began, and ends as it does.
+  expect(await turns.get(first.id)).toMatchObject({ status: 'completed', text: 'first answer' });
   expect(system.model.turnRequests.length).toBe(asked);
 }, 90_000);
 
-it('a turn whose worker and record are gone is ended, and its run is aborted upstream', async () => {
+it('a turn whose worker and conversation are gone is ended, and its run is aborted upstream', async () => {
   const turns = await system.connect(deployment('both'));
   system.respond(() => ({ text: ['some ', 'text'], ending: 'hang' }));
   const policies = { default: system.policy };

@@ -10,31 +10,31 @@ import { noUsage } from './terminal-write.ts';
 const tellMs = 30_000;
 
 /**
- * A turn that no run has ended (it was cancelled while it waited, or its record was deleted) is announced by whoever
+ * A turn that no run has ended (it was cancelled while it waited, or its conversation was deleted) is announced by whoever
  * takes its job: the loser of a race for that (a job that was taken twice) finds it taken. At least once: one who dies,
  * leaves, or cannot store that he has told is followed by another, to whom the sweeper brings it. Throws
  * ServiceUnavailableError.
  */
-export async function announceUntold(
+export async function announceEnd(
   deps: TurnDeps,
   policy: CompiledPolicy,
   turnId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const turn = await deps.store.takeUntold(turnId, policy.limits.hookTimeoutMs + tellMs);
+  const turn = await deps.store.takeUnannounced(turnId, policy.limits.hookTimeoutMs + tellMs);
   if (!turn) return;
   await announce(deps, { policy, outcome: outcomeOf(turn) }, signal);
   // The waiting for a hook ends with the worker: what became of it nobody knows.
-  if (!signal.aborted) await deps.store.told(turnId);
+  if (!signal.aborted) await deps.store.announced(turnId);
 }
 
 function outcomeOf(turn: StoredTurn): Exclude<TurnOutcome, { status: 'interrupted' }> {
   const { error } = turn;
   const result = {
     turnId: turn.id,
-    recordId: turn.recordId,
+    conversationId: turn.conversationId,
     sessionId: turn.run.sessionId,
-    text: turn.content,
+    text: turn.text,
     usage: turn.usage ?? noUsage,
     artifacts: turn.artifacts,
     durationMs: turn.durationMs ?? 0,

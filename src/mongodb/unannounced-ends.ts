@@ -5,16 +5,16 @@ import { objectId } from './object-id.ts';
 const { trusted } = mongoose;
 
 /** For the end itself: due at once, by whatever clock. */
-export const untoldYet = { 'run.tellFrom': 1 };
+export const notAnnounced = { 'run.announceFrom': 1 };
 
 /** Since when an end may be told that has not been, by the clock of now. */
-export const dueToTell = () => trusted({ $gt: 0, $lte: Date.now() });
+export const dueToAnnounce = () => trusted({ $gt: 0, $lte: Date.now() });
 
 /**
- * Ends that no run has written, each of which somebody is to tell. `run.tellFrom` stands on them until they are told;
+ * Ends that no run has written, each of which somebody is to tell. `run.announceFrom` stands on them until they are told;
  * whoever takes one puts it off, so that others leave it to him for a while.
  */
-export class UntoldEnds {
+export class UnannouncedEnds {
   readonly #messages: Model<MessageDoc>;
 
   constructor(messages: Model<MessageDoc>) {
@@ -23,13 +23,13 @@ export class UntoldEnds {
 
   /** Of two that take it at once, one matches. */
   async take(turnId: string, againMs: number): Promise<MessageDoc | null> {
-    const filter = { _id: objectId(turnId, 'turnId'), 'run.tellFrom': dueToTell() };
-    const later = { $set: { 'run.tellFrom': Date.now() + againMs } };
+    const filter = { _id: objectId(turnId, 'turnId'), 'run.announceFrom': dueToAnnounce() };
+    const later = { $set: { 'run.announceFrom': Date.now() + againMs } };
     return this.#messages.findOneAndUpdate(filter, later, { returnDocument: 'after' }).lean<MessageDoc>();
   }
 
-  async told(turnId: string): Promise<void> {
+  async announced(turnId: string): Promise<void> {
     const filter = { _id: objectId(turnId, 'turnId') };
-    await this.#messages.updateOne(filter, { $unset: { 'run.tellFrom': 1 } });
+    await this.#messages.updateOne(filter, { $unset: { 'run.announceFrom': 1 } });
   }
 }

@@ -34,7 +34,8 @@ beforeEach(() => {
 
 const heardOf = (id: string) => heard.filter(({ turnId }) => turnId === id);
 const lose = async ({ id }: { id: string }) => expect(await queue.remove(turnJobId(id))).toBe(1);
-const untold = () => turns.models.Message.countDocuments({ 'run.tellFrom': mongoose.trusted({ $gt: 0 }) });
+const untold = () =>
+  turns.models.Message.countDocuments({ 'run.announceFrom': mongoose.trusted({ $gt: 0 }) });
 
 /** Enqueued while nobody works. */
 async function waiting() {
@@ -110,7 +111,7 @@ describe('an end that no run has written, and whose job is lost, is told to the 
     await queue.obliterate({ force: true });
     expect(await untold()).toBe(1);
     // The time in which it could still have told has passed.
-    const past = { $set: { 'run.tellFrom': Date.now() - 1 } };
+    const past = { $set: { 'run.announceFrom': Date.now() - 1 } };
     await turns.models.Message.collection.updateOne({ _id: new mongoose.Types.ObjectId(turn.id) }, past);
     await withWorker(
       (end) => heard.push(end),
@@ -129,12 +130,12 @@ describe('an end that no run has written, and whose job is lost, is told to the 
       policy: 'default',
       role: 'assistant',
       status: 'cancelled',
-      content: '',
+      text: '',
       reasoning: '',
       parts: '[]',
-      prompts: [],
+      requests: [],
       artifacts: [],
-      run: { phase: 'finished', epoch: 0, reruns: 0, resends: 0, cancelRequestedAt: 1, tellFrom: 1 },
+      run: { phase: 'finished', epoch: 0, reruns: 0, resends: 0, cancelRequestedAt: 1, announceFrom: 1 },
       createdAt: new Date(Date.now() - 3_600_000 + (at % 7)),
       finishedAt: new Date(),
     }));

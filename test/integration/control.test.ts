@@ -11,11 +11,11 @@ let system: TestSystem;
 let turns: Turns;
 let worker: RunningWorker;
 const ask = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
-/** `cold`: a directory for each record, whose first turn upstream begins late. */
+/** `cold`: a directory for each conversation, whose first turn upstream begins late. */
 const policies = ({ policy }: TestSystem): Record<string, TurnPolicy> => ({
   default: policy,
   asking: { ...policy, permissions: ask },
-  impatient: { ...policy, permissions: ask, limits: { promptTimeoutMs: 300 } },
+  impatient: { ...policy, permissions: ask, limits: { inputTimeoutMs: 300 } },
   cold: { model: 'scripted/scripted' },
 });
 
@@ -87,12 +87,12 @@ describe('cancel', () => {
     await eventually(() => expect(concatenated(turn.entries)).toBe('some text '));
     const request = system.model.turnRequests.at(-1);
     expect(await turns.cancel(turn.id)).toBe('requested');
-    expect(await turn.finished).toMatchObject({ status: 'cancelled', content: 'some text ' });
+    expect(await turn.finished).toMatchObject({ status: 'cancelled', text: 'some text ' });
     expect(request?.outcome).toBe('aborted');
     expect(await busySessions()).toEqual([]);
   });
 
-  it('lets the next turn of the record run in the same session', async () => {
+  it('lets the next turn of the conversation run in the same session', async () => {
     system.respond(({ userText }) => (userText === 'first' ? held() : { text: ['second answer'] }));
     const conversation = await newConversation(turns);
     const first = await turns.enqueue({ conversation, text: 'first' });
@@ -100,7 +100,7 @@ describe('cancel', () => {
     await eventually(() => expect(system.model.turnRequests.at(-1)?.userText).toBe('first'));
     await turns.cancel(first.id);
     await eventually(async () =>
-      expect(await turns.get(second.id)).toMatchObject({ status: 'completed', content: 'second answer' }),
+      expect(await turns.get(second.id)).toMatchObject({ status: 'completed', text: 'second answer' }),
     );
   });
 
@@ -116,9 +116,9 @@ describe('cancel', () => {
   it('while a question is open closes the question', async () => {
     system.respond(() => bash('echo asked'));
     const turn = await start('asking');
-    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
+    await eventually(async () => expect((await turn.stored()).requests).toHaveLength(1));
     await turns.cancel(turn.id);
-    expect(await turn.finished).toMatchObject({ status: 'cancelled', prompts: [{ state: 'closed' }] });
+    expect(await turn.finished).toMatchObject({ status: 'cancelled', requests: [{ state: 'closed' }] });
   });
 
   it('while a sub-agent runs stops the sub-agent too', async () => {
@@ -139,7 +139,7 @@ describe('answer', () => {
     system.respond(({ step }) => (step === 0 ? bash('echo allowed') : { text: ['ran it'] }));
     const turn = await start('asking');
     const prompt = await eventually(async () => {
-      const [first] = (await turn.stored()).prompts;
+      const [first] = (await turn.stored()).requests;
       if (!first) throw new Error('no prompt yet');
       return first;
     });
@@ -148,8 +148,8 @@ describe('answer', () => {
     const stored = await turn.finished;
     expect(stored).toMatchObject({
       status: 'completed',
-      content: 'ran it',
-      prompts: [{ state: 'answered' }],
+      text: 'ran it',
+      requests: [{ state: 'answered' }],
     });
     expect(stored.parts).toContainEqual(expect.objectContaining({ tool: 'bash', status: 'completed' }));
     await expect(
@@ -169,16 +169,16 @@ describe('answer', () => {
         : { text: ['blue then'] },
     );
     const turn = await start();
-    await eventually(async () => expect((await turn.stored()).prompts).toHaveLength(1));
-    const [prompt] = (await turn.stored()).prompts;
+    await eventually(async () => expect((await turn.stored()).requests).toHaveLength(1));
+    const [prompt] = (await turn.stored()).requests;
     await turns.answer(turn.id, prompt?.requestId ?? '', { kind: 'question', answers: [['Blue']] });
-    expect(await turn.finished).toMatchObject({ status: 'completed', content: 'blue then' });
+    expect(await turn.finished).toMatchObject({ status: 'completed', text: 'blue then' });
   });
 
   it('that never comes is a rejection after the prompt time', async () => {
     system.respond(() => bash('echo late'));
     const turn = await start('impatient');
-    expect(await turn.finished).toMatchObject({ status: 'completed', prompts: [{ state: 'rejected' }] });
+    expect(await turn.finished).toMatchObject({ status: 'completed', requests: [{ state: 'rejected' }] });
   });
 });
 

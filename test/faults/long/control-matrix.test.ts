@@ -27,10 +27,10 @@ const question = {
   header: 'Color',
   options: [{ label: 'Blue', description: 'as the sky' }],
 };
-const openPrompt = ({ entries }: LaneTurn) => {
-  const entry = entries.find(({ type }) => type === 'prompt');
-  if (entry?.type !== 'prompt') throw new Error('nothing is asked yet');
-  return entry.prompt.requestId;
+const openRequest = ({ entries }: LaneTurn) => {
+  const entry = entries.find(({ type }) => type === 'request');
+  if (entry?.type !== 'request') throw new Error('nothing is asked yet');
+  return entry.request.requestId;
 };
 
 const wishes: Record<string, Wish> = {
@@ -38,7 +38,7 @@ const wishes: Record<string, Wish> = {
     script: () => ({ text: ['some ', 'text ', 'never sent'], gate: deferred().promise, gateAt: 2 }),
     ready: ({ entries }) => expect(concatenated(entries)).toBe('some text '),
     make: (turns, { id }) => turns.cancel(id),
-    end: { status: 'cancelled', content: 'some text ' },
+    end: { status: 'cancelled', text: 'some text ' },
     modelSteps: 1,
   },
   answer: {
@@ -46,9 +46,10 @@ const wishes: Record<string, Wish> = {
       step === 0
         ? { tools: [{ name: 'question', input: { questions: [question] } }] }
         : { text: [/Blue/.test(JSON.stringify(messages.at(-1))) ? 'It is blue.' : 'It is not told.'] },
-    ready: openPrompt,
-    make: (turns, turn) => turns.answer(turn.id, openPrompt(turn), { kind: 'question', answers: [['Blue']] }),
-    end: { status: 'completed', content: 'It is blue.', prompts: [{ state: 'answered' }] },
+    ready: openRequest,
+    make: (turns, turn) =>
+      turns.answer(turn.id, openRequest(turn), { kind: 'question', answers: [['Blue']] }),
+    end: { status: 'completed', text: 'It is blue.', requests: [{ state: 'answered' }] },
     modelSteps: 2,
   },
 };
