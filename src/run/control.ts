@@ -10,7 +10,7 @@ const pollMs = 5_000;
  * Reads what people ask of a running turn (cancel, answers) from the stored turn: at the start, after each
  * notification, and from time to time, since a notification may be lost. One read at a time; the database away only delays.
  */
-export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => Promise<void>): void {
+export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => void): void {
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
   let ended = false;
@@ -26,7 +26,7 @@ export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => Pro
     if (stored === null || ended) return;
     if (stored.run.epoch !== run.fence.epoch) throw new OwnershipLostError(turn.id, run.fence.epoch);
     if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
-    await onAnswers(stored);
+    onAnswers(stored);
   };
 
   const loop = async () => {

@@ -6,8 +6,9 @@ import type { TurnRun } from './turn-run.ts';
 /**
  * Which failures of one question to upstream are borne, and how long. One wrong answer proves nothing: whatever stands
  * between us and the server may have given it. Wrong answers without a good one to the same question in between, for
- * `wrongAnswerTimeoutMs`, are what the turn ends with. A failing server's (5xx) are such while it answers other
- * questions; one that is away as a whole, or restarts, is waited for as long as `ServerAbsence` allows.
+ * `wrongAnswerTimeoutMs`, are what the turn ends with. A server that fails (5xx), hangs up or says nothing gives such
+ * ones while it answers other questions; one that is away as a whole, or restarts, is waited for as long as
+ * `ServerAbsence` allows.
  */
 export class Patience {
   readonly #run: TurnRun;
@@ -42,9 +43,9 @@ export class Patience {
   }
 }
 
-/** A server that asks for patience (408, 425, 429) works. */
+/** Of the answers that leave open what happened. A server that asks for patience (408, 425, 429) works. */
 function isFailing(error: unknown): boolean {
-  return error instanceof ServerError && (error.facts.status ?? 0) >= 500;
+  return !(error instanceof ServerError) || (error.facts.status ?? 0) >= 500;
 }
 
 const backoff: BackoffOptions = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };

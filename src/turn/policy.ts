@@ -23,7 +23,7 @@ export interface TurnLimits {
   readonly lostAfterMs: number;
   /**
    * How long the server may answer one question with what is no answer of OpenCode (a wrong password, a redirect, a
-   * proxy's page), or with 5xx while it answers others, until the turn ends with that error. Default 60 s.
+   * proxy's page), or with 5xx or not at all while it answers others, until the turn ends with that error. Default 60 s.
    */
   readonly wrongAnswerTimeoutMs: number;
   /** How often upstream may retry a failing model provider. Default 8. */

@@ -2,17 +2,16 @@ import { fittedRequest } from '../bounds/bounded-request.ts';
 import { maxInputRequests } from '../bounds/byte-budget.ts';
 import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
 import type { TurnRun } from '../run/turn-run.ts';
-import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { checkFits, offeredReplies } from '../turn/check-answer.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { InputAnswer, InputRequest, TurnControl } from '../turn/stored-turn.ts';
+import { answerUpstream } from './answer-upstream.ts';
 import { Approvals } from './approvals.ts';
 
 /** How long the change of a request waits for a database that is away. */
 const storeMs = 30_000;
-const upstreamRetry = { firstMs: 200, maxMs: 5_000, again: isAmbiguous };
 
 /**
  * Questions and permissions of one turn: stored and told when they open, answered upstream when a person's
@@ -25,6 +24,8 @@ export class InputRequests {
   readonly #open = new Map<string, InputRequest>();
   readonly #timers = new Map<string, () => void>();
   readonly #sending = new Set<string>();
+  readonly #onLost: (error: unknown) => void;
+  readonly #over = new AbortController();
   readonly approvals: Approvals;
   /** How many requests the turn has had. */
   #count: number;
@@ -33,16 +34,30 @@ export class InputRequests {
   /** One write after the other: a request that closes at once must not be opened again by its first write. */
   #writing = Promise.resolve();
 
-  /** `adopted`: an owner before this one has asked for the prompt. */
-  constructor(run: TurnRun, ids: PromptIds, known: readonly InputRequest[], adopted: boolean) {
+  /**
+   * `adopted`: an owner before this one has asked for the prompt. `onLost`: upstream does not take what a person answered,
+   * and waits for it.
+   */
+  constructor(
+    run: TurnRun,
+    ids: PromptIds,
+    known: readonly InputRequest[],
+    adopted: boolean,
+    onLost: (error: unknown) => void,
+  ) {
     this.#run = run;
+    this.#onLost = onLost;
     this.#ids = ids;
     this.#count = known.length;
     this.approvals = new Approvals(run, ids, known, adopted);
     for (const prompt of known) if (prompt.state === 'open') this.#track(prompt);
-    run.defer(() => {
-      for (const cancel of this.#timers.values()) cancel();
-    });
+    run.defer(() => this.end());
+  }
+
+  /** No time runs out any more, and what is on its way upstream is given up. */
+  end(): void {
+    this.#over.abort();
+    for (const cancel of this.#timers.values()) cancel();
   }
 
   /** A request appeared upstream. Known ones change nothing. */
@@ -110,11 +125,11 @@ export class InputRequests {
     return new Set(this.#open.keys());
   }
 
-  /** Sends what people have answered meanwhile. */
-  async deliver(turn: TurnControl): Promise<void> {
+  /** Sends what people have answered meanwhile, and waits for nothing: a cancel may be the next that is read. */
+  deliver(turn: TurnControl): void {
     for (const request of turn.requests) if (request.answer) this.approvals.given(request, request.answer);
     for (const { requestId, state, answer } of turn.requests) {
-      if (state === 'open' && answer) await this.#send(requestId, answer);
+      if (state === 'open' && answer) void this.#send(requestId, answer);
     }
   }
 
@@ -123,6 +138,7 @@ export class InputRequests {
    * away has been waited for long enough: for all changes together, since the turn's end waits behind them.
    */
   async closeAll(): Promise<void> {
+    this.end();
     await within(storeMs, async (signal) => {
       this.#storeUntil = signal;
       for (const requestId of [...this.#open.keys()]) this.settled(requestId, 'closed');
@@ -154,8 +170,11 @@ export class InputRequests {
       if (state) this.settled(requestId, state);
       else this.gone(requestId);
     } catch (error) {
-      // The answer stays stored: the next read of the stored turn, or the next owner, sends it again.
+      if (this.#over.signal.aborted) return;
       this.#report(error);
+      // Without it upstream waits for ever. What else fails is ours: the answer stays stored, and the next read of the
+      // stored turn, or the next owner, sends it again.
+      if (!this.#run.signal.aborted && isAmbiguous(error)) this.#onLost(error);
     } finally {
       this.#sending.delete(requestId);
     }
@@ -169,28 +188,16 @@ export class InputRequests {
     request: InputRequest,
     answer: InputAnswer,
   ): Promise<'answered' | 'rejected' | undefined> {
-    const options = { ...upstreamRetry, clock: this.#run.deps.clock };
+    const signal = AbortSignal.any([this.#run.signal, this.#over.signal]);
     try {
       checkFits(request, answer);
-      const accepted = await persevere(() => this.#reply(request, answer), options, this.#run.signal);
+      const accepted = await answerUpstream(this.#run, this.#ids, request, answer, signal);
       return accepted ? stateAfter(answer) : undefined;
     } catch (error) {
       if (answer.kind === 'reject' || !isUnfitting(error)) throw error;
       this.#report(error);
       return this.#deliverOne(request, { kind: 'reject' });
     }
-  }
-
-  #reply({ requestId, kind }: InputRequest, answer: InputAnswer): Promise<boolean> {
-    const { client } = this.#run.upstream(this.#ids.server);
-    const { directory } = this.#ids;
-    const { signal } = this.#run;
-    if (answer.kind === 'question') return client.replyQuestion(directory, requestId, answer.answers, signal);
-    if (answer.kind === 'permission') {
-      return client.replyPermission(directory, requestId, answer.reply, answer.message, signal);
-    }
-    if (kind === 'question') return client.rejectQuestion(directory, requestId, signal);
-    return client.replyPermission(directory, requestId, 'reject', undefined, signal);
   }
 
   #report(error: unknown): void {

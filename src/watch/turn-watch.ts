@@ -48,6 +48,8 @@ export class TurnWatch {
   #rebuild = false;
   #lastEventAt = 0;
   #events: OwnEvents | undefined;
+  /** Upstream waits for an answer that it does not take. */
+  #answerLost: { readonly error: unknown } | undefined;
   #stall: StallWatch;
   readonly #foreign: ForeignPrompts;
 
@@ -95,7 +97,11 @@ export class TurnWatch {
     this.#events = new OwnEvents(ids, again || run.turn.run.phase !== 'queued');
     const reply = run.newReply(ids);
     const adopted = !again && run.turn.run.phase !== 'queued';
-    this.#requests = new InputRequests(run, ids, again ? [] : run.turn.requests, adopted);
+    this.#requests?.end();
+    this.#requests = new InputRequests(run, ids, again ? [] : run.turn.requests, adopted, (error) => {
+      this.#answerLost ??= { error };
+      this.#wakeup.wake();
+    });
     observeReply(run, reply, this.#requests);
     // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
     reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
@@ -127,6 +133,7 @@ export class TurnWatch {
     const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
     this.#stall.renew();
     for (;;) {
+      if (this.#answerLost) throw this.#answerLost.error;
       const reading = this.#due() ? await this.#poll(ids) : undefined;
       this.#stall.setSuspended(this.#run.reply?.requests.blocked ?? false);
       if (reading === 'gone') return { kind: 'gone' };

@@ -51,7 +51,7 @@ async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined
   if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
   await run.openFollowers();
   if (problem !== undefined) throw new CorruptTurnError(turn.id, problem);
-  watchControl(run, async (stored) => watch.inputRequests?.deliver(stored));
+  watchControl(run, (stored) => watch.inputRequests?.deliver(stored));
   run.signal.throwIfAborted();
 
   run.ids = await run.step('turn.prompt', { 'turn.phase': turn.run.phase }, () => reachPrompt(run, watch));

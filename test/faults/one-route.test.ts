@@ -1,9 +1,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { RunningWorker, Turns } from '../../src/index.ts';
+import type { InputAnswer, RunningWorker, Turns } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { type HttpCommand, type HttpReply, HttpReplyProxy } from '../support/http-reply-proxy.ts';
+import {
+  type HttpCommand,
+  type HttpReply,
+  HttpReplyProxy,
+  type HttpReplyRule,
+} from '../support/http-reply-proxy.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
-import { newConversation, runTurn } from '../support/turns.ts';
+import { followAll, newConversation, runTurn } from '../support/turns.ts';
 
 type Where = (command: HttpCommand) => boolean;
 
@@ -15,6 +20,7 @@ const broken: HttpReply = { status: 500, headers: json, body: '{"name":"UnknownE
 const prompts: Where = ({ method, path }) => method === 'POST' && path.endsWith('/prompt_async');
 const creates: Where = ({ method, path }) => method === 'POST' && path === '/session';
 const messages: Where = ({ method, path }) => method === 'GET' && /^\/session\/ses_\w+\/message/.test(path);
+const asking = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
 const always = Number.POSITIVE_INFINITY;
 
 let system: TestSystem;
@@ -32,6 +38,8 @@ beforeAll(async () => {
     policies: {
       default: system.policy,
       impatient: { ...system.policy, limits: short },
+      patient: { ...system.policy, limits: { cancelTimeoutMs: 1_000, turnTimeoutMs: 120_000 } },
+      asking: { ...system.policy, limits: { ...short, turnTimeoutMs: 120_000 }, permissions: asking },
       away: { ...system.policy, limits: { ...short, upstreamAwayMs: 4_000 } },
     },
   });
@@ -45,7 +53,7 @@ afterAll(async () => {
 });
 
 describe('a server that answers one question wrongly, and all others well, is not waited for long', () => {
-  it.each<[string, string, Where, HttpReply, number]>([
+  it.each<[string, string, Where, HttpReplyRule['reply'], number]>([
     ['500 for the prompt', 'upstream_server', prompts, broken, 0],
     ['502 for the prompt', 'upstream_server', prompts, { status: 502, headers: html, body: page }, 0],
     ['404 for the prompt', 'upstream_foreign_answer', prompts, { status: 404, headers: html }, 0],
@@ -58,6 +66,9 @@ describe('a server that answers one question wrongly, and all others well, is no
     ],
     ['500 for a new session', 'upstream_server', creates, broken, 0],
     ['500 for the messages', 'upstream_server', messages, broken, 1],
+    ['a reset for the prompt', 'upstream_connection', prompts, 'reset', 0],
+    ['a reset for a new session', 'upstream_connection', creates, 'reset', 0],
+    ['a reset for the messages', 'upstream_connection', messages, 'reset', 1],
   ])('%s', async (name, reason, at, reply, asked) => {
     const before = system.model.turnRequests.length;
     const placed = proxy.replace({ at, executed: false, reply, times: always });
@@ -100,6 +111,91 @@ describe('a server that is away as a whole', () => {
       error: { reason: 'deadline_upstream_away_ms', name: 'upstream_server' },
     });
   });
+});
+
+describe('an answer of a person that the server never takes, while it answers everything else', () => {
+  const answers: Where = ({ method, path }) =>
+    method === 'POST' && /^\/(question|permission)\/\w+\/(reply|reject)$/.test(path);
+  const questions = [{ question: 'Which?', header: 'W', options: [{ label: 'A', description: 'a' }] }];
+  const bash = { command: 'echo x', description: 'x' };
+  const calls = { question: { questions }, bash };
+  const replies: Record<keyof typeof calls, InputAnswer> = {
+    question: { kind: 'question', answers: [['A']] },
+    bash: { kind: 'permission', reply: 'once' },
+  };
+  const running = () => system.model.turnRequests.filter(({ outcome }) => outcome === undefined);
+
+  /** A turn that has asked; the model says "done" once it was answered. */
+  async function asked(tool: keyof typeof calls, policy: string) {
+    system.respond(({ step }) =>
+      step > 0 ? { text: ['done'] } : { tools: [{ name: tool, input: calls[tool] }] },
+    );
+    const { id } = await turns.enqueue({ conversation: await newConversation(turns), text: 'ask', policy });
+    const ended = followAll(turns, id);
+    const requestId = await eventually(async () => {
+      const [request] = (await turns.get(id))?.requests ?? [];
+      expect(request?.state).toBe('open');
+      return request?.requestId as string;
+    }, 30_000);
+    return { id, ended, requestId, answer: () => turns.answer(id, requestId, replies[tool]) };
+  }
+
+  it.each<[string, keyof typeof calls, string, HttpReplyRule['reply']]>([
+    ['a question, reset', 'question', 'upstream_connection', 'reset'],
+    ['a question, never answered', 'question', 'upstream_timeout', 'silence'],
+    ['a question, 500', 'question', 'upstream_server', broken],
+    ['a permission, reset', 'bash', 'upstream_connection', 'reset'],
+    ['a permission, a page', 'bash', 'upstream_foreign_answer', { status: 200, headers: html, body: page }],
+  ])(
+    'ends the turn: %s',
+    async (_, tool, reason, reply) => {
+      const turn = await asked(tool, 'asking');
+      const placed = proxy.replace({ at: answers, executed: false, reply, times: always });
+      expect(await turn.answer()).toBe(true);
+      expect((await turn.ended).view.end).toMatchObject({ status: 'error', error: { reason } });
+      expect(await turns.get(turn.id)).toMatchObject({
+        requests: [{ state: 'closed' }],
+        run: { resends: 0, reruns: 0 },
+      });
+      expect(placed.hits.length).toBeGreaterThan(1);
+      expect(running()).toEqual([]);
+      // Nobody goes on with it behind the end.
+      const sent = placed.hits.length;
+      system.respond(() => ({ text: ['fine'] }));
+      await runTurn(turns, await newConversation(turns), 'another');
+      expect(placed.hits).toHaveLength(sent);
+    },
+    120_000,
+  );
+
+  it('ends the turn when the server cannot list what is asked, either', async () => {
+    const turn = await asked('bash', 'asking');
+    const lists: Where = ({ method, path }) => method === 'GET' && path === '/permission';
+    const unlistable: HttpReply = { status: 400, headers: json, body: '{"_tag":"BadRequest"}' };
+    proxy.replace({ at: lists, executed: false, reply: unlistable, times: always });
+    proxy.replace({ at: answers, executed: false, reply: 'reset', times: always });
+    await turn.answer();
+    const error = { reason: 'upstream_connection' };
+    expect((await turn.ended).view.end).toMatchObject({ status: 'error', error });
+  }, 120_000);
+
+  it('does not keep a cancel from being heard', async () => {
+    const turn = await asked('question', 'patient');
+    const placed = proxy.replace({ at: answers, executed: false, reply: 'reset', times: always });
+    await turn.answer();
+    await eventually(() => expect(placed.hits.length).toBeGreaterThan(0));
+    await turns.cancel(turn.id);
+    expect((await turn.ended).view.end).toMatchObject({ status: 'cancelled' });
+  }, 120_000);
+
+  it('is not sent again when it has arrived, and only what the server said to it was lost', async () => {
+    const turn = await asked('question', 'asking');
+    const placed = proxy.replace({ at: answers, executed: true, reply: broken, times: always });
+    await turn.answer();
+    expect((await turn.ended).view.end).toMatchObject({ status: 'completed' });
+    expect(await turns.get(turn.id)).toMatchObject({ text: 'done', requests: [{ state: 'answered' }] });
+    expect(placed.hits).toHaveLength(1);
+  }, 60_000);
 });
 
 it('leaves no turn behind', async () => {

@@ -19,7 +19,7 @@ export interface HttpReplyRule {
   readonly at: (command: HttpCommand) => boolean;
   /** Whether the server gets the request, and its answer is thrown away, or the request never arrives there. */
   readonly executed: boolean;
-  readonly reply: HttpReply;
+  readonly reply: HttpReply | 'reset' | 'silence';
   /** How many requests are answered so. Default 1. */
   readonly times?: number;
 }
@@ -122,7 +122,10 @@ function ask(target: string, incoming: IncomingMessage, outgoing: ServerResponse
   });
 }
 
-function answer(outgoing: ServerResponse, { status, headers = {}, body = '' }: HttpReply): void {
+function answer(outgoing: ServerResponse, reply: HttpReplyRule['reply']): void {
+  if (reply === 'silence') return;
+  if (reply === 'reset') return void outgoing.socket?.resetAndDestroy();
+  const { status, headers = {}, body = '' } = reply;
   outgoing.writeHead(status, headers);
   outgoing.end(body);
 }
