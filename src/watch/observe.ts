@@ -49,10 +49,7 @@ export function observeReply(run: TurnRun, reply: Reply, inputRequests: InputReq
     questionAsked: (request) => inputRequests.opened('question', { ...request }),
     questionReplied: (requestId) => inputRequests.replied(requestId),
     questionRejected: (requestId) => inputRequests.settled(requestId, 'rejected'),
-    permissionAsked: (request) => {
-      inputRequests.approvals.unheard.asked(request);
-      inputRequests.opened('permission', { ...request });
-    },
+    permissionAsked: (request) => inputRequests.opened('permission', { ...request }),
     requestGone: (requestId) => inputRequests.callEnded(requestId),
     permissionReplied: (requestId, reply) => inputRequests.replied(requestId, reply),
   });

@@ -86,7 +86,10 @@ export class TurnWatch {
       });
     await this.#streamReady(this.#subscription);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
-    if (run.turn.run.phase === 'queued' && this.#live) this.#pollDue = false;
+    if (run.turn.run.phase !== 'queued' || !this.#live) return;
+    this.#pollDue = false;
+    this.#rebuild = false;
+    this.#heard();
   }
 
   /** The reply and the prompts of these ids, as an owner before us left them; enough to end a turn that is not followed. */
@@ -223,6 +226,8 @@ export class TurnWatch {
   #connected(): void {
     this.#live = true;
     this.#pollDue = true;
+    // A poll that is under way may have read what it reads before the stream was there.
+    this.#missed();
     this.#wakeup.wake();
   }
 

@@ -2,7 +2,6 @@ import { isAmbiguous } from '../errors.ts';
 import { askedFirst } from '../reply/asked-first.ts';
 import { callKey } from '../reply/call-key.ts';
 import type { Part, ToolPart } from '../reply/part.ts';
-import type { WirePermission } from '../reply/wire.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
@@ -33,8 +32,6 @@ export class UnheardCalls {
   readonly #matters: boolean;
   /** Calls that are known to go on or to be over, and whether that was learned while nobody listened. */
   readonly #known = new Map<string, boolean>();
-  /** Calls with the permission that they have asked for. */
-  readonly #asked = new Set<string>();
   #deaf: boolean;
 
   /** `told`: what an owner before this one knew. */
@@ -49,10 +46,6 @@ export class UnheardCalls {
   /** The stream is not to be relied on until what it has not told is read. */
   set deaf(deaf: boolean) {
     this.#deaf = deaf;
-  }
-
-  asked({ permission, tool }: WirePermission): void {
-    if (tool) this.#asked.add(`${callKey({ messageId: tool.messageID, callId: tool.callID })} ${permission}`);
   }
 
   /** A part of the turn's own session is new or has changed. */
@@ -70,8 +63,7 @@ export class UnheardCalls {
     const { deps, turn } = run;
     try {
       const stored = await run.persist(() => deps.store.control(turn.id));
-      if (!stored || this.#asked.has(`${callKey(part)} ${permission}`)) return;
-      if (stored.requests.some((request) => isAbout(request, part, permission))) return;
+      if (!stored || stored.requests.some((request) => isAbout(request, part, permission))) return;
       const { client } = run.upstream(ids.server);
       const read = (limit: AbortSignal) =>
         persevere(() => client.getSession(ids.sessionId, limit), { ...rulesRetry, clock: deps.clock }, limit);

@@ -195,6 +195,21 @@ describe('a permission that no person of ours gave', () => {
     expect(await turn.ended()).toMatchObject(elsewhere);
   });
 
+  it('overrules no stored answer that could not be given: that is nobody\u2019s either', async () => {
+    // Remembered for the directory by what it begins with, which nothing else here does.
+    commands('basename one');
+    const turn = await start();
+    const { requestId } = await turn.asked(1);
+    proxy.before(({ path: route }) =>
+      route === `/permission/${requestId}/reply`
+        ? stranger.replyPermission(directory(), requestId, 'always')
+        : undefined,
+    );
+    const answered = { $set: { 'requests.0.answer': JSON.stringify(always) } };
+    await turns.models.Message.collection.updateOne({ 'requests.requestId': requestId }, answered);
+    expect(await turn.ended()).toMatchObject(elsewhere);
+  });
+
   it('to a sub-agent', async () => {
     const task = { description: 'sub', prompt: 'sub work', subagent_type: 'general' };
     system.respond(({ userText, step }) => {

@@ -22,6 +22,8 @@ let stranger: OpenCode;
 let policies: Record<string, TurnPolicy>;
 const wires: EventWire[] = [];
 const patienceMs = 45_000;
+/** A stream tells that a permission is asked, and nothing of the call that asks, nor what comes then. */
+let muteAfterAsk = false;
 
 const rule = (permission: string, action: 'allow' | 'ask', pattern = '*') => ({
   permission,
@@ -48,7 +50,11 @@ beforeAll(async () => {
   mkdirSync(directory(), { recursive: true });
   proxy.spoil(directory(), (wire) => {
     wires.push(wire);
-    return (frame) => wire.send(frame);
+    let mute = false;
+    return (frame) => {
+      if (!mute) wire.send(frame);
+      mute ||= muteAfterAsk && frame.includes('"permission.asked"');
+    };
   });
 }, 90_000);
 afterAll(async () => {
@@ -58,6 +64,8 @@ afterAll(async () => {
 });
 afterEach(() => {
   proxy.before(() => undefined);
+  proxy.after(() => undefined);
+  muteAfterAsk = false;
   system.reports.length = 0;
 });
 
@@ -263,6 +271,32 @@ describe('what is no alarm', () => {
     expect(told()).toEqual([]);
   });
 
+  it('a call that was seen only when a person of ours had answered it, by this owner', async () => {
+    muteAfterAsk = true;
+    const run = await start([[bash('echo one')]]);
+    run.gate.resolve();
+    const { requestId } = await run.prompt();
+    const { reading } = deafen();
+    await turns.answer(run.id, requestId, { kind: 'permission', reply: 'once' });
+    await upstreamDone(run);
+    reading.resolve();
+    expect(await run.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
+    expect(told()).toEqual([]);
+  });
+
+  it('a call that was seen only when a person of ours had answered it, by the next owner', async () => {
+    muteAfterAsk = true;
+    const run = await start([[bash('echo one')]]);
+    run.gate.resolve();
+    const { requestId } = await run.prompt();
+    await worker.stop(0);
+    muteAfterAsk = false;
+    await turns.answer(run.id, requestId, { kind: 'permission', reply: 'once' });
+    worker = await turns.work({ policies });
+    expect(await run.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
+    expect(told()).toEqual([]);
+  });
+
   it('what a person of ours has answered, and no worker has read since', async () => {
     const run = await start([[bash('echo one')]]);
     run.gate.resolve();
@@ -288,10 +322,28 @@ describe('what is no alarm', () => {
   });
 
   // The last one: what it says holds for the directory until the server ends.
-  it('what the server did not ask for since somebody told it "always", while the stream is live', async () => {
-    const run = await start([[bash('echo one')], [bash('echo two')]], 'reporting');
+  it('what the server did not ask for since somebody told it "always", while the stream is live again', async () => {
+    const run = await start([[bash('echo one')]], 'reporting');
+    const second = deferred();
+    system.respond(({ userText, step }) =>
+      userText === 'go' && step === 1
+        ? { tools: [bash('echo two')], gate: second.promise }
+        : { text: ['done'] },
+    );
     run.gate.resolve();
     await approve(run, 'always');
+    await eventually(() => expect(told()).toHaveLength(1), patienceMs);
+    const answered: string[] = [];
+    proxy.after(({ path: route }) => void answered.push(route));
+    for (const wire of wires.splice(0)) wire.cut();
+    await eventually(() => expect(wires.length).toBeGreaterThan(0), patienceMs);
+    // A new stream is followed by a look, which begins and ends with these questions.
+    answered.length = 0;
+    await eventually(() => {
+      const look = answered.slice(answered.indexOf('/session/status'));
+      expect(look).toEqual(expect.arrayContaining(['/session/status', '/permission', '/question']));
+    }, patienceMs);
+    second.resolve();
     expect(await run.ended()).toMatchObject({ status: 'completed' });
     expect(told()).toHaveLength(1);
   });
