@@ -38,16 +38,25 @@ const enqueue = async (name: string) =>
   turns.enqueue({ conversation: await newConversation(turns), text: 'hello', policy: name });
 
 describe('the word of a job', () => {
-  it('names a turn; policy, conversation and trace are those of the stored one', async () => {
+  it.each([
+    ['policy', { policy: 'loose' }],
+    ['conversation', { conversationId: 'f'.repeat(24) }],
+    ['trace', { carrier: { traceparent: 'forged' } }],
+  ])('names a turn; its %s is that of the stored one', async (_, forged) => {
     const { id } = await enqueue('strict');
-    const other = await newConversation(turns);
     const job = await queue.getJob(`turn-${id}`);
     expect(job?.data).toEqual({ turnId: id });
-    const forged = { turnId: id, conversationId: other, policy: 'loose', carrier: { traceparent: 'forged' } };
-    await job?.updateData(forged);
+    await job?.updateData({ turnId: id, ...forged });
     const worker = await work();
     expect((await followAll(turns, id)).view.status).toBe('completed');
     await eventually(() => expect(ran).toEqual([`strict ${id}`]));
+    // By this job, and not by one that was added for it later.
+    await eventually(async () =>
+      expect(await queue.getJob(`turn-${id}`)).toMatchObject({
+        data: forged,
+        returnvalue: { status: 'completed' },
+      }),
+    );
     await worker.stop(1_000);
   });
 
