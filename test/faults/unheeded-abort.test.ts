@@ -208,7 +208,7 @@ it('a run in a session that was deleted, whose prompt went to a new one, is ende
   const stored = await turn.followed;
   expect(stored).toMatchObject({
     status: 'completed',
-    content: 'mine',
+    text: 'mine',
     run: { resends: 1, reruns: 0, openStops: [{ sessionId }] },
   });
   expect(stored.run.sessionId).not.toBe(sessionId);
