@@ -1,5 +1,6 @@
 import mongoose, { type Connection } from 'mongoose';
-import { InvalidConfigError, messageOf, ServiceUnavailableError } from '../errors.ts';
+import { InvalidConfigError, ServiceUnavailableError } from '../errors.ts';
+import { plainCause, plainMessage } from './plain-cause.ts';
 
 export interface MongoOptions {
   /** How long to look for a server, at connect and for each operation. Default 5 s. */
@@ -45,10 +46,11 @@ export async function connectMongo(
       waitQueueTimeoutMS: poolWaitMs,
     });
     return connection;
-  } catch (cause) {
+  } catch (error) {
     await connection.destroy().catch(() => undefined);
-    if (isUrlProblem(cause)) throw new InvalidConfigError('mongo', messageOf(cause), { cause });
-    throw new ServiceUnavailableError('mongodb', `cannot use ${hostOf(url)}: ${messageOf(cause)}`, {
+    const cause = plainCause(error);
+    if (isUrlProblem(error)) throw new InvalidConfigError('mongo', plainMessage(error), { cause });
+    throw new ServiceUnavailableError('mongodb', `cannot use ${hostOf(url)}: ${plainMessage(error)}`, {
       cause,
       effect: 'none',
     });

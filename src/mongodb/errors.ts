@@ -7,6 +7,7 @@ import {
   ServiceUnavailableError,
   TurnsError,
 } from '../errors.ts';
+import { plainCause, plainMessage } from './plain-cause.ts';
 import { isTooLarge } from './too-large.ts';
 import { isDuplicate, verdictOn } from './verdicts.ts';
 
@@ -32,28 +33,33 @@ function refusedField(error: unknown): string | undefined {
   return undefined;
 }
 
-/** Driver's and Mongoose's errors as ours; what comes from neither goes on as it is. */
+/**
+ * Driver's and Mongoose's errors as ours, which hold no document and no value of one; what comes from neither goes on as
+ * it is.
+ */
 export function mongoError(error: unknown): unknown {
   if (error instanceof TurnsError) return error;
-  if (isTooLarge(error)) return new DocumentTooLargeError(`mongodb: ${messageOf(error)}`, { cause: error });
+  if (isTooLarge(error))
+    return new DocumentTooLargeError(`mongodb: ${plainMessage(error)}`, { cause: plainCause(error) });
   if (!(error instanceof Error)) return error;
   if (isDuplicate(error)) {
     const keys = duplicateKeys(error);
     const same = keys.length > 0 ? `same ${keys.join(', ')}` : 'same unique value';
-    return new ConflictError(`a document with the ${same} exists`, keys, { cause: error });
+    return new ConflictError(`a document with the ${same} exists`, keys, { cause: plainCause(error) });
   }
   const field = refusedField(error);
-  if (field !== undefined) return new InvalidInputError(field, messageOf(error), { cause: error });
+  if (field !== undefined)
+    return new InvalidInputError(field, plainMessage(error), { cause: plainCause(error) });
   const verdict = verdictOn(error);
   if (!verdict) return error;
   const { code } = error as { code?: unknown };
-  const problem = `${messageOf(error)}${code === undefined ? '' : ` (code ${code})`}`;
+  const problem = `${plainMessage(error)}${code === undefined ? '' : ` (code ${code})`}`;
   if (verdict.permanent)
     return new DatabaseRefusedError('mongodb', problem, typeof code === 'number' ? code : undefined, {
-      cause: error,
+      cause: plainCause(error),
     });
   const effect = verdict.effect === 'none' ? 'none' : 'unknown';
-  return new ServiceUnavailableError('mongodb', problem, { cause: error, effect });
+  return new ServiceUnavailableError('mongodb', problem, { cause: plainCause(error), effect });
 }
 
 /** Runs a database call; its errors leave as ours. */

@@ -1,6 +1,7 @@
 import type { mongo } from 'mongoose';
 import { IndexConflictError } from '../errors.ts';
 import { mongoCall } from './errors.ts';
+import { plainCause } from './plain-cause.ts';
 import { Patience } from './settled.ts';
 
 /** An index as a schema or a createIndex call asks for it. */
@@ -58,12 +59,12 @@ async function indexConflict(
     if (same && rule(same) === rule(index) && same.name === name) continue;
     if (same) {
       const problem = `it has an index "${same.name}" of ${rule(same)}, where ${rule(index)} under the name "${name}" is needed; if nothing else needs that one, drop it (db.getCollection("${collectionName}").dropIndex("${same.name}")) and build again`;
-      return new IndexConflictError(collectionName, name, problem, [], { cause });
+      return new IndexConflictError(collectionName, name, problem, [], { cause: plainCause(cause) });
     }
     const documents = index.unique ? await duplicates(collection, index) : [];
     if (documents.length === 0) continue;
     const problem = `the unique index "${name}" of ${shape(index.key)} cannot hold these documents, which are alike in that: ${documents.join(', ')}; change or remove all but one of each kind, and build again`;
-    return new IndexConflictError(collectionName, name, problem, documents, { cause });
+    return new IndexConflictError(collectionName, name, problem, documents, { cause: plainCause(cause) });
   }
   return undefined;
 }

@@ -1,7 +1,8 @@
-import { messageOf, ServiceUnavailableError } from '../errors.ts';
+import { ServiceUnavailableError } from '../errors.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
 import { mongoError } from './errors.ts';
+import { plainCause, plainMessage } from './plain-cause.ts';
 import { isDuplicate, verdictOn } from './verdicts.ts';
 
 /** No further try begins after this time; what is away for longer is told to the caller, who has a patience of his own. */
@@ -50,7 +51,7 @@ export class Patience {
     const ours = mongoError(error);
     if (!(ours instanceof ServiceUnavailableError)) return ours;
     const effect = this.#unknown ? 'unknown' : 'none';
-    return new ServiceUnavailableError('mongodb', messageOf(error), { cause: error, effect });
+    return new ServiceUnavailableError('mongodb', plainMessage(error), { cause: plainCause(error), effect });
   }
 }
 

@@ -11,6 +11,7 @@ import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { connect } from '../../src/index.ts';
 import { connectMongo } from '../../src/mongodb/connection.ts';
+import { type Doc, errorReply, MongoReplyProxy } from '../support/mongo-reply-proxy.ts';
 import { type RawCollector, startRawCollector } from '../support/raw-collector.ts';
 import { redisContents } from '../support/redis-contents.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
@@ -171,8 +172,47 @@ async function documents(): Promise<Record<string, string>> {
   }
 }
 
-/** As a logger prints them that goes to the ground of each: wrong passwords, wrong addresses, wrong input. */
-async function errors(): Promise<string> {
+/** As a logger prints an error that goes to the ground of it: causes, hidden fields and getters. */
+const printed = (error: unknown) =>
+  inspect(error, {
+    depth: 20,
+    showHidden: true,
+    getters: true,
+    maxArrayLength: null,
+    maxStringLength: null,
+  });
+
+/** Wrong passwords, wrong addresses, and what a database refuses to store. */
+const errors = async () => [await refusedConnects(), await refusedInserts()].join('\n');
+
+/** The driver hangs on its errors what it could not store, and the server's details of it. */
+async function refusedInserts(): Promise<string> {
+  const proxy = await MongoReplyProxy.start(system.options.mongo);
+  const turns = await system.connect({ redis: String(env().REDIS_URL), mongo: proxy.url });
+  const [conversation] = await turns.models.Conversation.create([{ title: 'x' }]);
+  const failed: Doc = { index: 0, errInfo: { consideredValue: marks.text }, errmsg: 'refused' };
+  const replies: (Doc | 'cut')[] = [
+    'cut',
+    ...[13, 79, 91, 121, 10334, 4711].map((code) => errorReply(code)),
+    ...[121, 10334, 22].map((code) => ({ ok: 1, n: 0, writeErrors: [{ ...failed, code }] })),
+  ];
+  const told: string[] = [];
+  try {
+    for (const reply of replies) {
+      proxy.replace({ at: ({ name }) => name === 'insert', executed: false, reply, times: 1_000 });
+      const call = turns.enqueue({ conversation, text: marks.text ?? '', idempotencyKey: marks.key ?? '' });
+      const error = await call.then(() => expect(reply).toBe('refused'), printed);
+      proxy.clear();
+      told.push(String(error));
+    }
+  } finally {
+    await turns.close();
+    await proxy.stop();
+  }
+  return told.join('\n');
+}
+
+async function refusedConnects(): Promise<string> {
   const { mongo, opencode } = system.options;
   const secretMongo = mongo.replace('mongodb://', `mongodb://user:${marks.mongoPassword}@`);
   const given = { redis: redis.url, mongo, opencode, prefix: 'markers', connectTimeoutMs: 1_000 };
@@ -191,12 +231,9 @@ async function errors(): Promise<string> {
   ];
   const told = await Promise.all(
     wrong.map((one) =>
-      connect({ ...given, ...one, reporter: { report: () => undefined } }).then(
-        () => {
-          throw new Error(`taken: ${Object.keys(one)}`);
-        },
-        (error: unknown) => inspect(error, { depth: 20, showHidden: true, getters: true }),
-      ),
+      connect({ ...given, ...one, reporter: { report: () => undefined } }).then(() => {
+        throw new Error(`taken: ${Object.keys(one)}`);
+      }, printed),
     ),
   );
   expect(told.join('\n')).not.toContain('taken:');
