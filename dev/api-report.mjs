@@ -100,6 +100,8 @@ function parse(file, text) {
     .map((one) => one.trimEnd())) {
     const [, keyword, listed, every, from] =
       /^(import|export) (?:type )?(?:\{([^}]*)\}|(\*))(?: from '(\.[^']+)')?/.exec(statement) ?? [];
+    // A namespace of somebody else's names, for types that are made of them.
+    if (every && keyword === 'import') continue;
     if (every) all.push(fileOf(from));
     else if (listed !== undefined)
       for (const [, name, alias = name] of listed.matchAll(

@@ -17,17 +17,36 @@ export { type Rendered, Transform, type TransformRule } from './artifacts/transf
 export type { EnqueueInput } from './client/enqueue-input.ts';
 export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './config/options.ts';
 export { connect } from './connect.ts';
-export * from './errors.ts';
+export {
+  ConflictError,
+  CorruptFileError,
+  DatabaseRefusedError,
+  DocumentTooLargeError,
+  type ErrorCode,
+  FileTooLargeError,
+  IllegalStateError,
+  IndexConflictError,
+  InvalidConfigError,
+  InvalidInputError,
+  isTurnsError,
+  NotFoundError,
+  ServiceUnavailableError,
+  TransformError,
+  TurnBusyError,
+  TurnsError,
+  UnsafeFileError,
+} from './errors.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
 export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
 export type { FollowOptions } from './live/follow.ts';
 export { opencodeSession } from './mongodb/opencode-session-plugin.ts';
 export type { FileStore } from './ports/file-store.ts';
 export type { CancelResult } from './ports/turn-store.ts';
-export { Exchange } from './reply/exchange.ts';
+export type { Exchange } from './reply/exchange.ts';
 export type { Part, ReasoningPart, TextPart, TokenUsage, ToolPart, ToolStatus, Usage } from './reply/part.ts';
 export type { Todo } from './reply/todo.ts';
-export type { TurnEnd, TurnEntry, TurnView } from './turn/entry.ts';
+export type { TurnEnd, TurnEntry, TurnProgress, TurnView } from './turn/entry.ts';
+export type { FailureReason } from './turn/failure-sentences.ts';
 export type { TurnOutcome } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { TurnLimits, TurnPolicy } from './turn/policy.ts';
@@ -39,6 +58,7 @@ export type {
   TurnConversation,
   TurnFailure,
   TurnNotice,
+  TurnPhase,
   TurnStatus,
 } from './turn/stored-turn.ts';
 export type { Turns } from './turns.ts';

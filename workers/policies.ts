@@ -1,7 +1,8 @@
 /** What a worker is told by its environment. */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { InvalidConfigError, messageOf, type TurnPolicy } from '../src/index.ts';
+import { messageOf } from '../src/errors.ts';
+import { InvalidConfigError, type TurnPolicy } from '../src/index.ts';
 
 /** The variables of a worker that begin with TURNS_. */
 export const variables: readonly string[] = [

@@ -10,7 +10,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { csrf } from 'hono/csrf';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
-import { configFromEnv, connect, isTurnsError, messageOf } from 'opencode-turns';
+import { configFromEnv, connect, isTurnsError } from 'opencode-turns';
 import { eventStream } from 'opencode-turns/web';
 
 const turns = await connect(configFromEnv());
@@ -73,7 +73,7 @@ app.use(
 app.onError((error, context) => {
   if (error instanceof HTTPException) return error.getResponse();
   const status = isTurnsError(error) ? (statuses[error.code] ?? 500) : 500;
-  return context.json({ error: status === 500 ? 'internal' : messageOf(error) }, status);
+  return context.json({ error: status === 500 ? 'internal' : error.message }, status);
 });
 
 for (const [route, { path, type }] of Object.entries(files))

@@ -28,3 +28,17 @@ export abstract class TurnsError extends Error {
 export function isTurnsError(value: unknown): value is TurnsError {
   return typeof value === 'object' && value !== null && brand in value;
 }
+
+/** True for errors after which the same call may succeed later. */
+export function isRetryable(error: unknown): boolean {
+  return isTurnsError(error) && error.disposition === 'retry';
+}
+
+/** The message of anything thrown, for people; never an empty string. Never throws, whatever a host has thrown. */
+export function messageOf(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.message || error.name) : String(error);
+  } catch {
+    return 'something that has no text';
+  }
+}

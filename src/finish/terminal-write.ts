@@ -74,10 +74,9 @@ function bareEnd(run: TurnRun, terminal: TerminalPatch, refusal: unknown): Termi
 const fallbackText = ({ policy }: TurnRun) => cutText(policy.fallbackText, maxSentenceBytes);
 
 /** Upstream's words, of which nobody knows how many they are. */
-function fittedFailure({ reason, message, name, ...more }: TurnFailure): TurnFailure {
+function fittedFailure({ message, name, ...more }: TurnFailure): TurnFailure {
   return {
     ...more,
-    reason: cutText(reason, maxSentenceBytes),
     message: cutText(message, maxSentenceBytes),
     ...(name === undefined ? {} : { name: cutText(name, maxSentenceBytes) }),
   };

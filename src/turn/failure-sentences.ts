@@ -9,7 +9,7 @@ const busy = 'Too much was going on at once. Please try again.';
  * What people read, by reason: the only place to change or add one. No word of the software that is behind it, and
  * what they can do, if anything.
  */
-export const sentences: Readonly<Record<string, string>> = {
+const table = {
   // the model and its provider
   provider_authentication: 'The AI provider refused the access key. Please tell whoever runs this service.',
   provider_not_configured:
@@ -94,3 +94,8 @@ export const sentences: Readonly<Record<string, string>> = {
   turn_failed: 'Something went wrong. Please try again.',
   internal: 'Something went wrong. Please try again.',
 };
+
+/** Why a turn ended badly, for programs: the key of its sentence. A newer worker may write others. */
+export type FailureReason = keyof typeof table;
+
+export const sentences: Readonly<Record<string, string>> = table;

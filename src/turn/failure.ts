@@ -3,7 +3,7 @@
  * upstream said. Pure.
  */
 import { isTurnsError, messageOf } from '../errors.ts';
-import { sentences } from './failure-sentences.ts';
+import { type FailureReason, sentences } from './failure-sentences.ts';
 import type { TurnFailure } from './stored-turn.ts';
 
 /** The longest text of upstream's that is kept, in UTF-16 units. */
@@ -89,7 +89,8 @@ export function turnFailure(reason: string, facts: FailureFacts = {}): TurnFailu
   const { name, statusCode } = facts;
   const detail = detailOf(facts.detail);
   return {
-    reason,
+    // Of an error or a limit that has no sentence yet; a test holds that each has one.
+    reason: reason as FailureReason,
     message: sentenceOf(reason),
     ...(detail === undefined ? {} : { detail }),
     ...(name === undefined ? {} : { name }),

@@ -4,6 +4,7 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, Usage } from '../reply/part.ts';
+import type { FailureReason } from './failure-sentences.ts';
 
 export type TurnStatus = 'pending' | 'completed' | 'error' | 'cancelled';
 
@@ -70,7 +71,7 @@ export interface StopRef {
 
 /** What went wrong. `reason` is stable and for programs, `message` one plain sentence for people. */
 export interface TurnFailure {
-  readonly reason: string;
+  readonly reason: FailureReason;
   readonly message: string;
   /** What upstream or a service said, for operators: at most 1,000 UTF-16 units, without the server's stack. */
   readonly detail?: string;

@@ -377,7 +377,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
   describe('finish', () => {
     it('is terminal once, with everything that it says', async () => {
       const { fence, turn } = await running();
-      const error = { reason: 'upstream_error', message: 'boom', name: 'APIError', statusCode: 500 };
+      const error = { reason: 'upstream_error', message: 'boom', name: 'APIError', statusCode: 500 } as const;
       expect(
         await store.finish(fence, ended('error', { error, text: 'sorry', usage, timeToFirstTokenMs: 4 })),
       ).toBe(true);
@@ -636,7 +636,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
   });
 
   describe('a turn whose conversation is gone', () => {
-    const failure = { reason: 'conversation_gone', message: 'x' };
+    const failure = { reason: 'conversation_gone', message: 'x' } as const;
 
     it('is not claimed, and ends once', async () => {
       const conversationId = await world.conversation();

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { turnJobId } from '../../src/bullmq/turn-job.ts';
-import { TurnFailedError, type TurnOutcome, type Turns } from '../../src/index.ts';
+import { TurnFailedError } from '../../src/errors.ts';
+import type { TurnOutcome, Turns } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { followAll, newConversation } from '../support/turns.ts';

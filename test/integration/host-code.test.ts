@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { PolicyHookError } from '../../src/errors.ts';
 import {
   noopTracer,
-  PolicyHookError,
   type TurnOutcome,
   type TurnPolicy,
   type TurnsOptions,

@@ -5,15 +5,8 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Model } from 'mongoose';
 import { spawnEntry } from '../../dev/entry.ts';
-import {
-  ConflictError,
-  LockHeldError,
-  LockLostError,
-  LockUnavailableError,
-  NotFoundError,
-  ServiceUnavailableError,
-  type Turns,
-} from '../../src/index.ts';
+import { LockHeldError, LockLostError, LockUnavailableError } from '../../src/errors.ts';
+import { ConflictError, NotFoundError, ServiceUnavailableError, type Turns } from '../../src/index.ts';
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { serverAddress } from '../../src/opencode/address.ts';

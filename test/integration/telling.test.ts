@@ -10,7 +10,8 @@ import {
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { turnJobId } from '../../src/bullmq/turn-job.ts';
-import { TurnFailedError, type Turns } from '../../src/index.ts';
+import { TurnFailedError } from '../../src/errors.ts';
+import type { Turns } from '../../src/index.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

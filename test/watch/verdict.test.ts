@@ -23,7 +23,7 @@ describe('an idle session means', () => {
   });
 
   it('nothing yet when its stream told an error and no answer has begun', () => {
-    const failure = { reason: 'upstream_error', message: 'no such model' };
+    const failure = { reason: 'upstream_error', message: 'no such model' } as const;
     const exchange = Exchange.from([], 'msg_own');
     expect(judge({ exchange, busy: false, streamError: failure })).toEqual({ kind: 'unsettled', failure });
     expect(judge({ exchange, busy: true, streamError: failure })).toEqual({ kind: 'working' });
