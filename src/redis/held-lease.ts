@@ -2,6 +2,7 @@ import { ExecutionError, type Lock as RedlockLease, ResourceLockedError } from '
 import { LockLostError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, delay } from '../timing/clock.ts';
+import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { redisError } from './errors.ts';
 
@@ -49,7 +50,7 @@ export class HeldLease {
     const { reporter, key } = this.#options;
     try {
       const released = this.#extending.then(() => this.#lease.release());
-      await unlessAborted(released, AbortSignal.timeout(releaseMs));
+      await within(releaseMs, (limit) => unlessAborted(released, limit));
     } catch (error) {
       reporter.report(await voteOf(error), { action: 'lock.release', severity: 'warning', lock: key });
     }

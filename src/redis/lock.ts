@@ -4,6 +4,7 @@ import { LockHeldError, LockUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Lock } from '../ports/lock.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
+import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { HeldLease, isTaken, voteOf } from './held-lease.ts';
 import { redlockClient } from './redlock-client.ts';
@@ -89,16 +90,20 @@ export class ConversationLock implements Lock {
   /** One question, which nobody waits for longer than `awayMs`. A lease that comes too late goes back. */
   async #ask(name: string, signal: AbortSignal | undefined): Promise<RedlockLease> {
     const { leaseMs, awayMs } = this.#options;
-    const limit = AbortSignal.timeout(awayMs);
-    const stop = signal ? AbortSignal.any([signal, limit]) : limit;
-    stop.throwIfAborted();
-    const asked = this.#redlock.acquire([name], leaseMs);
-    try {
-      return await unlessAborted(asked, stop);
-    } catch (error) {
-      if (stop.aborted)
-        asked.then((late) => late.release()).catch(() => undefined /* it runs out by itself */);
-      throw error;
-    }
+    return within(
+      awayMs,
+      async (stop) => {
+        stop.throwIfAborted();
+        const asked = this.#redlock.acquire([name], leaseMs);
+        try {
+          return await unlessAborted(asked, stop);
+        } catch (error) {
+          if (stop.aborted)
+            asked.then((late) => late.release()).catch(() => undefined /* it runs out by itself */);
+          throw error;
+        }
+      },
+      signal,
+    );
   }
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
+import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { redisError } from './errors.ts';
 
@@ -58,7 +59,7 @@ export class Sweeper {
     this.#closed = true;
     this.#cancelNext();
     const left = this.#sweeping.then(() => this.#giveBack());
-    await unlessAborted(left, AbortSignal.timeout(closeMs)).catch(() => undefined);
+    await within(closeMs, (limit) => unlessAborted(left, limit)).catch(() => undefined);
   }
 
   #goOn(sweeping: Promise<void>): void {

@@ -3,7 +3,8 @@ import { type Clock, systemClock } from './clock.ts';
 /**
  * A bound on one call: `signal` aborts with the given one, with its reason, or when the time is over. `end` lets go
  * of the timer and of the other signal at once; `AbortSignal.timeout` and `AbortSignal.any` keep theirs until the
- * time is over or the collector comes, which for a thousand turns is a heap of dead signals.
+ * time is over or the collector comes, which for a thousand turns is a heap of dead signals. And on Node 20 a timeout
+ * that nobody holds but an `any` is collected with its timer, so that it never comes: `AbortSignal.timeout` is not used.
  */
 export class TimeLimit {
   readonly #controller = new AbortController();

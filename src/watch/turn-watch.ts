@@ -5,6 +5,7 @@ import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
 import { Patience } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
+import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
@@ -119,9 +120,9 @@ export class TurnWatch {
 
   /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */
   async #streamReady(subscription: FeedSubscription): Promise<void> {
-    const { signal, reply } = this.#run;
+    const { signal, reply, deps } = this.#run;
     try {
-      await subscription.ready(AbortSignal.any([signal, AbortSignal.timeout(streamWaitMs)]));
+      await within(streamWaitMs, (limit) => subscription.ready(limit), signal, deps.clock);
     } catch (error) {
       if (signal.aborted) throw error;
       this.#missed();

@@ -1,6 +1,8 @@
+import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { InputAnswer, RunningWorker, Turns } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import {
   type HttpCommand,
   type HttpReply,
@@ -20,6 +22,7 @@ const broken: HttpReply = { status: 500, headers: json, body: '{"name":"UnknownE
 const prompts: Where = ({ method, path }) => method === 'POST' && path.endsWith('/prompt_async');
 const creates: Where = ({ method, path }) => method === 'POST' && path === '/session';
 const messages: Where = ({ method, path }) => method === 'GET' && /^\/session\/ses_\w+\/message/.test(path);
+const events: Where = ({ path }) => path === '/event';
 const asking = [{ permission: 'bash', pattern: '*', action: 'ask' as const }];
 const always = Number.POSITIVE_INFINITY;
 
@@ -37,6 +40,8 @@ beforeAll(async () => {
   worker = await turns.work({
     policies: {
       default: system.policy,
+      // A directory of its own, whose event stream nobody has opened yet.
+      deaf: { ...system.policy, directory: () => path.join(system.sandboxRoot, 'deaf') },
       impatient: { ...system.policy, limits: short },
       patient: { ...system.policy, limits: { cancelTimeoutMs: 1_000, turnTimeoutMs: 120_000 } },
       asking: { ...system.policy, limits: { ...short, turnTimeoutMs: 120_000 }, permissions: asking },
@@ -87,6 +92,19 @@ describe('a server that answers one question wrongly, and all others well, is no
     expect(proxy.commands.slice(from).filter(prompts)).toHaveLength(1);
   });
 });
+
+it('a gateway without a route for events costs liveness and not the turn, whatever the collector takes', async () => {
+  const placed = proxy.replace({
+    at: events,
+    executed: false,
+    reply: { status: 404, headers: html },
+    times: always,
+  });
+  const stop = collectGarbage();
+  const { stored } = await runTurn(turns, await newConversation(turns), 'go', 'deaf').finally(stop);
+  expect(stored).toMatchObject({ status: 'completed', text: 'the answer', run: { resends: 0, reruns: 0 } });
+  expect(placed.hits.length).toBeGreaterThan(0);
+}, 60_000);
 
 describe('a server that is away as a whole', () => {
   const everywhere = { at: () => true, executed: false, reply: { status: 503, headers: html, body: page } };
