@@ -32,10 +32,10 @@ export async function endDeletedConversation(
   // The phase is that of the end: what was prompted is told by the ids.
   const ids = promptIds({ ...turn.run, phase: 'prompted' });
   if (ids) {
-    const { client } = upstream(ids.server);
-    await bestEffort(() =>
-      within(abortMs, (limit) => client.abortSession(ids.sessionId, ids.directory, limit), signal),
-    );
+    // Its server may be configured no more.
+    const abort = (limit: AbortSignal) =>
+      upstream(ids.server).client.abortSession(ids.sessionId, ids.directory, limit);
+    await bestEffort(() => within(abortMs, abort, signal));
   }
   return true;
 }

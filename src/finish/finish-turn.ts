@@ -17,6 +17,8 @@ export interface Finish {
   readonly ids: PromptIds | undefined;
   readonly exchange: Exchange | undefined;
   readonly inputRequests: InputRequests | undefined;
+  /** Told as they are: nobody is asked for what is attached. */
+  readonly artifacts?: readonly FileRef[];
 }
 
 /**
@@ -25,17 +27,11 @@ export interface Finish {
  * the next owner, except for the hooks: they run at most once. Throws OwnershipLostError, ServiceUnavailableError.
  */
 export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutcome> {
-  const { deps, turn } = run;
+  const { deps } = run;
   if (finish.exchange) recover(run, finish.exchange);
   await finish.inputRequests?.closeAll();
 
-  let artifacts: readonly FileRef[];
-  if (finish.ending.status === 'completed' && finish.exchange && finish.ids) {
-    artifacts = await attachArtifacts(run, finish.ids, finish.exchange, () => noteFinalizing(run));
-  } else {
-    // An owner before us may have attached some and died.
-    artifacts = turn.run.phase === 'finalizing' ? await attachedFiles(run) : turn.artifacts;
-  }
+  const artifacts = finish.artifacts ?? (await artifactsOf(run, finish));
   await run.followers.flush();
   const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
   if (!terminal) return interruptedOutcome(run, 'ownership-lost');
@@ -45,6 +41,13 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   const outcome = outcomeOf(run, finish, terminal);
   await announce(deps, { policy: run.policy, outcome, exchange: finish.exchange }, run.owned);
   return outcome;
+}
+
+async function artifactsOf(run: TurnRun, { ending, ids, exchange }: Finish): Promise<readonly FileRef[]> {
+  if (ending.status === 'completed' && exchange && ids)
+    return attachArtifacts(run, ids, exchange, () => noteFinalizing(run));
+  // An owner before us may have attached some and died.
+  return run.turn.run.phase === 'finalizing' ? attachedFiles(run) : run.turn.artifacts;
 }
 
 /** The reply is safe before its files are: a turn without any goes to its end in one write. */

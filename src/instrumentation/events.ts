@@ -35,6 +35,8 @@ export const events = {
     'The session was told the rules of this turn, which are not those of the turn before.',
   'session.replaced_for_rules':
     'A session whose rules could not become those of the turn was replaced by a new one.',
+  'session.replaced_for_server':
+    'A session on a server that is not configured any more was replaced by a new one.',
   'turn.answered_elsewhere': 'A question or a permission was answered by nobody of ours.',
   'turn.rerun': 'The server lost the run; the same message was prompted again.',
   'turn.stop_unconfirmed': 'A run was aborted and not seen to end; the sweeper goes on aborting it.',

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   ConflictError,
+  InvalidConfigError,
   isAmbiguous,
   LockHeldError,
   LockLostError,
@@ -70,7 +71,7 @@ export class Session {
   }
 
   /**
-   * The stored session, without any lock when there is one; else one minted under the lock, or what somebody else has
+   * The stored session, without any lock when there is one whose server is configured; else one minted under the lock, or what somebody else has
    * stored by the time that the lock could not be had. Throws NotFoundError (conversation gone), LockHeldError,
    * LockUnavailableError, LockLostError, ServiceUnavailableError, ConflictError, and upstream's errors. An abort
    * rejects with its reason.
@@ -81,7 +82,8 @@ export class Session {
     // Good for one answer: whoever asks again has found out that it was not.
     this.#known = undefined;
     const stored = known ?? (await this.#stored());
-    return stored ?? this.#lockedUnless(() => true, signal);
+    if (stored && this.#isReachable(stored)) return stored;
+    return this.#lockedUnless((found) => this.#isReachable(found), signal);
   }
 
   /** A session newer than the one stored now. Two at once converge on one. Throws as `ensure`. */
@@ -127,6 +129,10 @@ export class Session {
     const { sessionId, title } = conversation;
     const stored = refIn(conversation);
     if (stored && good(stored)) return stored;
+    if (stored && !this.#isReachable(stored)) {
+      tracer.event('session.replaced_for_server');
+      this.#report(serverGone(stored), 'session.server_gone', stored.sessionId);
+    }
     try {
       return await tracer.span('session.mint', {}, () => this.#mint(sessionId, title, signal));
     } catch (error) {
@@ -197,6 +203,16 @@ export class Session {
     }
   }
 
+  /** A session on a server that is not configured any more can neither be asked nor stopped, by this turn or a later one. */
+  #isReachable({ server }: SessionRef): boolean {
+    try {
+      return this.#options.upstream(server) !== undefined;
+    } catch (error) {
+      if (error instanceof InvalidConfigError) return false;
+      throw error;
+    }
+  }
+
   async #storedOtherThan(sessionId: string | null): Promise<SessionRef | undefined> {
     const stored = await this.#stored();
     return stored && stored.sessionId !== sessionId ? stored : undefined;
@@ -215,7 +231,7 @@ export class Session {
     try {
       await patiently((limit) => client.deleteSession(sessionId, limit));
     } catch (error) {
-      if (!(error instanceof SessionNotFoundError)) this.#reportDiscard(error, sessionId);
+      if (!(error instanceof SessionNotFoundError)) this.#report(error, 'session.discard', sessionId);
     }
   }
 
@@ -230,20 +246,26 @@ export class Session {
         if (ours.length > 0) return;
       }
     } catch (error) {
-      this.#reportDiscard(error);
+      this.#report(error, 'session.discard');
     }
   }
 
-  #reportDiscard(error: unknown, sessionId?: string): void {
+  #report(error: unknown, action: string, sessionId?: string): void {
     const { reporter, conversationId } = this.#options;
     reporter.report(error, {
-      action: 'session.discard',
+      action,
       severity: 'warning',
       conversationId,
       ...(sessionId === undefined ? {} : { sessionId }),
     });
   }
 }
+
+const serverGone = ({ server }: SessionRef) =>
+  new InvalidConfigError(
+    'opencode',
+    `a session lives on ${server}, which is not configured here; its conversation gets a new one`,
+  );
 
 /** A session may be there that nobody knows. Not when a question in front of the POST failed: nothing was posted then. */
 function mayHaveMade(failure: unknown): boolean {

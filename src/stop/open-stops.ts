@@ -6,7 +6,7 @@ import type { Upstream } from '../ports/upstream.ts';
 import { sessionLock } from '../session/session.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
-import { type StopResult, stopRun } from './stop-run.ts';
+import { type StopResult, stopRunAt } from './stop-run.ts';
 
 /** What is needed to go on with stops of which nobody knows whether they held. */
 export interface StopDeps {
@@ -61,7 +61,13 @@ async function retryAll(deps: StopDeps, turnId: string, lease: AbortSignal): Pro
     if (open.stops.length === 0) await stops.close(turnId);
     for (const run of open.stops) {
       lease.throwIfAborted();
-      const result = await tryStop(deps, run, lease);
+      // One whose server is not configured here stays open: another worker may know it.
+      const result = await stopRunAt(
+        () => deps.upstream(run.server),
+        { run, clock: deps.clock },
+        tryMs,
+        lease,
+      );
       if (result.confirmed || isHopeless(deps, open, result)) {
         await stops.close(turnId, run);
         closed += 1;
@@ -69,16 +75,6 @@ async function retryAll(deps: StopDeps, turnId: string, lease: AbortSignal): Pro
     }
   }
   return closed;
-}
-
-async function tryStop({ upstream, clock }: StopDeps, run: StopRef, lease: AbortSignal): Promise<StopResult> {
-  try {
-    const { client } = upstream(run.server);
-    return await stopRun({ client, run, clock }, tryMs, lease);
-  } catch (problem) {
-    // Its server is not configured here; another worker may know it.
-    return { messages: null, confirmed: false, idle: false, problem };
-  }
 }
 
 function isHopeless({ clock, reporter }: StopDeps, open: OpenStop, { idle, problem }: StopResult): boolean {

@@ -1,5 +1,5 @@
 import { isAmbiguous, SessionNotFoundError } from '../errors.ts';
-import type { OpenCode } from '../ports/upstream.ts';
+import type { OpenCode, Upstream } from '../ports/upstream.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
 import { backoffMs } from '../timing/backoff.ts';
@@ -69,6 +69,22 @@ export async function stopRun(stop: Stop, timeoutMs: number, signal?: AbortSigna
   } finally {
     limit.end();
   }
+}
+
+/** The same for a run on a server that may not be configured here (any more): then nobody can see it end. */
+export async function stopRunAt(
+  upstream: () => Pick<Upstream, 'client'>,
+  stop: Omit<Stop, 'client'>,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<StopResult> {
+  let client: OpenCode;
+  try {
+    ({ client } = upstream());
+  } catch (problem) {
+    return { messages: null, confirmed: false, idle: false, problem };
+  }
+  return stopRun({ ...stop, client }, timeoutMs, signal);
 }
 
 async function abortUntilIdle({ client, run, children = [], clock }: Stop, signal: AbortSignal) {

@@ -13,7 +13,7 @@ import { TimeLimit, within } from '../timing/time-limit.ts';
 import { type PromptIds, stopRefOf } from '../turn/phase.ts';
 import { takeOverStops } from './open-stops.ts';
 import { isBusy } from './session-tree.ts';
-import { type StopResult, stopRun } from './stop-run.ts';
+import { type StopResult, stopRun, stopRunAt } from './stop-run.ts';
 
 /**
  * How long a posted prompt may take to become a run: after the 204 the session is not busy at once, and the first
@@ -32,15 +32,24 @@ const ownedMs = 30_000;
 export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopResult> {
   await within(ownedMs, (signal) => run.assertOwned(signal));
   const { deps, turn } = run;
-  const { client } = run.upstream(ids.server);
   const children = [...(run.reply?.childSessions().keys() ?? [])];
-  const stop = { client, run: ids, children, clock: deps.clock, posted: run.posted };
-  const result = await stopRun(stop, run.policy.limits.cancelTimeoutMs);
+  const stop = { run: ids, children, clock: deps.clock, posted: run.posted };
+  const result = await stopRunAt(() => run.upstream(ids.server), stop, run.policy.limits.cancelTimeoutMs);
   if (result.confirmed) return result;
-  run.openStops.push(stopRefOf(ids));
+  noteOpenStop(run, ids);
   deps.tracer.event('turn.stop_unconfirmed', { 'turn.epoch': run.fence.epoch });
   deps.reporter.report(result.problem, { action: 'turn.stop', severity: 'warning', turnId: turn.id });
   return result;
+}
+
+/** The run may go on: noted once, and stored by whoever writes next. */
+export function noteOpenStop(run: TurnRun, ids: PromptIds): void {
+  if (!isOpenStop(run, ids)) run.openStops.push(stopRefOf(ids));
+}
+
+/** Whether this turn could not see its run end. */
+export function isOpenStop(run: TurnRun, { promptMessageId }: PromptIds): boolean {
+  return run.openStops.some((open) => open.promptMessageId === promptMessageId);
 }
 
 /**

@@ -1,12 +1,12 @@
-import { CorruptTurnError, isTurnsError, type TurnAbortError } from '../errors.ts';
+import { CorruptTurnError, isRetryable, isTurnsError } from '../errors.ts';
 import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
-import { openStops } from '../finish/terminal-write.ts';
+import { type Ending, openStops } from '../finish/terminal-write.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { watchControl } from '../run/control.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { isServiceAway, mustLetGo, TurnRun } from '../run/turn-run.ts';
-import { stopUpstream } from '../stop/stop-turn.ts';
+import { noteOpenStop, stopUpstream } from '../stop/stop-turn.ts';
 import { reachPrompt, rerun, resend } from '../submit/submit-prompt.ts';
 import { within } from '../timing/time-limit.ts';
 import { corruption, withoutRun } from '../turn/corrupt-turn.ts';
@@ -119,30 +119,49 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
 async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise<TurnOutcome> {
   try {
     if (mustLetGo(run, error)) return await letGo(run, error);
-    const { stopped } = run;
-    if (stopped) return await endStopped(run, watch, stopped);
-    run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
-    run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
-    if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
-    // What went wrong is ours; a run that goes on upstream would have no owner.
+    if (!run.stopped) {
+      run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
+      run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
+      if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
+    }
+    // What went wrong may be ours; a run that goes on upstream would have no owner.
     const { exchange, confirmed } = await stopAndRead(run, watch);
-    const ending = marked({ status: 'error', error: failureOfError(error) }, confirmed);
+    const ending = marked(badEnding(run, error), confirmed);
     return await finishTurn(run, { ending, ids: run.ids, exchange, inputRequests: watch.inputRequests });
   } catch (problem) {
-    if (mustLetGo(run, problem)) return letGo(run, problem);
-    run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
-    return interruptedOutcome(run, 'service-unavailable', problem);
+    if (isLeft(run, problem)) return leave(run, problem);
+    return endAlone(run, error, problem);
   }
 }
 
-async function endStopped(run: TurnRun, watch: TurnWatch, stopped: TurnAbortError): Promise<TurnOutcome> {
-  const { exchange, confirmed } = await stopAndRead(run, watch);
-  return finishTurn(run, {
-    ending: marked(stoppedEnding(stopped), confirmed),
-    ids: run.ids,
-    exchange,
-    inputRequests: watch.inputRequests,
-  });
+/**
+ * What failed on the way to the end will not pass: it would fail the next owner, and each one after him, and the turn
+ * would come again for ever, past its time limit and past a cancel. So the end is written without another question to upstream;
+ * what may run there is the sweeper's.
+ */
+async function endAlone(run: TurnRun, error: unknown, problem: unknown): Promise<TurnOutcome> {
+  run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
+  const ids = run.ids ?? promptIds(run.turn.run);
+  if (ids) noteOpenStop(run, ids);
+  const ending = marked(badEnding(run, error), ids === undefined);
+  try {
+    const { artifacts } = run.turn;
+    return await finishTurn(run, { ending, ids, exchange: undefined, inputRequests: undefined, artifacts });
+  } catch (again) {
+    return leave(run, again);
+  }
+}
+
+const badEnding = ({ stopped }: TurnRun, error: unknown): Ending =>
+  stopped ? stoppedEnding(stopped) : { status: 'error', error: failureOfError(error) };
+
+/** Another owner is there, or may do better. */
+const isLeft = (run: TurnRun, problem: unknown) => mustLetGo(run, problem) || isRetryable(problem);
+
+async function leave(run: TurnRun, problem: unknown): Promise<TurnOutcome> {
+  if (mustLetGo(run, problem)) return letGo(run, problem);
+  run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
+  return interruptedOutcome(run, 'service-unavailable', problem);
 }
 
 /** Aborts what runs upstream for this turn, if anything does, and reads what is there. */
