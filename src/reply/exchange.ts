@@ -1,3 +1,4 @@
+import { type ExchangeError, exchangeError } from './exchange-error.ts';
 import type { Part, ToolPart, Usage } from './part.ts';
 import { joinText, parsePart } from './response-parser.ts';
 import { type ToolFile, toolFiles } from './tool-files.ts';
@@ -6,13 +7,6 @@ import type { MessageKind } from './turn-messages.ts';
 import { shareOf, type TurnShare } from './turn-share.ts';
 import { UsageCounter } from './usage.ts';
 import type { WireMessage } from './wire.ts';
-
-export interface ExchangeError {
-  readonly name: string;
-  readonly message: string;
-  readonly statusCode?: number;
-  readonly retryable: boolean;
-}
 
 export interface ExchangeOptions {
   /** Whole message lists of sub-agent sessions, by session id. */
@@ -129,15 +123,7 @@ export class Exchange {
 
   /** Of the last message, a failed compaction's included. */
   get error(): ExchangeError | undefined {
-    const error = this.#share.last?.info.error ?? this.lastAssistant?.info.error;
-    if (!error) return undefined;
-    const { message, statusCode, isRetryable } = error.data ?? {};
-    return {
-      name: error.name,
-      message: message ?? error.name,
-      retryable: isRetryable === true,
-      ...(statusCode === undefined ? {} : { statusCode }),
-    };
+    return exchangeError(this.#share.last?.info.error ?? this.lastAssistant?.info.error);
   }
 
   /** What upstream spent on the turn: its assistant messages, compactions it started itself, and sub-agents. */

@@ -1,5 +1,6 @@
 import type { OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
+import { exchangeError } from '../reply/exchange-error.ts';
 import { isExplained, upstreamFailure } from '../turn/failure.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
@@ -80,10 +81,8 @@ function namesPrompt(event: OpenCodeEvent, promptMessageId: string): boolean {
 
 /** An abort's error says nothing of its own: the message that was aborted has it, too. */
 function failureOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): TurnFailure | undefined {
-  const { error } = event.properties;
-  if (!error || error.name === 'MessageAbortedError') return undefined;
-  const { message, statusCode } = error.data ?? {};
-  return upstreamFailure({ name: error.name, message: message ?? error.name, statusCode });
+  const error = exchangeError(event.properties.error);
+  return error && error.name !== 'MessageAbortedError' ? upstreamFailure(error) : undefined;
 }
 
 /** The server may tell an error twice, the second time as one of its own with a stack (1.18.33). */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Exchange } from '../../src/reply/exchange.ts';
 import type { WireMessage } from '../../src/reply/wire.ts';
+import { upstreamFailure } from '../../src/turn/failure.ts';
 import { recording } from '../support/recordings.ts';
 import {
   assistantInfo,
@@ -252,6 +253,29 @@ describe('how it stands', () => {
       message: 'MessageAbortedError',
       retryable: false,
     });
+  });
+
+  it.each<[unknown, object]>([
+    ['boom', { name: 'UnknownError', message: 'boom' }],
+    [7, { name: 'UnknownError', message: '7' }],
+    [[], { name: 'UnknownError', message: 'UnknownError' }],
+    [
+      { name: { a: 1 }, data: { message: { b: 2 } } },
+      { name: 'UnknownError', message: 'UnknownError' },
+    ],
+    [
+      { name: 'X', data: { message: null, statusCode: 'many' } },
+      { name: 'X', message: 'X' },
+    ],
+    [
+      { name: 'X', data: 'text' },
+      { name: 'X', message: 'X' },
+    ],
+  ])('tells an error of any shape: %j', (error, told) => {
+    const failed = says('msg_a', '', { error: error as never });
+    const found = Exchange.from([asked, failed], prompt).error;
+    expect(found).toEqual({ ...told, retryable: false });
+    expect(upstreamFailure(found as NonNullable<typeof found>)).toMatchObject({ reason: 'upstream_error' });
   });
 
   it('keeps reasoning and text apart', () => {

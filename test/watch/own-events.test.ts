@@ -84,3 +84,11 @@ it.each(whole.map(({ name }) => name))('are all that a recording tells of its fi
     [],
   );
 });
+
+it('an error of the session that says nothing in words is one by its name', () => {
+  const turn = new OwnEvents(ids, true);
+  turn.take(
+    event('session.error', { error: { name: 'Odd', data: { message: { text: 'x' }, statusCode: [] } } }),
+  );
+  expect(turn.errorOf(stored)).toMatchObject({ reason: 'upstream_error', name: 'Odd', detail: 'Odd' });
+});
