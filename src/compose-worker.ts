@@ -8,6 +8,7 @@ import type { Closers } from './closers.ts';
 import { checkWorkOptions } from './config/check-options.ts';
 import { InvalidConfigError } from './errors.ts';
 import { checkIndexes, neededIndexes } from './mongodb/check-indexes.ts';
+import { conversationsOpen } from './mongodb/conversation-model.ts';
 import type { MessageDoc } from './mongodb/models.ts';
 import { MongoSessionStore } from './mongodb/session-store.ts';
 import { MongoStopStore } from './mongodb/stop-store.ts';
@@ -44,6 +45,7 @@ export async function startWorker(
     shared;
   checkWorkOptions(workOptions);
   const policies = new PolicyTable(workOptions.policies, workOptions);
+  await conversationsOpen(conversations, shared.connectTimeoutMs);
   await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
   await checkIndexes(conversations.collection, neededIndexes(conversations, 'opencodeSessionId'));
   await files.checkIndexes();

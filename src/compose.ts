@@ -11,6 +11,7 @@ import type { Tracer } from './instrumentation/tracer.ts';
 import { noopTracer } from './instrumentation/tracer.ts';
 import { collectionNames } from './mongodb/collection-names.ts';
 import { connectMongo, plainConnection } from './mongodb/connection.ts';
+import { checkConversationModel, conversationsOpen } from './mongodb/conversation-model.ts';
 import { GridFsFileStore } from './mongodb/file-store.ts';
 import { refuseFormerNames } from './mongodb/former-names.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './mongodb/models.ts';
@@ -33,6 +34,7 @@ export async function compose(options: TurnsOptions): Promise<Turns> {
 
 async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
   const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
+  if (options.conversations !== undefined) checkConversationModel(options.conversations);
   const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
   const tracer = safeTracer(options.tracer ?? (await defaultTracer()), reporter);
   const servers = addresses(options);
@@ -81,6 +83,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
     return orClose((opened) => startWorker(shared, workOptions, opened));
   };
   const indexes = async () => {
+    await conversationsOpen(conversations, connectTimeoutMs);
     await refuseFormerNames(mongo.db, names);
     await ensureIndexes([models.Message as unknown as Model<never>, conversations]);
     await files.ensureIndexes();

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { messageOf } from '../src/errors.ts';
-import { InvalidConfigError, type TurnPolicy } from '../src/index.ts';
+import { InvalidConfigError, type TurnPolicy, type TurnsOptions } from '../src/index.ts';
 
 /** The variables of a worker that begin with TURNS_. */
 export const variables: readonly string[] = [
@@ -22,8 +22,20 @@ export function wholeNumber(name: string, value: string, max = 9_999_999): numbe
   throw new InvalidConfigError(name, `must be a whole number of ${max} at most, not "${value}"`);
 }
 
-/** The table of policies that a module exports. Throws InvalidConfigError for a module that cannot be loaded, or that has no table as its default export. */
-export async function policiesIn(module: string): Promise<Record<string, TurnPolicy>> {
+/** What a host gives the shipped worker. */
+export interface Given {
+  readonly policies: Record<string, TurnPolicy>;
+  /** The host's own model, on a connection that the module opens and that is the worker's to close. */
+  readonly conversations?: Conversations;
+}
+
+type Conversations = NonNullable<TurnsOptions['conversations']>;
+
+/**
+ * The table of policies that a module exports by default, and the model that it exports as `conversations`. Throws
+ * InvalidConfigError for a module that cannot be loaded, or that has no such table.
+ */
+export async function givenIn(module: string): Promise<Given> {
   const file = path.resolve(module);
   const loaded = await import(pathToFileURL(file).href).catch((cause: unknown) => {
     throw new InvalidConfigError('TURNS_POLICIES', `${file} cannot be loaded: ${messageOf(cause)}`, {
@@ -31,7 +43,9 @@ export async function policiesIn(module: string): Promise<Record<string, TurnPol
     });
   });
   const policies: unknown = await loaded.default;
-  if (typeof policies === 'object' && policies !== null) return policies as Record<string, TurnPolicy>;
+  const conversations: Conversations | undefined = await loaded.conversations;
+  if (typeof policies === 'object' && policies !== null)
+    return { policies: policies as Given['policies'], ...(conversations ? { conversations } : {}) };
   throw new InvalidConfigError(
     'TURNS_POLICIES',
     `${file} has no table of policies as its default export; write: export default { default: { model: 'provider/model' } }`,

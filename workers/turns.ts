@@ -1,13 +1,14 @@
 /**
  * The turn worker. TURNS_POLICIES names a module whose default export is a table of policies; without it there
- * is one policy `default`, with OPENCODE_MODEL and OPENCODE_AGENT. SIGTERM and SIGINT: no new turns, a grace
+ * is one policy `default`, with OPENCODE_MODEL and OPENCODE_AGENT. A host whose conversations are documents of its own
+ * exports that model from there as `conversations`. SIGTERM and SIGINT: no new turns, a grace
  * for those that run, the rest handed back, exit 0. A second signal leaves at once with code 130.
  */
 import './plainly.ts';
 import { checkEnvNames } from '../src/config/env-names.ts';
-import { configFromEnv, connect, type TurnPolicy } from '../src/index.ts';
+import { configFromEnv, connect } from '../src/index.ts';
 import { serveHealth } from '../src/operate/health.ts';
-import { maxPort, policiesIn, variables, wholeNumber } from './policies.ts';
+import { type Given, givenIn, maxPort, variables, wholeNumber } from './policies.ts';
 
 const {
   TURNS_POLICIES,
@@ -17,14 +18,13 @@ const {
   OPENCODE_AGENT,
 } = process.env;
 
-async function loadPolicies(): Promise<Record<string, TurnPolicy>> {
-  if (TURNS_POLICIES) return policiesIn(TURNS_POLICIES);
-  return {
-    default: {
-      ...(OPENCODE_MODEL ? { model: OPENCODE_MODEL } : {}),
-      ...(OPENCODE_AGENT ? { agent: OPENCODE_AGENT } : {}),
-    },
+async function load(): Promise<Given> {
+  if (TURNS_POLICIES) return givenIn(TURNS_POLICIES);
+  const policy = {
+    ...(OPENCODE_MODEL ? { model: OPENCODE_MODEL } : {}),
+    ...(OPENCODE_AGENT ? { agent: OPENCODE_AGENT } : {}),
   };
+  return { policies: { default: policy } };
 }
 
 checkEnvNames(process.env, 'TURNS_', variables);
@@ -34,8 +34,8 @@ const given = (option: string, name: string, max?: number): Record<string, numbe
   process.env[name] ? { [option]: wholeNumber(name, process.env[name], max) } : {};
 const healthPort = given('port', 'TURNS_HEALTH_PORT', maxPort);
 
-const policies = await loadPolicies();
-const turns = await connect(configFromEnv());
+const { policies, conversations } = await load();
+const turns = await connect({ ...configFromEnv(), ...(conversations ? { conversations } : {}) });
 await turns.createIndexes();
 
 let leaving = false;
@@ -46,6 +46,7 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
   console.log(JSON.stringify({ stopped: true, signal, handedBack }));
   await (await health).close();
   await turns.close();
+  await conversations?.db.close();
   // The event loop is empty now: the process ends once telemetry is sent (3 s at most), or what a vendor left running.
   setTimeout(() => process.exit(0), 4_000).unref();
 }

@@ -1,6 +1,7 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
 import {
+  ForeignConversationError,
   IllegalStateError,
   InvalidConfigError,
   isRetryable,
@@ -182,10 +183,11 @@ export class TurnWorker {
     signal: AbortSignal,
   ): Promise<TurnJobResult> {
     const outcome = await this.#claimAndRun(turn, signal).catch((error: unknown) => {
-      if (error instanceof UnknownPolicyError) return { status: 'unknown', error } as const;
+      if (error instanceof UnknownPolicyError || error instanceof ForeignConversationError)
+        return { status: 'not-ours', error } as const;
       return interrupted(turn.id, error);
     });
-    if (outcome.status === 'unknown') return this.#leave(job, token, turn.id, outcome.error);
+    if (outcome.status === 'not-ours') return this.#leave(job, token, turn.id, outcome.error);
     if (outcome.status === 'behind') return this.#delay(job, token, outcome.turnId);
     if (outcome.status !== 'interrupted') await this.#wakeNext(turn.conversationId, signal);
     // Its span is an error, and the board shows its job as failed.
@@ -203,6 +205,8 @@ export class TurnWorker {
     | { status: 'finished' | 'missing' }
     | { status: 'error'; error: TurnFailure }
   > {
+    // Whatever has become of it: another model's conversation says nothing here, and its hooks are elsewhere.
+    if (turn.foreign !== undefined) throw new ForeignConversationError(turn.id, turn.foreign);
     const policy = await this.#policyFor(turn.policy, turn.id);
     const claim = await this.#deps.store.claim(turn, this.#deps.owner);
     if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
@@ -247,12 +251,12 @@ export class TurnWorker {
     throw new DelayedError();
   }
 
-  /** Another worker may know the policy: the job waits for it, and costs no attempt. */
+  /** Another worker may know the policy, or have the conversation: the job waits for it, and costs no attempt. */
   async #leave(
     job: Job,
     token: string | undefined,
     turnId: string,
-    error: UnknownPolicyError,
+    error: UnknownPolicyError | ForeignConversationError,
   ): Promise<never> {
     this.#report(error, 'turn.job', turnId);
     await job.moveToDelayed(this.#deps.clock.now() + backoffMs(job.attemptsStarted, leaveBackoff), token);

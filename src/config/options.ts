@@ -19,7 +19,10 @@ export interface TurnsOptions {
   readonly mongo: string;
   /** One server, or several: new sessions go to the first, each session stays where it was minted. */
   readonly opencode: OpenCodeServerOptions | readonly OpenCodeServerOptions[];
-  /** Model of the conversations that own sessions; it must have the `opencodeSession` plugin. Default: Conversation. */
+  /**
+   * Model of the conversations that own sessions; it must have the `opencodeSession` plugin, and its connection is the host's to
+   * open. The same in every process: turns of another model's conversations are left alone. Default: Conversation.
+   */
   readonly conversations?: Model<never>;
   /** Prefix of every Redis key. Default `opencode-turns`. */
   readonly prefix?: string;

@@ -123,3 +123,23 @@ export class TurnFailedError extends TurnsError {
     this.statusCode = statusCode;
   }
 }
+
+/**
+ * A turn whose conversation is in another collection than this process's `conversations` model: it is left to a process
+ * with that model, and waits until there is one. Give every process of a deployment the same model, or each model a key
+ * prefix and a database (or a collection prefix) of its own.
+ */
+export class ForeignConversationError extends TurnsError {
+  readonly code = 'foreign_conversation';
+  readonly disposition = 'retry';
+  readonly turnId: string;
+  /** Where its conversation is. */
+  readonly collection: string;
+  constructor(turnId: string, collection: string) {
+    super(
+      `turn ${turnId} is of a conversation in the collection "${collection}", which is not the one of this process's "conversations" model; it waits for a process that is connected with that model`,
+    );
+    this.turnId = turnId;
+    this.collection = collection;
+  }
+}

@@ -22,6 +22,8 @@ export interface ConversationDoc extends OpenCodeSessionFields {
 export interface MessageDoc {
   _id: Types.ObjectId;
   conversation: Types.ObjectId;
+  /** The collection of its conversation: processes with another model leave the turn alone. Absent on older ones. */
+  conversationCollection?: string;
   sequence: number;
   role: 'user' | 'assistant';
   status: TurnStatus;
@@ -83,6 +85,7 @@ function messageSchema(): Schema {
   const schema = new Schema(
     {
       conversation: { type: Schema.Types.ObjectId, required: true },
+      conversationCollection: { type: String },
       sequence: { type: Number, required: true },
       role: { type: String, enum: ['user', 'assistant'], required: true },
       status: { type: String, enum: ['pending', 'completed', 'error', 'cancelled'], required: true },

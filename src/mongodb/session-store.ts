@@ -1,7 +1,8 @@
 import type { Model, Types } from 'mongoose';
-import { ConflictError, InvalidConfigError, NotFoundError } from '../errors.ts';
+import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
+import { checkConversationModel } from './conversation-model.ts';
 import { mongoCall } from './errors.ts';
 import { conversationKey } from './object-id.ts';
 import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
@@ -12,13 +13,13 @@ type OwnerModel = Model<OwnerDoc> & OpenCodeSessionStatics;
 
 /** SessionStore on any model with the `opencodeSession` plugin. Throws InvalidConfigError for a model without it. */
 export class MongoSessionStore implements SessionStore {
+  readonly collection: string;
   readonly #conversations: OwnerModel;
 
   constructor(conversations: Model<never>) {
+    checkConversationModel(conversations);
     this.#conversations = conversations as unknown as OwnerModel;
-    if (typeof this.#conversations.swapOpencodeSession === 'function') return;
-    const problem = `model "${conversations.modelName}" cannot own a session; add schema.plugin(opencodeSession) before the model is made`;
-    throw new InvalidConfigError('conversation', problem);
+    this.collection = conversations.collection.collectionName;
   }
 
   session(conversationId: string): Promise<ConversationSession> {

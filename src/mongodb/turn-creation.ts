@@ -13,13 +13,22 @@ import { isDuplicate } from './verdicts.ts';
 type ObjectId = mongoose.Types.ObjectId;
 type UserMessage = Pick<
   MessageDoc,
-  '_id' | 'conversation' | 'counterpart' | 'sequence' | 'policy' | 'text' | 'artifacts' | 'carrier'
+  | '_id'
+  | 'conversation'
+  | 'conversationCollection'
+  | 'counterpart'
+  | 'sequence'
+  | 'policy'
+  | 'text'
+  | 'artifacts'
+  | 'carrier'
 >;
 
 /** What one call writes, under the same ids however often it tries: none of its tries can be stored beside another. */
 interface Intent {
   readonly turn: NewTurn;
   readonly conversation: ObjectId;
+  readonly conversationCollection: string;
   readonly userMessageId: ObjectId;
   readonly replyId: ObjectId;
   readonly head: () => Promise<WaitingTurn | null>;
@@ -64,6 +73,7 @@ export class TurnCreation {
     const intent: Intent = {
       turn,
       conversation,
+      conversationCollection: this.#conversations.collection.collectionName,
       userMessageId: new mongoose.Types.ObjectId(turn.uploads?.messageId),
       replyId: new mongoose.Types.ObjectId(),
       head,
@@ -158,12 +168,14 @@ export class TurnCreation {
   }
 }
 
-function userMessageOf({ turn, conversation, userMessageId, replyId }: Intent, sequence: number) {
+function userMessageOf(intent: Intent, sequence: number) {
+  const { turn, conversation, conversationCollection, userMessageId, replyId } = intent;
   const { text, policy, carrier, idempotencyKey, uploads } = turn;
   return {
     _id: userMessageId,
     counterpart: replyId,
     conversation,
+    conversationCollection,
     sequence,
     policy,
     role: 'user',
@@ -175,11 +187,13 @@ function userMessageOf({ turn, conversation, userMessageId, replyId }: Intent, s
   };
 }
 
-function replyTo({ _id, conversation, counterpart, sequence, policy, carrier }: UserMessage) {
+function replyTo(userMessage: UserMessage) {
+  const { _id, conversation, conversationCollection, counterpart, sequence, policy, carrier } = userMessage;
   return {
     _id: counterpart,
     counterpart: _id,
     conversation,
+    ...(conversationCollection === undefined ? {} : { conversationCollection }),
     sequence: sequence + 1,
     policy,
     role: 'assistant',

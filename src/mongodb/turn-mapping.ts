@@ -110,13 +110,16 @@ function runOf(run: MessageDoc['run']): RunState {
   return claimedAt ? { ...state, claimedAt: timeOf(claimedAt) ?? Number.NaN } : state;
 }
 
-export function waitingOf(message: MessageDoc): WaitingTurn {
-  const { _id, conversation, policy, carrier } = message;
+/** `collection`: the one of this process's conversations; without it nobody asks whose the turn is. */
+export function waitingOf(message: MessageDoc, collection?: string): WaitingTurn {
+  const { _id, conversation, conversationCollection, policy, carrier } = message;
+  const foreign = collection && conversationCollection !== collection ? conversationCollection : undefined;
   return {
     id: String(_id),
     conversationId: idText(conversation),
     policy,
     ...(carrier ? { carrier } : {}),
+    ...(foreign === undefined ? {} : { foreign }),
   };
 }
 

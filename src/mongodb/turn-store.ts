@@ -38,7 +38,14 @@ type Filter = Record<string, unknown>;
 const { trusted } = mongoose;
 
 /** What `waitingOf` and a claim read. */
-const waitingFields = { conversation: 1, counterpart: 1, policy: 1, carrier: 1, 'run.epoch': 1 };
+const waitingFields = {
+  conversation: 1,
+  conversationCollection: 1,
+  counterpart: 1,
+  policy: 1,
+  carrier: 1,
+  'run.epoch': 1,
+};
 /** Owners that want one turn at the same moment; each lost try means that another one got it. */
 const maxClaims = 100;
 
@@ -46,6 +53,8 @@ const maxClaims = 100;
 export class MongoTurnStore implements TurnStore {
   readonly #messages: Model<MessageDoc>;
   readonly #conversations: Model<{ title?: unknown }>;
+  /** Of the conversations. */
+  readonly #collection: string;
   readonly #creation: TurnCreation;
   readonly #writes: FencedWrites;
   readonly #unannounced: UnannouncedEnds;
@@ -53,6 +62,7 @@ export class MongoTurnStore implements TurnStore {
   constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
     this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
+    this.#collection = conversations.collection.collectionName;
     this.#creation = new TurnCreation(messages, conversations);
     this.#writes = new FencedWrites(messages);
     this.#unannounced = new UnannouncedEnds(messages);
@@ -135,7 +145,7 @@ export class MongoTurnStore implements TurnStore {
   head(conversationId: string): Promise<WaitingTurn | null> {
     return mongoCall(async () => {
       const first = await this.#first(conversationId);
-      return first && waitingOf(first);
+      return first && waitingOf(first, this.#collection);
     });
   }
 
@@ -266,7 +276,7 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(async () => {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
       const found = await this.#messages.findOne(filter, waitingFields).lean<MessageDoc>();
-      return found && waitingOf(found);
+      return found && waitingOf(found, this.#collection);
     });
   }
 

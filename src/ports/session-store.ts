@@ -2,6 +2,8 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 
 /** The conversation's session, as Session needs it. */
 export interface SessionStore {
+  /** The collection of the conversations. */
+  readonly collection: string;
   session(conversationId: string): Promise<ConversationSession>;
   /**
    * Compare-and-set: stores `next` if the conversation still holds `expected` (null = none). False when it does not.

@@ -7,22 +7,27 @@ export interface SessionMark {
   readonly prefix: string;
   readonly conversationId: string;
   readonly mint: string;
+  /** Where that conversation is stored: processes with another model leave its sessions alone. Absent on older ones. */
+  readonly collection?: string;
 }
 
 const keys = {
   prefix: 'opencodeTurnsPrefix',
   conversationId: 'opencodeTurnsConversation',
   mint: 'opencodeTurnsMint',
+  collection: 'opencodeTurnsCollection',
 } as const;
 
 export const metadataOf = ({
   prefix,
   conversationId,
   mint,
+  collection,
 }: SessionMark): Readonly<Record<string, string>> => ({
   [keys.prefix]: prefix,
   [keys.conversationId]: conversationId,
   [keys.mint]: mint,
+  ...(collection === undefined ? {} : { [keys.collection]: collection }),
 });
 
 /** Undefined for a session that somebody else made. */
@@ -33,5 +38,7 @@ export function markIn(metadata: Readonly<Record<string, unknown>> | undefined):
     conversationId: metadata?.[conversationId],
     mint: metadata?.[mint],
   };
-  return Object.values(mark).every((value) => typeof value === 'string') ? (mark as SessionMark) : undefined;
+  if (!Object.values(mark).every((value) => typeof value === 'string')) return undefined;
+  const collection = metadata?.[keys.collection];
+  return { ...(mark as SessionMark), ...(typeof collection === 'string' ? { collection } : {}) };
 }

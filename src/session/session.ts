@@ -179,9 +179,9 @@ export class Session {
    * is looked for by the mint's own mark.
    */
   async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
-    const { conversationId, prefix, directory, permission } = this.#options;
+    const { conversationId, prefix, directory, permission, store } = this.#options;
     const mint = randomUUID();
-    const metadata = metadataOf({ prefix, conversationId, mint });
+    const metadata = metadataOf({ prefix, conversationId, mint, collection: store.collection });
     signal.throwIfAborted();
     const created = client.createSession({
       title,

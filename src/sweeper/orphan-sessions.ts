@@ -31,7 +31,8 @@ const batch = 1_000;
 
 /**
  * Deletes sessions that were minted for a conversation and never stored, because their minter was killed between the
- * two. A session that holds a message is never deleted, nor one of another deployment. Returns how many went;
+ * two. A session that holds a message is never deleted, nor one of another deployment or of another model's
+ * conversation. Returns how many went;
  * errors are reported per server and session.
  */
 export async function discardOrphans(options: OrphanSessionsOptions): Promise<number> {
@@ -49,7 +50,8 @@ async function suspects(options: OrphanSessionsOptions, client: OpenCode): Promi
   const marked = (await client.recentSessions(now - windowMs, batch)).flatMap(({ id, metadata, time }) => {
     const mark = markIn(metadata);
     const old = (time?.created ?? now) <= now - minAgeMs;
-    return mark?.prefix === prefix && old ? [{ client, sessionId: id, mark }] : [];
+    const ours = mark?.prefix === prefix && (mark.collection ?? sessions.collection) === sessions.collection;
+    return ours && old ? [{ client, sessionId: id, mark }] : [];
   });
   if (marked.length === 0) return [];
   const stored = await sessions.stored(marked.map(({ sessionId }) => sessionId));

@@ -117,7 +117,10 @@ export interface StoredTurn {
 }
 
 /** A turn that waits, as far as its job needs it. */
-export type WaitingTurn = Pick<StoredTurn, 'id' | 'conversationId' | 'policy' | 'carrier'>;
+export type WaitingTurn = Pick<StoredTurn, 'id' | 'conversationId' | 'policy' | 'carrier'> & {
+  /** Where its conversation is stored, if that is not where this process has its own: not ours to run. */
+  readonly foreign?: string;
+};
 
 /** A turn that waits or runs, as far as the sweeper needs it: of a turn's size nothing. */
 export type PendingTurn = WaitingTurn &

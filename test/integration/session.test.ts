@@ -224,6 +224,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
   const failing = (swap: SessionStore['swap']): SessionStore => ({
     session: (id) => store.session(id),
     stored: (ids) => store.stored(ids),
+    collection: store.collection,
     noteRules: (...args) => store.noteRules(...args),
     swap,
   });
