@@ -40,7 +40,7 @@ export interface MessageDoc {
   /** `claim` tells one claim from all others. */
   run?: Omit<RunState, 'claimedAt'> & {
     active?: boolean;
-    /** Its end is untold; from when on somebody may take it to tell it, Unix ms. */
+    /** Its end is not announced; from when on somebody may take it to announce it, Unix ms. */
     announceFrom?: number;
     claim?: string;
     claimedAt?: Date;
@@ -131,7 +131,7 @@ function messageSchema(): Schema {
   // Few at any time: runs that could not be seen to end.
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });
   // As few: ends that are still to be told.
-  schema.index({ 'run.announceFrom': 1 }, { name: 'untold_ends', sparse: true });
+  schema.index({ 'run.announceFrom': 1 }, { name: 'unannounced_ends', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return readParts(this.parts).parts;

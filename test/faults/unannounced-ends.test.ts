@@ -34,7 +34,7 @@ beforeEach(() => {
 
 const heardOf = (id: string) => heard.filter(({ turnId }) => turnId === id);
 const lose = async ({ id }: { id: string }) => expect(await queue.remove(turnJobId(id))).toBe(1);
-const untold = () =>
+const unannounced = () =>
   turns.models.Message.countDocuments({ 'run.announceFrom': mongoose.trusted({ $gt: 0 }) });
 
 /** Enqueued while nobody works. */
@@ -83,12 +83,12 @@ describe('an end that no run has written, and whose job is lost, is told to the 
       const turn = await waiting();
       ids.push(turn.id);
       await lost(turn);
-      expect(await untold()).toBe(1);
+      expect(await unannounced()).toBe(1);
       await withWorker(
         (end) => heard.push(end),
         async () => {
           await eventually(() => expect(heardOf(turn.id)).toMatchObject([{ status: 'cancelled' }]), 30_000);
-          await eventually(async () => expect(await untold()).toBe(0));
+          await eventually(async () => expect(await unannounced()).toBe(0));
         },
       );
     }
@@ -109,7 +109,7 @@ describe('an end that no run has written, and whose job is lost, is told to the 
     );
     await died;
     await queue.obliterate({ force: true });
-    expect(await untold()).toBe(1);
+    expect(await unannounced()).toBe(1);
     // The time in which it could still have told has passed.
     const past = { $set: { 'run.announceFrom': Date.now() - 1 } };
     await turns.models.Message.collection.updateOne({ _id: new mongoose.Types.ObjectId(turn.id) }, past);
@@ -117,7 +117,7 @@ describe('an end that no run has written, and whose job is lost, is told to the 
       (end) => heard.push(end),
       () => eventually(() => expect(heardOf(turn.id)).toHaveLength(1), 30_000),
     );
-    expect(await untold()).toBe(0);
+    expect(await unannounced()).toBe(0);
   });
 
   it('however many there are', async () => {
@@ -142,7 +142,7 @@ describe('an end that no run has written, and whose job is lost, is told to the 
     await turns.models.Message.collection.insertMany(docs as never);
     await withWorker(
       (end) => heard.push(end),
-      () => eventually(async () => expect(await untold()).toBe(0), 60_000),
+      () => eventually(async () => expect(await unannounced()).toBe(0), 60_000),
     );
     expect(heard).toHaveLength(510);
     expect(new Set(heard.map(({ turnId }) => turnId)).size).toBe(510);
