@@ -30,7 +30,7 @@ describe('a plain install', () => {
     const files = filesIn(outside.library);
     expect(files).toContain('dist/src/index.js');
     const allowed =
-      /^(dist\/(src|cjs|workers)\/.+(\.d\.ts|\.js|\.cjs)|dist\/cjs\/package\.json|dist\/view\.js|docs\/.+\.md|[A-Z]+\.md|LICENSE|Procfile|package\.json)$/;
+      /^(dist\/(src|cjs|workers)\/.+(\.d\.ts|\.js|\.cjs)|dist\/cjs\/package\.json|dist\/view\.js|docs\/.+\.(md|svg)|[A-Z]+\.md|LICENSE|Procfile|package\.json)$/;
     expect(files.filter((file) => !allowed.test(file) || /\.test\.|\/(dev|test|bench)\//.test(file))).toEqual(
       [],
     );
