@@ -16,9 +16,10 @@ import type { Part } from '../reply/part.ts';
 import { Reply } from '../reply/reply.ts';
 import { persevere } from '../timing/persevere.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
-import type { StopRef, StoredTurn, TurnConversation, TurnPatch } from '../turn/stored-turn.ts';
+import type { SessionRef, StopRef, StoredTurn, TurnConversation, TurnPatch } from '../turn/stored-turn.ts';
 import { viewOf } from '../turn/stored-view.ts';
 import { Autosave } from './autosave.ts';
 import type { TurnDeps } from './deps.ts';
@@ -41,6 +42,10 @@ export class TurnRun {
   /** Aborts with a TurnAbortError, for whatever reason comes first. */
   readonly signal: AbortSignal;
   readonly startedAt: number;
+  /** The conversation's session, as this owner knows it. */
+  session: SessionRef | undefined;
+  /** What the policy allows the agent, once it was asked. */
+  rules: readonly PermissionRule[] | undefined;
   reply: Reply | undefined;
   ids: PromptIds | undefined;
   /** What followers had been told by an owner before us; empty for a fresh turn, and when nobody knows. */
@@ -80,6 +85,7 @@ export class TurnRun {
     this.policy = policy;
     this.turn = turn;
     this.conversation = conversation;
+    this.session = conversation.session;
     this.fence = { turnId: turn.id, epoch: turn.run.epoch };
     this.#claimedAt = turn.run.claimedAt ?? deps.clock.now();
     this.#heardAt = deps.clock.monotonicMs();

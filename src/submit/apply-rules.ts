@@ -6,31 +6,38 @@ import { areInForce, covers, fingerprintOf, inherited, maxSessionRules } from '.
 import { sessionsBelow } from '../stop/session-tree.ts';
 import { persevere } from '../timing/persevere.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
+import type { PromptIds } from '../turn/phase.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 
 type Rules = readonly PermissionRule[];
 
 /**
- * Makes the rules of a stored session those of this turn, before its prompt: a session is minted under one policy and may
+ * Makes the rules of the session that is to be prompted those of this turn: a session is minted under one policy and may
  * be prompted under another. Known by a fingerprint on the conversation, so that an unchanged policy asks nothing. False when
  * only a new session can have them. Throws PolicyNotAppliedError when upstream refuses them, and upstream's errors.
  *
  * Two owners at once: the later epoch's prompt is what counts. A late writer of the earlier one finds another
  * fingerprint than it saw, and takes it away, so that the next turn reads what is in force.
  */
-export async function applyRules(run: TurnRun, session: SessionRef, wanted: Rules): Promise<boolean> {
+export async function applyRules(
+  run: TurnRun,
+  { sessionId, server }: Pick<PromptIds, 'sessionId' | 'server'>,
+  wanted: Rules,
+): Promise<boolean> {
   const rules = fingerprintOf(wanted);
+  // The conversation may have another session by now, whose fingerprint says nothing of this one.
+  const session: SessionRef = run.session?.sessionId === sessionId ? run.session : { sessionId, server };
   if (session.rules === rules) return true;
-  const { client } = run.upstream(session.server);
+  const { client } = run.upstream(server);
   const ask = <T>(call: () => Promise<T>) => persevere(call, patiently(run), run.signal);
-  const { permission: list = [] } = await ask(() => client.getSession(session.sessionId, run.signal));
+  const { permission: list = [] } = await ask(() => client.getSession(sessionId, run.signal));
   if (!areInForce(list, wanted)) {
     if (list.length + wanted.length > maxSessionRules || !covers(wanted, list)) return false;
     await run.assertOwned();
-    await append(run, client, session.sessionId, wanted, ask);
+    await append(run, client, sessionId, wanted, ask);
   }
   // Sub-agents that exist keep their older rules, and may be resumed.
-  for (const child of await ask(() => sessionsBelow(client, [session.sessionId], run.signal))) {
+  for (const child of await ask(() => sessionsBelow(client, [sessionId], run.signal))) {
     const denied = inherited(wanted);
     const known = child.permission ?? [];
     if (denied.length === 0 || areInForceAtLeast(known, denied)) continue;
@@ -39,6 +46,7 @@ export async function applyRules(run: TurnRun, session: SessionRef, wanted: Rule
   }
   const stored = { ...session, rules };
   await run.persist(() => run.deps.sessions.noteRules(run.conversation.id, session.rules, stored));
+  run.session = stored;
   run.deps.tracer.event('session.rules_changed');
   return true;
 }

@@ -5,9 +5,8 @@ import {
   SessionNotFoundError,
   StaleSessionError,
 } from '../errors.ts';
-import type { PromptRequest } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
-import { directoryOf, permissionsOf, systemText } from '../run/policy-hooks.ts';
+import { directoryOf } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { workplace } from '../run/workplace.ts';
 import { Session } from '../session/session.ts';
@@ -15,10 +14,11 @@ import { waitUntilIdle } from '../stop/stop-turn.ts';
 import { persevere } from '../timing/persevere.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import { isPrompted, type PromptIds, promptIds } from '../turn/phase.ts';
+import type { SessionRef } from '../turn/stored-turn.ts';
 import type { TurnWatch } from '../watch/turn-watch.ts';
-import { applyRules } from './apply-rules.ts';
-import { checkServerConfig, guarded } from './config-guard.ts';
-import { deliverUploads } from './deliver-files.ts';
+import { checkServerConfig } from './config-guard.ts';
+import { isUpstream, notePrompted, postPrompt } from './post-prompt.ts';
+import { rulesOf } from './rules-of.ts';
 
 /**
  * Brings the prompt to the server, at most once, and returns its ids. Resumes by the stored phase: what was
@@ -38,9 +38,10 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
   return orResend(run, watch, async () => {
     // Which he may not have done: it goes on beside the storing of the ids.
     await waitUntilIdle(run, stored);
-    await checkServerConfig(run, stored.directory);
-    await post(run, stored);
-    return stored;
+    if (await postPrompt(run, stored)) return stored;
+    // Nothing of this turn is upstream: that is no resend.
+    run.deps.tracer.event('session.replaced_for_rules');
+    return promptSession(run, watch, 'recreate');
   });
 }
 
@@ -58,9 +59,11 @@ export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
   run.followers.add({ type: 'progress', progress: 'rerun' });
   await run.write({ run: { reruns: run.reruns } });
-  await checkServerConfig(run, ids.directory);
-  await post(run, ids);
+  // The prompt is upstream: in another session it would be a second one.
+  if (!(await postPrompt(run, ids))) throw new PolicyNotAppliedError(run.policy.name);
 }
+
+type Way = 'ensure' | 'recreate';
 
 const firstPrompt = (run: TurnRun, watch: TurnWatch): Promise<PromptIds> =>
   orResend(run, watch, () => promptSession(run, watch, 'ensure'));
@@ -80,32 +83,45 @@ async function orResend(
   }
 }
 
-async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 'recreate'): Promise<PromptIds> {
+async function promptSession(run: TurnRun, watch: TurnWatch, how: Way): Promise<PromptIds> {
   const directory = await directoryOf(run);
-  const rules = guarded((await permissionsOf(run)) ?? [], run.policy);
-  const session = sessionOf(run, directory, rules);
+  const session = sessionOf(run, directory, await rulesOf(run));
   await run.deps.prepareDirectory(directory);
   // The first request for a directory makes the server read what stands there.
   await checkServerConfig(run, directory);
+  const found = await reached(run, session, how);
+  const ids = await storedIds(run, watch, found, directory, session.justCreated);
+  if (await postPrompt(run, ids)) return ids;
+  run.deps.tracer.event('session.replaced_for_rules');
+  const other = await reached(run, session, 'recreate');
+  const otherIds = await storedIds(run, watch, other, directory, session.justCreated);
+  if (await postPrompt(run, otherIds)) return otherIds;
+  throw new PolicyNotAppliedError(run.policy.name);
+}
+
+/** What upstream did not answer well is borne for a while; a lock or a database that is away is waited for. */
+function reached(run: TurnRun, session: Session, how: Way): Promise<SessionRef> {
   const options = patiently(run);
-  // What upstream did not answer well is borne for a while; a lock or a database that is away is waited for.
   const again = (error: unknown) =>
     isAmbiguous(error)
       ? options.again(error)
       : isRetryable(error) && !(error instanceof SessionNotFoundError && how === 'ensure');
-  const reach = (way: 'ensure' | 'recreate') =>
-    persevere(() => session[way](run.signal), { ...options, again }, run.signal);
-  let found = await reach(how);
-  if (!session.justCreated && !(await applyRules(run, found, rules))) {
-    run.deps.tracer.event('session.replaced_for_rules');
-    found = await reach('recreate');
-    if (!session.justCreated && !(await applyRules(run, found, rules)))
-      throw new PolicyNotAppliedError(run.policy.name);
-  }
+  return persevere(() => session[how](run.signal), { ...options, again }, run.signal);
+}
+
+/** Ids of a prompt to this session, stored before its POST. */
+async function storedIds(
+  run: TurnRun,
+  watch: TurnWatch,
+  session: SessionRef,
+  directory: string,
+  isNew: boolean,
+): Promise<PromptIds> {
+  run.session = session;
   const ids: PromptIds = {
-    sessionId: found.sessionId,
-    server: found.server,
-    directory: await workplace(run, directory, found),
+    sessionId: session.sessionId,
+    server: session.server,
+    directory: await workplace(run, directory, session),
     promptMessageId: run.deps.ids.message(),
     promptPartId: run.deps.ids.part(),
   };
@@ -113,68 +129,9 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: 'ensure' | 're
   await Promise.all([
     watch.attach(ids),
     run.write({ run: { phase: 'prompting', resends: run.resends, startedAt: run.startedAt, ...ids } }),
-    session.justCreated ? undefined : waitUntilIdle(run, ids),
+    isNew ? undefined : waitUntilIdle(run, ids),
   ]);
-  await post(run, ids);
   return ids;
-}
-
-/**
- * The one POST of a prompt. When it is unknown whether the server accepted it, the message list is asked; only
- * a message that is provably absent is sent again, under the same ids, which the server treats as one message.
- */
-async function post(run: TurnRun, ids: PromptIds): Promise<void> {
-  const { client } = run.upstream(ids.server);
-  const request = await promptRequest(run, ids);
-  /** It could not be looked up in all the time that such a poll has: whether it arrived stays unknown. */
-  let unknown = false;
-  const send = async () => {
-    await run.assertOwned();
-    // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
-    run.ids = ids;
-    run.posted = true;
-    try {
-      await client.prompt(ids.sessionId, request, run.signal);
-    } catch (error) {
-      if (!isAmbiguous(error) || run.signal.aborted) throw error;
-      unknown = true;
-      if (await isUpstream(run, ids)) return;
-      unknown = false;
-      throw error;
-    }
-  };
-  const options = patiently(run);
-  const again = (error: unknown) => isAmbiguous(error) && !unknown && options.again(error);
-  await persevere(send, { ...options, again }, run.signal);
-  await notePrompted(run);
-}
-
-async function notePrompted(run: TurnRun): Promise<void> {
-  run.followers.add({ type: 'progress', progress: 'prompted' });
-  await run.write({ run: { phase: 'prompted', promptedAt: run.now() } });
-}
-
-/** Throws SessionNotFoundError when the session itself is gone. */
-async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
-  const { client } = run.upstream(ids.server);
-  // Absent means that the session's whole list does not have it either.
-  const readBack = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
-  return (await persevere(readBack, patiently(run), run.signal)) !== null;
-}
-
-async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
-  const { agent, model, variant } = run.policy;
-  const system = await systemText(run);
-  const text = await deliverUploads(run, ids.directory);
-  return {
-    messageId: ids.promptMessageId,
-    // Without an id of its own, a second POST would append the text once more.
-    parts: [{ id: ids.promptPartId, type: 'text', text }],
-    ...(agent === undefined ? {} : { agent }),
-    ...(model === undefined ? {} : { model }),
-    ...(variant === undefined ? {} : { variant }),
-    ...(system === undefined ? {} : { system }),
-  };
 }
 
 function sessionOf(run: TurnRun, directory: string, permission: readonly PermissionRule[]): Session {

@@ -1,0 +1,13 @@
+import { permissionsOf } from '../run/policy-hooks.ts';
+import type { TurnRun } from '../run/turn-run.ts';
+import type { PermissionRule } from '../turn/permission-rule.ts';
+import { guarded } from './config-guard.ts';
+
+/**
+ * The rules that this turn runs under, with those that guard the server's own settings. The host's hook is asked once per
+ * owner: an answer that changes in the middle of a turn would have the session's rules changed under its run.
+ */
+export async function rulesOf(run: TurnRun): Promise<readonly PermissionRule[]> {
+  run.rules ??= guarded((await permissionsOf(run)) ?? [], run.policy);
+  return run.rules;
+}
