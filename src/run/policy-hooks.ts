@@ -96,6 +96,8 @@ export function directoryBelow(root: string, given: unknown): string {
   // An empty or relative one would be read as one of the server's own folders.
   if (!path.isAbsolute(given)) throw new Error(`must answer an absolute path, not ${JSON.stringify(given)}`);
   if (given.includes('\0')) throw new Error('must answer a path without NUL');
+  // No address can hold it, so no request to the server either.
+  if (/\p{Surrogate}/u.test(given)) throw new Error('must answer a path without lone surrogates');
   const normal = path.resolve(given);
   const below = root === path.sep ? root : root + path.sep;
   if (normal !== root && normal.startsWith(below)) return normal;

@@ -8,6 +8,7 @@ import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
+import { matches } from '../turn/wildcard.ts';
 
 /** How long one poll may take. */
 const scanMs = 10_000;
@@ -25,7 +26,8 @@ export function guarded(
   rules: readonly PermissionRule[],
   { serverConfigFiles: mode }: Pick<CompiledPolicy, 'serverConfigFiles'>,
 ): readonly PermissionRule[] {
-  const last = rules.findLast(({ permission }) => permission === 'edit' || permission === '*');
+  // Rows of stars are one star to the server, however long.
+  const last = rules.findLast(({ permission }) => matches(permission.replaceAll(/\*+/g, '*'), 'edit'));
   const nothing = last?.action === 'deny' && last.pattern === '*';
   return mode === 'allow' || nothing ? rules : [...rules, ...guard];
 }

@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync 
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
+import { guarded } from '../../src/submit/config-guard.ts';
+import type { PermissionRule } from '../../src/turn/permission-rule.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
 
@@ -28,6 +30,13 @@ beforeAll(async () => {
     allow: { ...policy, serverConfigFiles: 'allow' },
     own: { ...policy, hostConfigFiles: [{ path: agent, sha256 }] },
     ownAndRemove: { ...policy, serverConfigFiles: 'remove', hostConfigFiles: [{ path: agent }] },
+    pattern: {
+      ...policy,
+      permissions: [
+        { permission: 'edit', pattern: '*', action: 'deny' },
+        { permission: 'e*', pattern: '*', action: 'allow' },
+      ],
+    },
     folder: { ...policy, hostConfigFiles: [{ path: '.opencode/' }] },
   };
   worker = await turns.work({ policies });
@@ -81,6 +90,36 @@ describe('the file tools of an agent', () => {
       expect(existsSync(input.filePath)).toBe(true);
     },
   );
+});
+
+describe('rules that speak of edits by a pattern', () => {
+  it('leave the settings denied', async () => {
+    const write = (filePath: string) => ({ name: 'write', input: { filePath, content: '{}' } });
+    system.respond(({ step }) =>
+      step === 0 ? { tools: [write('opencode.json'), write('plain.txt')] } : { text: ['Done.'] },
+    );
+    expect((await run('pattern')).stored.status).toBe('completed');
+    expect(readdirSync(directory)).toEqual(['plain.txt']);
+  });
+
+  const rule = (permission: string, action: PermissionRule['action'], pattern = '*') => ({
+    permission,
+    pattern,
+    action,
+  });
+  it.each([
+    [[rule('edit', 'deny')], false],
+    [[rule('*', 'deny')], false],
+    [[rule('ed?t', 'deny')], false],
+    [[rule('edit', 'deny'), rule('e*', 'allow')], true],
+    [[rule('edit', 'deny'), rule('*dit', 'allow', 'src/*')], true],
+    [[rule('edit', 'deny'), rule(`e${'*'.repeat(300)}`, 'allow')], true],
+    [[rule('*', 'allow'), rule('e*', 'deny')], false],
+    [[rule('edit', 'deny', 'src/*')], true],
+    [[], true],
+  ])('%j: guarded by more rules: %s', (rules, more) => {
+    expect(guarded(rules, { serverConfigFiles: 'refuse' }).length > rules.length).toBe(more);
+  });
 });
 
 describe('settings of the server that no host put there', () => {

@@ -141,6 +141,7 @@ describe('a directory', () => {
     '/srv/box-1/a',
     '/',
     '/srv/box/a\0',
+    '/srv/box/a\ud800',
     undefined,
     null,
     5,
