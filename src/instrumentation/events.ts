@@ -33,6 +33,8 @@ export const events = {
   'turn.adopted': 'A worker joined a turn that another one had started.',
   'session.rules_changed':
     'The session was told the rules of this turn, which are not those of the turn before.',
+  'session.replaced_for_directory':
+    'A session that works in another directory than the policy names for this turn was replaced by a new one.',
   'session.replaced_for_rules':
     'A session whose rules could not become those of the turn was replaced by a new one.',
   'session.replaced_for_server':

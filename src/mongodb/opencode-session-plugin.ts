@@ -8,6 +8,8 @@ export interface OpenCodeSessionFields {
   opencodeServer?: string | null;
   /** Fingerprint of the permission rules that the session has. */
   opencodeRules?: string | null;
+  /** The directory that the session works in, as the policy named it. */
+  opencodeDirectory?: string | null;
 }
 
 /** The statics that a model gains. */
@@ -34,6 +36,7 @@ export function opencodeSession(schema: Schema): void {
     opencodeSessionId: { type: String },
     opencodeServer: { type: String },
     opencodeRules: { type: String },
+    opencodeDirectory: { type: String },
   });
   schema.index(
     { opencodeSessionId: 1 },
@@ -47,12 +50,19 @@ export function opencodeSession(schema: Schema): void {
     this: Model<OpenCodeSessionFields>,
     _id,
     expected,
-    { sessionId, server, rules },
+    { sessionId, server, rules, directory },
   ) {
     const result = await this.updateOne(
       // Null matches a missing field too: both mean "no session".
       { _id, opencodeSessionId: expected },
-      { $set: { opencodeSessionId: sessionId, opencodeServer: server, opencodeRules: rules ?? null } },
+      {
+        $set: {
+          opencodeSessionId: sessionId,
+          opencodeServer: server,
+          opencodeRules: rules ?? null,
+          opencodeDirectory: directory ?? null,
+        },
+      },
       { runValidators: true },
     );
     return result.matchedCount === 1;
@@ -64,6 +74,8 @@ export function opencodeSession(schema: Schema): void {
 
 /** The session of a stored document, or undefined when it has none. */
 export function sessionIn(document: OpenCodeSessionFields): SessionRef | undefined {
-  const { opencodeSessionId: sessionId, opencodeServer: server, opencodeRules: rules } = document;
-  return sessionId && server ? { sessionId, server, ...(rules ? { rules } : {}) } : undefined;
+  const { opencodeSessionId: sessionId, opencodeServer: server } = document;
+  const { opencodeRules: rules, opencodeDirectory: directory } = document;
+  if (!sessionId || !server) return undefined;
+  return { sessionId, server, ...(rules ? { rules } : {}), ...(directory ? { directory } : {}) };
 }

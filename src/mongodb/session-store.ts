@@ -32,6 +32,7 @@ export class MongoSessionStore implements SessionStore {
         sessionId: conversation.opencodeSessionId ?? null,
         server: conversation.opencodeServer ?? null,
         rules: conversation.opencodeRules ?? null,
+        directory: conversation.opencodeDirectory ?? null,
         title: typeof conversation.title === 'string' ? conversation.title : '',
       };
     });
@@ -61,6 +62,13 @@ export class MongoSessionStore implements SessionStore {
         $set: { opencodeRules: rules },
       });
       if (matchedCount === 0) await this.#conversations.updateOne(session, { $unset: { opencodeRules: 1 } });
+    });
+  }
+
+  noteDirectory(conversationId: string, { sessionId, directory }: SessionRef): Promise<void> {
+    return mongoCall(async () => {
+      const session = { _id: conversationKey(conversationId), opencodeSessionId: sessionId };
+      await this.#conversations.updateOne(session, { $set: { opencodeDirectory: directory } });
     });
   }
 

@@ -15,6 +15,8 @@ export interface SessionStore {
    * changed them meanwhile: then nobody knows what is in force, and that is stored.
    */
   noteRules(conversationId: string, seen: string | undefined, session: SessionRef): Promise<void>;
+  /** Stores `session.directory` if the conversation still holds that session. */
+  noteDirectory(conversationId: string, session: SessionRef): Promise<void>;
   /** Those of the ids that some conversation holds. */
   stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>>;
 }
@@ -23,5 +25,6 @@ export interface ConversationSession {
   readonly sessionId: string | null;
   readonly server: string | null;
   readonly rules?: string | null;
+  readonly directory?: string | null;
   readonly title: string;
 }

@@ -1,9 +1,32 @@
+import { realpath } from 'node:fs/promises';
 import { linkTarget } from '../artifacts/linked-directory.ts';
 import { UnusableDirectoryError } from '../errors.ts';
 import { persevere } from '../timing/persevere.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { patiently } from './patience.ts';
 import type { TurnRun } from './turn-run.ts';
+
+/**
+ * The directory that a stored session works in, when it is another one than the policy names today; undefined when it is
+ * that one. Known by what was stored at the mint; else the server is asked, once. Throws SessionNotFoundError.
+ */
+export async function worksElsewhere(
+  run: TurnRun,
+  directory: string,
+  session: SessionRef,
+): Promise<string | undefined> {
+  if (session.directory === directory) return undefined;
+  const real = await realpath(directory).catch(() => directory);
+  // Made before that was stored, under a name that is a link: `workplace` judges where it leads.
+  if (session.directory === undefined && real !== directory) return undefined;
+  const { client } = run.upstream(session.server);
+  const ask = () => client.getSession(session.sessionId, run.signal);
+  const { directory: made = directory } = await persevere(ask, patiently(run), run.signal);
+  if (made !== directory && made !== real) return session.directory ?? made;
+  const { sessions } = run.deps;
+  await run.persist(() => sessions.noteDirectory(run.conversation.id, { ...session, directory }));
+  return undefined;
+}
 
 /**
  * Where the agent of this session works. A directory of the host's own may be a link: the server has followed it when

@@ -14,6 +14,7 @@ import type { Tracer } from '../instrumentation/tracer.ts';
 import type { Lock } from '../ports/lock.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { OpenCode, Upstream } from '../ports/upstream.ts';
+import type { WireSession } from '../reply/wire.ts';
 import { delay } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
@@ -21,7 +22,7 @@ import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { checkMade } from './made-directory.ts';
-import { markIn, metadataOf } from './mark.ts';
+import { checkMadeBy, isMadeBy, markIn, metadataOf } from './mark.ts';
 import { fingerprintOf } from './rules.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */
@@ -99,7 +100,11 @@ export class Session {
     try {
       const stored = await this.#stored();
       if (!stored) return;
-      await upstream(stored.server).client.abortSession(stored.sessionId, directory, signal);
+      await upstream(stored.server).client.abortSession(
+        stored.sessionId,
+        stored.directory ?? directory,
+        signal,
+      );
     } catch (error) {
       reporter.report(error, { action: 'session.abort', severity: 'warning', conversationId });
     }
@@ -146,9 +151,10 @@ export class Session {
   async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
     const { store, conversationId, tracer } = this.#options;
     const { client } = this.#options.upstream();
-    const sessionId = await this.#create(client, title, signal);
-    const { permission = [] } = this.#options;
-    const minted = { sessionId, server: client.server, rules: fingerprintOf(permission) };
+    const session = await this.#create(client, title, signal);
+    const { id: sessionId } = session;
+    const { permission = [], directory } = this.#options;
+    const minted = { sessionId, server: client.server, rules: fingerprintOf(permission), directory };
     try {
       signal.throwIfAborted();
       if (await store.swap(conversationId, expected, minted)) {
@@ -157,17 +163,16 @@ export class Session {
         return minted;
       }
     } catch (error) {
-      // The answer to our own write may have been lost: a session that the conversation points to is not deleted. When
-      // nobody can say, it is: a conversation that points to nothing heals by `recreate`, an orphan upstream does not.
+      // The answer to our own write may have been lost: a session that the conversation points to is kept.
       if (await this.#isStored(sessionId)) {
         this.#justCreated = true;
         return minted;
       }
-      await this.#discard(client, sessionId);
+      await this.#discard(client, session);
       throw error;
     }
     // The lock had failed and another minter was first. Ours goes, theirs is the answer.
-    await this.#discard(client, sessionId);
+    await this.#discard(client, session);
     const winner = await this.#storedOtherThan(expected);
     if (winner) return winner;
     throw new ConflictError('the session changed while it was stored', ['opencodeSessionId']);
@@ -178,7 +183,7 @@ export class Session {
    * is waited for a while, and deleted whenever it comes. After a failure that may have made a session, that one
    * is looked for by the mint's own mark.
    */
-  async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<string> {
+  async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<WireSession> {
     const { conversationId, prefix, directory, permission, store } = this.#options;
     const mint = randomUUID();
     const metadata = metadataOf({ prefix, conversationId, mint, collection: store.collection });
@@ -191,11 +196,13 @@ export class Session {
     });
     try {
       const session = await unlessAborted(created, signal);
+      checkMadeBy(mint, session);
       checkMade(directory, session);
-      return session.id;
+      return session;
     } catch (error) {
       const undone = created.then(
-        ({ id }) => this.#discard(client, id),
+        (session) =>
+          isMadeBy(mint, session) ? this.#discard(client, session) : this.#discardMint(client, mint),
         (failure) => (mayHaveMade(failure) ? this.#discardMint(client, mint) : undefined),
       );
       await within(cleanupMs, (limit) => unlessAborted(undone, limit)).catch(() => undefined);
@@ -226,12 +233,22 @@ export class Session {
     }
   }
 
-  /** Best effort, with a limit of its own: the signal that brought us here may be aborted already. Never throws. */
-  async #discard(client: OpenCode, sessionId: string): Promise<void> {
+  /**
+   * Deletes what this mint has made and no conversation holds; whatever is not surely that stays. What stays and is an
+   * orphan after all is the sweeper's. Best effort, with a limit of its own: the signal that brought us here may be
+   * aborted already. Never throws.
+   */
+  async #discard(client: OpenCode, { id, metadata }: WireSession): Promise<void> {
     try {
-      await patiently((limit) => client.deleteSession(sessionId, limit));
+      // Without a mark nobody can say whose it is.
+      if (!markIn(metadata)) return;
+      const holders = await within(cleanupMs, (limit) =>
+        unlessAborted(this.#options.store.stored([id]), limit),
+      );
+      if (holders.size > 0) return;
+      await patiently((limit) => client.deleteSession(id, limit));
     } catch (error) {
-      if (!(error instanceof SessionNotFoundError)) this.#report(error, 'session.discard', sessionId);
+      if (!(error instanceof SessionNotFoundError)) this.#report(error, 'session.discard', id);
     }
   }
 
@@ -241,8 +258,8 @@ export class Session {
       for (let attempt = 0; attempt < 2; attempt += 1) {
         if (attempt > 0) await delay(secondReadMs);
         const sessions = await patiently((limit) => client.sessions(this.#options.directory, limit));
-        const ours = sessions.filter(({ metadata }) => markIn(metadata)?.mint === mint);
-        for (const { id } of ours) await this.#discard(client, id);
+        const ours = sessions.filter((session) => isMadeBy(mint, session));
+        for (const session of ours) await this.#discard(client, session);
         if (ours.length > 0) return;
       }
     } catch (error) {
@@ -277,7 +294,7 @@ function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
   return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
 }
 
-function refIn({ sessionId, server, rules }: ConversationSession): SessionRef | undefined {
+function refIn({ sessionId, server, rules, directory }: ConversationSession): SessionRef | undefined {
   if (!sessionId || !server) return undefined;
-  return { sessionId, server, ...(rules ? { rules } : {}) };
+  return { sessionId, server, ...(rules ? { rules } : {}), ...(directory ? { directory } : {}) };
 }

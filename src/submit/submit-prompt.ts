@@ -4,11 +4,12 @@ import {
   PolicyNotAppliedError,
   SessionNotFoundError,
   StaleSessionError,
+  UnusableDirectoryError,
 } from '../errors.ts';
 import { patiently } from '../run/patience.ts';
 import { directoryOf } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
-import { workplace } from '../run/workplace.ts';
+import { workplace, worksElsewhere } from '../run/workplace.ts';
 import { Session } from '../session/session.ts';
 import { waitUntilIdle } from '../stop/stop-turn.ts';
 import { persevere } from '../timing/persevere.ts';
@@ -89,14 +90,38 @@ async function promptSession(run: TurnRun, watch: TurnWatch, how: Way): Promise<
   await run.deps.prepareDirectory(directory);
   // The first request for a directory makes the server read what stands there.
   await checkServerConfig(run, directory);
-  const found = await reached(run, session, how);
+  const found = await placedSession(run, session, directory, how);
   const ids = await storedIds(run, watch, found, directory, session.justCreated);
   if (await postPrompt(run, ids)) return ids;
   run.deps.tracer.event('session.replaced_for_rules');
-  const other = await reached(run, session, 'recreate');
+  const other = await placedSession(run, session, directory, 'recreate');
   const otherIds = await storedIds(run, watch, other, directory, session.justCreated);
   if (await postPrompt(run, otherIds)) return otherIds;
   throw new PolicyNotAppliedError(run.policy.name);
+}
+
+/**
+ * A session that works in this directory: one cannot be moved, so that another answer of the policy means a new one. All
+ * that follows (guard, uploads, status, requests, files) asks for the directory that the session has.
+ */
+async function placedSession(
+  run: TurnRun,
+  session: Session,
+  directory: string,
+  how: Way,
+): Promise<SessionRef> {
+  for (const way of [how, 'recreate'] as const) {
+    const found = await reached(run, session, way);
+    const elsewhere = session.justCreated ? undefined : await worksElsewhere(run, directory, found);
+    if (elsewhere === undefined) return found;
+    run.deps.tracer.event('session.replaced_for_directory');
+    run.deps.reporter.report(new UnusableDirectoryError(directory, elsewhere), {
+      action: 'session.directory_changed',
+      severity: 'warning',
+      turnId: run.turn.id,
+    });
+  }
+  throw new UnusableDirectoryError(directory, 'that of another turn');
 }
 
 /** What upstream did not answer well is borne for a while; a lock or a database that is away is waited for. */

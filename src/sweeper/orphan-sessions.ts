@@ -1,4 +1,4 @@
-import { LockHeldError, NotFoundError, SessionNotFoundError, UnsupportedServerError } from '../errors.ts';
+import { LockHeldError, SessionNotFoundError, UnsupportedServerError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Lock } from '../ports/lock.ts';
 import type { SessionStore } from '../ports/session-store.ts';
@@ -61,20 +61,11 @@ async function suspects(options: OrphanSessionsOptions, client: OpenCode): Promi
 /** Under the conversation's lock no mint is between its two steps, whatever the clocks of the machines say. */
 function discard(options: OrphanSessionsOptions, { client, sessionId, mark }: Suspect): Promise<boolean> {
   return options.lock.run(sessionLock(mark.conversationId), async (signal) => {
-    if (await isStored(options.sessions, mark.conversationId, sessionId)) return false;
+    if ((await options.sessions.stored([sessionId])).size > 0) return false;
     if ((await client.messages(sessionId, signal)).length > 0) return false;
     signal.throwIfAborted();
     return client.deleteSession(sessionId, signal);
   });
-}
-
-async function isStored(sessions: SessionStore, conversationId: string, sessionId: string): Promise<boolean> {
-  try {
-    return (await sessions.session(conversationId)).sessionId === sessionId;
-  } catch (error) {
-    if (error instanceof NotFoundError) return false;
-    throw error;
-  }
 }
 
 /**

@@ -138,6 +138,8 @@ export interface SessionRef {
   readonly server: string;
   /** Fingerprint of the permission rules that are in force there; without one nobody knows. */
   readonly rules?: string;
+  /** Where its agent works, as the policy named it; without one nobody knows. */
+  readonly directory?: string;
 }
 
 export interface TurnConversation {

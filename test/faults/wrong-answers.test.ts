@@ -171,6 +171,22 @@ describe('one wrong answer costs nothing but time', () => {
     expect(ours.map(({ id }) => id)).toEqual([stored.run.sessionId]);
   });
 
+  it("another conversation's session for one that was made: that one is kept, and the mint is made again", async () => {
+    const other = await client.getSession(sessionId);
+    let given = 0;
+    proxy.rewrite((request) => (creates(request) && given++ === 0 ? () => other : undefined));
+    const fresh = await newConversation(turns);
+    const { stored } = await runTurn(turns, fresh, 'hello');
+    proxy.rewrite(() => undefined);
+    expect(given).toBe(2);
+    expect(stored).toMatchObject({ status: 'completed', run: { resends: 0, reruns: 0 } });
+    expect(stored.run.sessionId).not.toBe(sessionId);
+    const sessions = await client.sessions(system.policy.directory());
+    const ours = sessions.filter(({ metadata }) => metadata?.opencodeTurnsConversation === fresh);
+    expect(ours.map(({ id }) => id)).toEqual([stored.run.sessionId]);
+    expect((await client.messages(sessionId)).length).toBeGreaterThan(0);
+  });
+
   it('"not found" for an answer whose question is open: it is sent again', async () => {
     const bash = [{ name: 'bash', input: { command: 'echo x', description: 'x' } }];
     system.respond(({ step }) => (step === 0 ? { tools: bash } : { text: ['done'] }));

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Model } from 'mongoose';
 import { spawnEntry } from '../../dev/entry.ts';
-import { LockHeldError, LockLostError, LockUnavailableError } from '../../src/errors.ts';
+import { ForeignAnswerError, LockHeldError, LockLostError, LockUnavailableError } from '../../src/errors.ts';
 import { ConflictError, NotFoundError, ServiceUnavailableError, type Turns } from '../../src/index.ts';
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
@@ -16,7 +16,10 @@ import type { SessionStore } from '../../src/ports/session-store.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock } from '../../src/redis/lock.ts';
+import type { WireSession } from '../../src/reply/wire.ts';
 import { Session } from '../../src/session/session.ts';
+import { discardOrphans } from '../../src/sweeper/orphan-sessions.ts';
+import { systemClock } from '../../src/timing/clock.ts';
 import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';
@@ -226,6 +229,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
     stored: (ids) => store.stored(ids),
     collection: store.collection,
     noteRules: (...args) => store.noteRules(...args),
+    noteDirectory: (...args) => store.noteDirectory(...args),
     swap,
   });
 
@@ -253,7 +257,57 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
       code: 'conflict',
       keys: ['opencodeSessionId'],
     });
-    expect(deleted).toEqual([taken.sessionId]);
+    // It is the other one's.
+    expect(deleted).toEqual([]);
+  });
+
+  it('when the server has answered what it answered somebody else: that one is kept, ours is deleted', async () => {
+    const [one, other] = [await made(), await made()];
+    let first: WireSession | undefined;
+    const cached: OpenCode = {
+      ...client,
+      createSession: async (...args) => {
+        const answer = await client.createSession(...args);
+        first ??= answer;
+        return first;
+      },
+    };
+    const { sessionId } = await one.session({ client: cached }).ensure();
+    await expect(other.session({ client: cached }).ensure()).rejects.toBeInstanceOf(ForeignAnswerError);
+    expect(await one.upstream()).toEqual([sessionId]);
+    expect(await other.upstream()).toEqual([]);
+    // Also before the first one has stored it.
+    const late = await made();
+    first = await client.createSession({ title: '', directory: late.directory, metadata: {} });
+    await expect(late.session({ client: cached }).ensure()).rejects.toBeInstanceOf(ForeignAnswerError);
+    expect((await client.sessions(late.directory)).map(({ id }) => id)).toEqual([first.id]);
+  });
+
+  it('when nobody can say whether it was stored: then it is kept, and the sweeper deletes it', async () => {
+    const { session, upstream, conversationId } = await made();
+    const gone = () => Promise.reject(new ServiceUnavailableError('mongodb', 'gone'));
+    let reads = 0;
+    const away: SessionStore = {
+      ...failing(gone),
+      session: (id) => {
+        reads += 1;
+        return reads > 2 ? gone() : store.session(id);
+      },
+      stored: gone,
+    };
+    await expect(session({ store: away }).ensure()).rejects.toBeInstanceOf(ServiceUnavailableError);
+    expect(await upstream()).toHaveLength(1);
+    const orphans = {
+      clients: [client],
+      sessions: store,
+      lock,
+      prefix: 'test',
+      clock: systemClock,
+      reporter,
+    };
+    await discardOrphans({ ...orphans, minAgeMs: 0 });
+    expect(await upstream()).toEqual([]);
+    expect((await store.session(conversationId)).sessionId).toBeNull();
   });
 
   it('when the compare-and-set is lost and the winner is there', async () => {
