@@ -33,7 +33,7 @@ const rows: Readonly<Record<string, readonly string[]>> = {
   // What upstream said of a failure is kept with the turn; followers get a sentence of ours.
   upstreamError: ['messages'],
   hookError: ['log'],
-  directory: ['messages', 'stream'],
+  directory: ['conversations', 'messages', 'stream'],
   system: [],
   urlPath: [],
   urlQuery: [],
