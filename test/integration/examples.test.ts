@@ -45,9 +45,9 @@ it('examples/trusted-report.ts attaches the page that the host rendered, and not
           tools: [
             {
               name: 'write',
-              input: { filePath: 'report.json', text: '{"title":"A & B","rows":["<b>1</b>",2]}' },
+              input: { filePath: 'report.json', content: '{"title":"A & B","rows":["<b>1</b>",2]}' },
             },
-            { name: 'write', input: { filePath: 'report.html', text: '<script>evil()</script>' } },
+            { name: 'write', input: { filePath: 'report.html', content: '<script>evil()</script>' } },
           ],
         }
       : { text: ['Done.'] },
