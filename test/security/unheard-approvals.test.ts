@@ -24,6 +24,8 @@ const wires: EventWire[] = [];
 const patienceMs = 45_000;
 /** A stream tells that a permission is asked, and nothing of the call that asks, nor what comes then. */
 let muteAfterAsk = false;
+/** While there is one, nothing is heard: a stream that was on its way then tells nothing either. */
+let deaf: Deferred | undefined;
 
 const rule = (permission: string, action: 'allow' | 'ask', pattern = '*') => ({
   permission,
@@ -49,8 +51,9 @@ beforeAll(async () => {
   worker = await turns.work({ policies });
   mkdirSync(directory(), { recursive: true });
   proxy.spoil(directory(), (wire) => {
-    wires.push(wire);
-    let mute = false;
+    if (deaf) wire.cut();
+    else wires.push(wire);
+    let mute = deaf !== undefined;
     return (frame) => {
       if (!mute) wire.send(frame);
       mute ||= muteAfterAsk && frame.includes('"permission.asked"');
@@ -63,7 +66,7 @@ afterAll(async () => {
   await proxy?.stop();
 });
 afterEach(() => {
-  proxy.before(() => undefined);
+  hearAgain();
   proxy.after(() => undefined);
   muteAfterAsk = false;
   system.reports.length = 0;
@@ -109,12 +112,25 @@ async function start(steps: readonly NonNullable<Step['tools']>[], policy = 'ask
 function deafen(): { reading: Deferred; hearing: Deferred } {
   const reading = deferred();
   const hearing = deferred();
+  deaf = hearing;
+  void hearing.promise.then(() => {
+    deaf = undefined;
+  });
   proxy.before(({ path: route }) => {
     if (route === '/event') return hearing.promise;
-    return route.startsWith('/session/') && route.endsWith('/message') ? reading.promise : undefined;
+    // A reading that had its messages before asks what is open after them.
+    const reads = /^\/session\/[^/]+\/message$|^\/permission$|^\/question$/.test(route);
+    return reads ? reading.promise : undefined;
   });
   for (const wire of wires.splice(0)) wire.cut();
   return { reading, hearing };
+}
+
+/** Requests for a stream that still wait go on, so that the next turn's is there at once. */
+function hearAgain(): void {
+  deaf?.resolve();
+  deaf = undefined;
+  proxy.before(() => undefined);
 }
 
 /** Whoever has the password says yes to the next thing that the turn asks. */
@@ -306,7 +322,7 @@ describe('what is no alarm', () => {
     await upstreamDone(run);
     await worker.stop(0);
     reading.resolve();
-    proxy.before(() => undefined);
+    hearAgain();
     worker = await turns.work({ policies });
     expect(await run.ended()).toMatchObject({ status: 'completed', requests: [{ state: 'answered' }] });
     expect(told()).toEqual([]);
