@@ -3,8 +3,8 @@ import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 
 export interface EventStreamOptions {
-  /** The request's `Last-Event-ID` header, which browsers send when they connect again. */
-  readonly lastEventId?: string | null | undefined;
+  /** The request's `Last-Event-ID` header, which browsers send when they connect again. One that came twice is refused. */
+  readonly lastEventId?: string | readonly string[] | null | undefined;
   /** Aborts when the client leaves (`request.signal`). Leaving never cancels the turn. */
   readonly signal?: AbortSignal;
   /** A comment is sent after so much silence, so that proxies keep the connection. Default 15,000 ms. */
@@ -43,12 +43,13 @@ export async function eventStream(
   { lastEventId, signal, heartbeatMs = 15_000 }: EventStreamOptions = {},
 ): Promise<Response> {
   if (!(await turns.get(turnId))) throw new NotFoundError('turn', turnId);
-  if (typeof (lastEventId ?? '') !== 'string') throw new InvalidInputError('lastEventId', 'must be a string');
-  if (lastEventId?.endsWith(endMark)) return new Response(null, { status: 204 });
+  const seen = lastEventId ?? '';
+  if (typeof seen !== 'string') throw new InvalidInputError('lastEventId', 'must be a string');
+  if (seen.endsWith(endMark)) return new Response(null, { status: 204 });
   const leave = new AbortController();
   const entries = turns.follow(turnId, {
     signal: leave.signal,
-    ...(lastEventId ? { after: lastEventId } : {}),
+    ...(seen ? { after: seen } : {}),
   });
   // The abort ends a wait, the return a pause between two reads: either may be what the client leaves behind.
   const end = async () => {

@@ -175,7 +175,7 @@ it('goes out over node:http as the document says', async () => {
     const leave = new AbortController();
     response.on('close', () => leave.abort());
     const events = await open({
-      lastEventId: request.headers['last-event-id'] as string,
+      lastEventId: request.headers['last-event-id'],
       signal: leave.signal,
     });
     response.writeHead(events.status, Object.fromEntries(events.headers));
