@@ -73,8 +73,8 @@ export async function startWorker(
   const { lockMs = defaultLockMs } = workOptions;
   const policy = (name: string, turnId: string) => policies.of(name, turnId);
   const worker = new TurnWorker(
-    { ...deps, fenceFreshMs: lockMs / 3 },
-    { connection, prefix, jobs, policy, ...workOptions, lockMs },
+    { ...deps, jobs, policy, fenceFreshMs: lockMs / 3 },
+    { connection, prefix, ...workOptions, lockMs },
   );
   opened.add('worker', () => worker.close());
   const { policies: registered } = workOptions;

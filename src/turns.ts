@@ -1,5 +1,4 @@
 import type { Connection } from 'mongoose';
-import type { TurnWorker } from './bullmq/turn-worker.ts';
 import { checkTurnId } from './client/check-input.ts';
 import type { ClientDeps } from './client/deps.ts';
 import { enqueue } from './client/enqueue.ts';
@@ -21,7 +20,7 @@ interface Parts {
   readonly models: TurnModels;
   readonly files: FileStore;
   readonly connection: Connection;
-  readonly work: (options: WorkOptions) => Promise<{ worker: TurnWorker; closers: Closers }>;
+  readonly work: (options: WorkOptions) => Promise<{ worker: RunningWorker; closers: Closers }>;
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }

@@ -72,7 +72,7 @@ export async function startOwnSystem(options: {
   return {
     turns,
     work: async (concurrency) => {
-      worker = new TurnWorker(deps, { connection, prefix, jobs, policy: () => policy, concurrency });
+      worker = new TurnWorker({ ...deps, jobs, policy: () => policy }, { connection, prefix, concurrency });
       await worker.ready();
     },
     stop: async () => {

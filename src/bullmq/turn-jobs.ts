@@ -2,14 +2,12 @@ import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
-import type { TurnJobs } from '../ports/turn-jobs.ts';
+import { behindDelayMs, type TurnJobs } from '../ports/turn-jobs.ts';
 import { judgeRedis, redisError } from '../redis/errors.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
 import { jobName, queueName, type TurnJobData, turnJobId, turnJobOptions } from './turn-job.ts';
 
-/** How long a turn that is not its conversation's head sleeps at most before it looks by itself: the worst case. */
-export const behindDelayMs = 30_000;
 /** A job that is due later than anybody delays one: the clock of whoever delayed it is ahead. */
 const farMs = behindDelayMs + 5_000;
 /** BullMQ keeps delayed jobs by Unix ms times this. */

@@ -1,34 +1,14 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import {
-  ForeignConversationError,
-  IllegalStateError,
-  InvalidConfigError,
-  isRetryable,
-  messageOf,
-  TurnAbortError,
-  TurnFailedError,
-  UnknownPolicyError,
-} from '../errors.ts';
-import { endDeletedConversation } from '../finish/conversation-deleted.ts';
-import { announceEnd } from '../finish/unannounced-end.ts';
-import { onlyTraceContext } from '../instrumentation/safe-tracer.ts';
-import type { TurnJobs } from '../ports/turn-jobs.ts';
+import { InvalidConfigError, messageOf } from '../errors.ts';
 import { redisError } from '../redis/errors.ts';
-import type { TurnDeps } from '../run/deps.ts';
-import { backoffMs } from '../timing/backoff.ts';
-import { delay } from '../timing/clock.ts';
-import { persevere } from '../timing/persevere.ts';
-import { within } from '../timing/time-limit.ts';
-import type { TurnOutcome } from '../turn/outcome.ts';
-import { type CompiledPolicy, compilePolicy } from '../turn/policy.ts';
-import type { TurnFailure, WaitingTurn } from '../turn/stored-turn.ts';
-import { runTurn } from '../worker/run-turn.ts';
+import type { ClaimDeps } from '../worker/claim-turn.ts';
+import { HeldTurns } from '../worker/held-turns.ts';
 import type { WorkerState, WorkOptions } from '../worker/running-worker.ts';
+import { isBehind, type JobEnd, takeTurn } from '../worker/take-turn.ts';
 import { closeWorker } from './close-worker.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
-import { behindDelayMs } from './turn-jobs.ts';
 
 export const defaultLockMs = 15_000;
 
@@ -36,37 +16,25 @@ export interface TurnWorkerOptions extends Pick<WorkOptions, 'concurrency' | 'lo
   /** A connection of the role `worker`; it stays the caller's. */
   readonly connection: Redis;
   readonly prefix: string;
-  readonly jobs: TurnJobs;
-  /** The policy of that name, for that turn. Throws UnknownPolicyError while another worker may know it. */
-  readonly policy: (name: string, turnId: string) => CompiledPolicy;
 }
 
-interface Held {
-  readonly controller: AbortController;
-  readonly turnId: string;
-}
+type TurnJob = Job<TurnJobData, TurnJobResult, string>;
 
 /** A turn that has ended as an error: its job has failed and is not tried again, since the end is stored and stays. */
 class FailedTurn extends UnrecoverableError {}
 
-const leaveBackoff = { firstMs: 500, maxMs: 10_000, jitter: 0.3 };
-const wakeRetry = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
-const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
-
 /**
- * Takes jobs and carries their turns. `quiet` takes no new ones; `stop` grants what runs a grace, hands the
+ * Takes jobs and does with them what `takeTurn` says. `quiet` takes no new ones; `stop` grants what runs a grace, hands the
  * rest back to the queue for adoption, and closes. Losing a job's lock lets go of its turn at once.
  */
 export class TurnWorker {
-  readonly #deps: TurnDeps;
-  readonly #options: TurnWorkerOptions;
+  readonly #deps: ClaimDeps;
   readonly #worker: PollingWorker<TurnJobData, TurnJobResult, string>;
-  readonly #held = new Map<string, Held>();
-  #state: WorkerState = 'running';
+  readonly #held: HeldTurns;
 
-  constructor(deps: TurnDeps, options: TurnWorkerOptions) {
+  constructor(deps: ClaimDeps, options: TurnWorkerOptions) {
     this.#deps = deps;
-    this.#options = options;
+    this.#held = new HeldTurns(deps.clock);
     const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 4_000 } = options;
     // BullMQ would refuse them with its connections open already, and nobody could close those.
     for (const [setting, value] of Object.entries({ concurrency, lockMs, stalledCheckMs }))
@@ -94,7 +62,7 @@ export class TurnWorker {
   }
 
   get state(): WorkerState {
-    return this.#state;
+    return this.#held.state;
   }
 
   /** Turns that run now. */
@@ -109,9 +77,7 @@ export class TurnWorker {
 
   /** Takes no new jobs; what runs goes on. May be called twice. */
   quiet(): void {
-    if (this.#state !== 'running') return;
-    this.#state = 'quiet';
-    void this.#worker.pause(true);
+    if (this.#held.quiet()) void this.#worker.pause(true);
   }
 
   /**
@@ -119,185 +85,47 @@ export class TurnWorker {
    * queue at once and goes on upstream. Returns the ids of those turns. Throws IllegalStateError the second time.
    */
   async stop(graceMs: number): Promise<{ handedBack: readonly string[] }> {
-    if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
     this.quiet();
-    this.#state = 'stopped';
-    const { clock } = this.#deps;
-    const end = clock.monotonicMs() + graceMs;
-    while (this.#held.size > 0 && clock.monotonicMs() < end) await delay(Math.min(50, graceMs), clock);
-    const handedBack = [...this.#held.values()].map(({ turnId }) => turnId);
-    for (const { controller } of this.#held.values()) controller.abort(new TurnAbortError('shutdown'));
-    // Each gives back or ends within bounds of its own.
-    while (this.#held.size > 0) await delay(10, clock);
-    await closeWorker(this.#worker, clock);
+    const handedBack = await this.#held.leave(graceMs);
+    await closeWorker(this.#worker, this.#deps.clock);
     return { handedBack };
   }
 
   /** Ends it without any grace, unless `stop` has. */
   async close(): Promise<void> {
-    if (this.#state !== 'stopped') await this.stop(0);
+    if (this.state !== 'stopped') await this.stop(0);
   }
 
-  async #process(
-    job: Job<TurnJobData, TurnJobResult, string>,
-    token: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<TurnJobResult> {
+  async #process(job: TurnJob, token?: string, lockLost?: AbortSignal): Promise<TurnJobResult> {
     const turnId = turnIdOf(job);
-    const controller = new AbortController();
-    const lost = () => controller.abort(new TurnAbortError('ownership-lost'));
-    signal?.addEventListener('abort', lost);
-    const key = `${job.id}:${token}:${job.attemptsStarted}`;
-    this.#held.set(key, { controller, turnId });
-    try {
+    const take = async (signal: AbortSignal) => {
       // Fetched while we were told to take no more: BullMQ hands it over, and nobody would abort it.
-      if (this.#state !== 'running')
-        return await this.#giveBack(job, token, { status: 'interrupted', turnId, reason: 'shutdown' });
-      const turn = await this.#deps.store
-        .waiting(turnId)
-        .catch((cause: unknown) => interrupted(turnId, cause));
-      if (turn === null) return { status: 'missing' };
-      if ('status' in turn) return await this.#giveBack(job, token, turn);
-      const { policy, carrier } = turn;
-      const attributes = { 'turn.id': turnId, 'turn.policy': policy, 'job.attempt': job.attemptsStarted };
-      const options = {
-        kind: 'consumer' as const,
-        attributes,
-        ...(carrier ? { parent: onlyTraceContext(carrier) } : {}),
-      };
-      return await this.#deps.tracer.span('turn.process', options, () =>
-        this.#carry(turn, job, token, controller.signal),
-      );
-    } catch (error) {
-      throw error instanceof TurnFailedError ? new FailedTurn(error.message) : error;
-    } finally {
-      signal?.removeEventListener('abort', lost);
-      this.#held.delete(key);
-    }
-  }
-
-  async #carry(
-    turn: WaitingTurn,
-    job: Job<TurnJobData, TurnJobResult>,
-    token: string | undefined,
-    signal: AbortSignal,
-  ): Promise<TurnJobResult> {
-    const outcome = await this.#claimAndRun(turn, signal).catch((error: unknown) => {
-      if (error instanceof UnknownPolicyError || error instanceof ForeignConversationError)
-        return { status: 'not-ours', error } as const;
-      return interrupted(turn.id, error);
-    });
-    if (outcome.status === 'not-ours') return this.#leave(job, token, turn.id, outcome.error);
-    if (outcome.status === 'behind') return this.#delay(job, token, outcome.turnId);
-    if (outcome.status !== 'interrupted') await this.#wakeNext(turn.conversationId, signal);
-    // Its span is an error, and the board shows its job as failed.
-    if (outcome.status === 'error') throw new TurnFailedError(turn.id, outcome.error);
-    if (outcome.status !== 'interrupted') return { status: outcome.status };
-    return this.#giveBack(job, token, outcome);
-  }
-
-  async #claimAndRun(
-    turn: WaitingTurn,
-    signal: AbortSignal,
-  ): Promise<
-    | TurnOutcome
-    | { status: 'behind'; turnId: string }
-    | { status: 'finished' | 'missing' }
-    | { status: 'error'; error: TurnFailure }
-  > {
-    // Whatever has become of it: another model's conversation says nothing here, and its hooks are elsewhere.
-    if (turn.foreign !== undefined) throw new ForeignConversationError(turn.id, turn.foreign);
-    const policy = await this.#policyFor(turn.policy, turn.id);
-    const claim = await this.#deps.store.claim(turn, this.#deps.owner);
-    if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
-    // Its conversation may be there after all: then the job comes again.
-    if (claim.kind === 'conversation-deleted' && !(await endDeletedConversation(this.#deps, turn.id, signal)))
-      return { status: 'behind', turnId: turn.id };
-    if (claim.kind === 'missing') return { status: 'missing' };
-    if (claim.kind === 'claimed') return runTurn(this.#deps, policy, claim.turn, claim.conversation, signal);
-    await announceEnd(this.#deps, policy, turn.id, signal);
-    // Also when an owner before us wrote the end and died: the job of a turn that failed has failed.
-    const ended = await this.#deps.store.get(turn.id);
-    return ended?.status === 'error' && ended.error
-      ? { status: 'error', error: ended.error }
-      : { status: 'finished' };
-  }
-
-  /**
-   * An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none, unless it is
-   * only to be told.
-   */
-  async #policyFor(name: string, turnId: string): Promise<CompiledPolicy> {
-    try {
-      return this.#options.policy(name, turnId);
-    } catch (error) {
-      if (!(error instanceof UnknownPolicyError)) throw error;
-      const control = await this.#deps.store.control(turnId);
-      if (control?.run.cancelRequestedAt === undefined || control.run.phase === 'finished') throw error;
-      return compilePolicy(name, {});
-    }
-  }
-
-  /** Another turn of the conversation comes first: this one waits without a slot, and is woken when that one ends. */
-  async #delay(job: Job, token: string | undefined, blocker: string): Promise<never> {
-    this.#deps.tracer.event('turn.delayed', { 'turn.blocker': blocker });
-    await job.moveToDelayed(this.#deps.clock.now() + behindDelayMs, token);
-    // The blocker may have ended between our claim and the line above, when there was nothing to wake yet.
-    // Nobody to ask: its own timer wakes it.
-    const first = await this.#deps.store.get(blocker).catch((error: unknown) => {
-      this.#report(error, 'turn.delay', job.data.turnId);
-    });
-    if (first === null || (first && first.status !== 'pending')) await job.promote().catch(() => undefined);
-    throw new DelayedError();
-  }
-
-  /** Another worker may know the policy, or have the conversation: the job waits for it, and costs no attempt. */
-  async #leave(
-    job: Job,
-    token: string | undefined,
-    turnId: string,
-    error: UnknownPolicyError | ForeignConversationError,
-  ): Promise<never> {
-    this.#report(error, 'turn.job', turnId);
-    await job.moveToDelayed(this.#deps.clock.now() + backoffMs(job.attemptsStarted, leaveBackoff), token);
-    throw new DelayedError();
-  }
-
-  /** Not terminal: the job goes back, at once when we leave, with a pause when a service is away. */
-  async #giveBack(
-    job: Job,
-    token: string | undefined,
-    { reason, cause }: Extract<TurnOutcome, { status: 'interrupted' }>,
-  ): Promise<TurnJobResult> {
-    // The job is somebody else's already, or will be when its lock expires: whatever we say is not heard.
-    if (reason === 'ownership-lost') return { status: 'interrupted', reason };
-    if (reason === 'shutdown') {
-      await job.moveToWait(token);
-      throw new WaitingError();
-    }
-    this.#report(cause, 'turn.giveBack');
-    await job.moveToDelayed(this.#deps.clock.now() + backoffMs(job.attemptsStarted, awayBackoff), token);
-    throw new DelayedError();
-  }
-
-  /**
-   * The conversation's next turn may run. Tried as long as that one may sleep anyway: a worker that dies here, or leaves, is
-   * made up for by the delay's own end.
-   */
-  async #wakeNext(conversationId: string, signal: AbortSignal): Promise<void> {
-    const { store, clock } = this.#deps;
-    const wake = async () => {
-      const next = await store.head(conversationId);
-      if (next) await this.#options.jobs.wake(next);
+      const end: JobEnd =
+        this.state === 'running'
+          ? await takeTurn(this.#deps, { turnId, attempt: job.attemptsStarted }, signal)
+          : { kind: 'hand-back' };
+      return this.#end(job, token, turnId, end);
     };
-    const again = (limit: AbortSignal) => persevere(wake, { ...wakeRetry, again: isRetryable, clock }, limit);
-    try {
-      await wake().catch((error: unknown) => {
-        if (!isRetryable(error)) throw error;
-        return within(behindDelayMs, again, signal, clock);
-      });
-    } catch (error) {
-      this.#report(error, 'turn.wakeNext');
+    return this.#held.hold(turnId, take, lockLost);
+  }
+
+  async #end(job: TurnJob, token: string | undefined, turnId: string, end: JobEnd): Promise<TurnJobResult> {
+    switch (end.kind) {
+      case 'complete':
+        return { status: end.status };
+      case 'fail':
+        throw new FailedTurn(end.error.message);
+      case 'lost':
+        return { status: 'interrupted', reason: 'ownership-lost' };
+      case 'hand-back':
+        await job.moveToWait(token);
+        throw new WaitingError();
+      case 'delay':
+        await job.moveToDelayed(this.#deps.clock.now() + end.ms, token);
+        // Loses against its own timer or another waker: then it is awake.
+        if (end.behind !== undefined && !(await isBehind(this.#deps, turnId, end.behind)))
+          await job.promote().catch(() => undefined);
+        throw new DelayedError();
     }
   }
 
@@ -320,10 +148,4 @@ function turnIdOf(job: Job): string {
   } catch (cause) {
     throw new UnrecoverableError(`job ${job.id} is none of a turn: ${messageOf(cause)}`);
   }
-}
-
-/** A service that is away interrupts a turn; everything else is the job's failure. */
-function interrupted(turnId: string, cause: unknown): Extract<TurnOutcome, { status: 'interrupted' }> {
-  if (!isRetryable(cause)) throw cause;
-  return { status: 'interrupted', turnId, reason: 'service-unavailable', cause };
 }

@@ -1,5 +1,8 @@
 import type { WaitingTurn } from '../turn/stored-turn.ts';
 
+/** How long a turn that is not its conversation's head sleeps at most before it looks by itself: the worst case. */
+export const behindDelayMs = 30_000;
+
 /**
  * The jobs that carry turns to workers. Every method is idempotent: adding a job that is there and waking one that runs
  * change nothing. Errors: ServiceUnavailableError('redis').

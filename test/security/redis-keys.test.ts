@@ -188,9 +188,8 @@ it.each(['wait', 'active', 'delayed', 'meta', 'marker'])(
   'a worker whose "%s" is a text tells it',
   async (name) => {
     const connection = new Redis(service.url, { maxRetriesPerRequest: null });
-    const deps = { reporter, clock: systemClock, owner: 'me', tracer: noopTracer } as never;
-    const policy = () => ({}) as never;
-    const worker = new TurnWorker(deps, { connection, prefix, jobs, policy, stalledCheckMs: 50 });
+    const deps = { reporter, clock: systemClock, owner: 'me', tracer: noopTracer, jobs } as never;
+    const worker = new TurnWorker(deps, { connection, prefix, stalledCheckMs: 50 });
     try {
       await worker.ready();
       await redis.del(bull(name));

@@ -1,0 +1,67 @@
+import { ForeignConversationError, UnknownPolicyError } from '../errors.ts';
+import { endDeletedConversation } from '../finish/conversation-deleted.ts';
+import { announceEnd } from '../finish/unannounced-end.ts';
+import type { TurnJobs } from '../ports/turn-jobs.ts';
+import type { TurnDeps } from '../run/deps.ts';
+import type { TurnOutcome } from '../turn/outcome.ts';
+import { type CompiledPolicy, compilePolicy } from '../turn/policy.ts';
+import type { TurnFailure, WaitingTurn } from '../turn/stored-turn.ts';
+import { runTurn } from './run-turn.ts';
+
+export interface ClaimDeps extends TurnDeps {
+  readonly jobs: TurnJobs;
+  /** The policy of that name, for that turn. Throws UnknownPolicyError while another worker may know it. */
+  readonly policy: (name: string, turnId: string) => CompiledPolicy;
+}
+
+export type Claimed =
+  /** Carried by us, as far as it came. */
+  | TurnOutcome
+  /** Another turn comes first. */
+  | { readonly status: 'behind'; readonly turnId: string }
+  /** Nothing was left to carry. */
+  | { readonly status: 'finished' | 'missing' }
+  /** Somebody before us has written that end. */
+  | { readonly status: 'error'; readonly error: TurnFailure }
+  /** Nothing was claimed: a worker that knows more may do it. */
+  | { readonly status: 'not-ours'; readonly error: UnknownPolicyError | ForeignConversationError };
+
+/** Claims a turn and carries it, or does what is left to do for one that cannot be claimed. Throws ServiceUnavailableError. */
+export async function claimAndRun(deps: ClaimDeps, turn: WaitingTurn, signal: AbortSignal): Promise<Claimed> {
+  // Whatever has become of it: another model's conversation says nothing here, and its hooks are elsewhere.
+  if (turn.foreign !== undefined)
+    return { status: 'not-ours', error: new ForeignConversationError(turn.id, turn.foreign) };
+  const policy = await policyFor(deps, turn);
+  if (policy instanceof UnknownPolicyError) return { status: 'not-ours', error: policy };
+  const claim = await deps.store.claim(turn, deps.owner);
+  if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
+  // Its conversation may be there after all: then the job comes again.
+  if (claim.kind === 'conversation-deleted' && !(await endDeletedConversation(deps, turn.id, signal)))
+    return { status: 'behind', turnId: turn.id };
+  if (claim.kind === 'missing') return { status: 'missing' };
+  if (claim.kind === 'claimed') return runTurn(deps, policy, claim.turn, claim.conversation, signal);
+  await announceEnd(deps, policy, turn.id, signal);
+  // Also when an owner before us wrote the end and died: the job of a turn that failed has failed.
+  const ended = await deps.store.get(turn.id);
+  return ended?.status === 'error' && ended.error
+    ? { status: 'error', error: ended.error }
+    : { status: 'finished' };
+}
+
+/**
+ * An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none, unless it is
+ * only to be told.
+ */
+async function policyFor(
+  { policy, store }: ClaimDeps,
+  turn: WaitingTurn,
+): Promise<CompiledPolicy | UnknownPolicyError> {
+  try {
+    return policy(turn.policy, turn.id);
+  } catch (error) {
+    if (!(error instanceof UnknownPolicyError)) throw error;
+    const control = await store.control(turn.id);
+    if (control?.run.cancelRequestedAt === undefined || control.run.phase === 'finished') return error;
+    return compilePolicy(turn.policy, {});
+  }
+}

@@ -1,0 +1,69 @@
+import { IllegalStateError, TurnAbortError } from '../errors.ts';
+import { type Clock, delay } from '../timing/clock.ts';
+import type { WorkerState } from './running-worker.ts';
+
+interface Held {
+  readonly controller: AbortController;
+  readonly turnId: string;
+}
+
+/** The turns that one worker has, and how it leaves them. */
+export class HeldTurns {
+  readonly #clock: Clock;
+  readonly #held = new Set<Held>();
+  #state: WorkerState = 'running';
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get state(): WorkerState {
+    return this.#state;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /**
+   * Runs `fn` for that turn. Its signal aborts with TurnAbortError: `ownership-lost` when `lost` aborts, `shutdown` when we
+   * leave before it has ended.
+   */
+  async hold<T>(turnId: string, fn: (signal: AbortSignal) => Promise<T>, lost?: AbortSignal): Promise<T> {
+    const controller = new AbortController();
+    const onLost = () => controller.abort(new TurnAbortError('ownership-lost'));
+    lost?.addEventListener('abort', onLost);
+    const held = { controller, turnId };
+    this.#held.add(held);
+    try {
+      return await fn(controller.signal);
+    } finally {
+      lost?.removeEventListener('abort', onLost);
+      this.#held.delete(held);
+    }
+  }
+
+  /** No more are taken. Returns false when that was so before. */
+  quiet(): boolean {
+    if (this.#state !== 'running') return false;
+    this.#state = 'quiet';
+    return true;
+  }
+
+  /**
+   * Turns may end until `graceMs` are over; the rest is let go at once. Resolves with the ids of those when nothing runs
+   * any more. Throws IllegalStateError the second time.
+   */
+  async leave(graceMs: number): Promise<readonly string[]> {
+    if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
+    this.#state = 'stopped';
+    const clock = this.#clock;
+    const end = clock.monotonicMs() + graceMs;
+    while (this.#held.size > 0 && clock.monotonicMs() < end) await delay(Math.min(50, graceMs), clock);
+    const handedBack = [...this.#held].map(({ turnId }) => turnId);
+    for (const { controller } of this.#held) controller.abort(new TurnAbortError('shutdown'));
+    // Each gives back or ends within bounds of its own.
+    while (this.#held.size > 0) await delay(10, clock);
+    return handedBack;
+  }
+}
