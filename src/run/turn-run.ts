@@ -63,6 +63,8 @@ export class TurnRun {
   span: SpanHandle | undefined;
   /** This owner has posted a prompt, whatever came of it. */
   posted = false;
+  /** When the model's run was heard to move last, on the monotonic clock. */
+  movedAt = Number.NEGATIVE_INFINITY;
 
   readonly #controller = new AbortController();
   /** Aborts with TurnAbortError `shutdown` or `ownership-lost` when the worker must let go of the turn. */

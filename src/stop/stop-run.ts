@@ -26,6 +26,13 @@ export interface Stop {
   readonly posted?: boolean;
   /** Sub-agents' sessions that upstream may not list any more. */
   readonly children?: readonly string[];
+  /**
+   * The run counts as lost by a status that may lie: a prompt that has not begun had all the time that a start takes,
+   * and sub-agents are aborted by what their messages say.
+   */
+  readonly lost?: boolean;
+  /** When the run was heard to move last, on the monotonic clock. */
+  readonly movedAt?: () => number;
   readonly clock: Clock;
 }
 
@@ -87,7 +94,7 @@ export async function stopRunAt(
   return stopRun({ ...stop, client }, timeoutMs, signal);
 }
 
-async function abortUntilIdle({ client, run, children = [], clock }: Stop, signal: AbortSignal) {
+async function abortUntilIdle({ client, run, children = [], lost, clock }: Stop, signal: AbortSignal) {
   const { sessionId, directory } = run;
   let sessions: readonly string[] | undefined;
   let overSince: number | undefined;
@@ -98,6 +105,7 @@ async function abortUntilIdle({ client, run, children = [], clock }: Stop, signa
       const below = await sessionsBelow(client, [sessionId], signal);
       return [...new Set([sessionId, ...below.map(({ id }) => id), ...children])];
     });
+    if (lost && attempt === 0) await abortThose(children, signal, { client, directory, clock });
     const statuses = await patiently(clock, signal, () => client.statuses(directory, signal));
     const busy = sessions.filter((id) => isBusy(statuses, [id]));
     if (busy.length === 0) return;
@@ -113,29 +121,44 @@ async function abortUntilIdle({ client, run, children = [], clock }: Stop, signa
   }
 }
 
+/** Of these sub-agents, those whose messages do not say that they are over. */
+async function abortThose(
+  children: readonly string[],
+  signal: AbortSignal,
+  { client, directory, clock }: Pick<Stop, 'client' | 'clock'> & { readonly directory: string },
+) {
+  for (const child of children) {
+    if (await patiently(clock, signal, () => areOver(client, [child], signal))) continue;
+    await patiently(clock, signal, () => client.abortSession(child, directory, signal)).catch((error) => {
+      if (!(error instanceof SessionNotFoundError)) throw error;
+    });
+  }
+}
+
 /**
  * Whether the session becomes busy after all, although it was idle after an abort: the run had not begun, or only
  * just, and upstream has not heard of the abort. One that upstream has accepted and not begun is waited for until
  * `signal` aborts, which is thrown: nothing but its end proves that it will not begin.
  */
 async function begins(
-  { client, run, clock, posted = false }: Stop,
+  { client, run, clock, posted = false, lost = false, movedAt = () => 0 }: Stop,
   messages: readonly WireMessage[],
   signal: AbortSignal,
 ) {
+  const since = clock.monotonicMs();
   if (run.promptMessageId === undefined) return false;
   const { begun, inProgress, userMessage } = Exchange.from(messages, run.promptMessageId);
   if (begun && !inProgress) return false;
   // A prompt that is not there may still be on its way: our own POST was cut when the run was stopped. An answer
   // that is not complete is one of a dead server, as a rule.
-  const accepted = userMessage ? !begun : posted;
+  const accepted = !lost && (userMessage ? !begun : posted);
   const limit = new TimeLimit(accepted ? Number.POSITIVE_INFINITY : unclearMs, signal, clock);
   try {
     for (let attempt = 0; ; attempt += 1) {
       const statuses = await patiently(clock, limit.signal, () =>
         client.statuses(run.directory, limit.signal),
       );
-      if (isBusy(statuses, [run.sessionId])) return true;
+      if (isBusy(statuses, [run.sessionId]) || movedAt() > since) return true;
       // A short run may have come and gone between two polls.
       if (attempt % 4 === 3 && (await hasBegun({ client, run, clock }, limit.signal))) return true;
       await delay(backoffMs(attempt, polls), clock, limit.signal);

@@ -28,14 +28,21 @@ const ownedMs = 30_000;
  * Runs under its own time limits, since the run's signal is aborted already. One that could not be seen to end is
  * reported, and noted in `run.openStops`, which its caller stores. Throws OwnershipLostError: then the run upstream is
  * somebody else's and was left alone; ServiceUnavailableError when nobody can say.
+ *
+ * `lost`: of a run that goes on for all that anybody knows, while the turn does: the run's signal ends the stopping, and
+ * its reason is thrown then.
  */
-export async function stopUpstream(run: TurnRun, ids: PromptIds): Promise<StopResult> {
-  await within(ownedMs, (signal) => run.assertOwned(signal));
+export async function stopUpstream(run: TurnRun, ids: PromptIds, { lost = false } = {}): Promise<StopResult> {
+  const from = lost ? run.signal : undefined;
+  await within(ownedMs, (signal) => run.assertOwned(signal), from);
   const { deps, turn } = run;
   const children = [...(run.reply?.childSessions().keys() ?? [])];
-  const stop = { run: ids, children, clock: deps.clock, posted: run.posted };
-  const result = await stopRunAt(() => run.upstream(ids.server), stop, run.policy.limits.cancelTimeoutMs);
+  const movedAt = () => run.movedAt;
+  const stop = { run: ids, children, clock: deps.clock, posted: run.posted, lost, movedAt };
+  const limitMs = run.policy.limits.cancelTimeoutMs;
+  const result = await stopRunAt(() => run.upstream(ids.server), stop, limitMs, from);
   if (result.confirmed) return result;
+  from?.throwIfAborted();
   noteOpenStop(run, ids);
   deps.tracer.event('turn.stop_unconfirmed', { 'turn.epoch': run.fence.epoch });
   deps.reporter.report(result.problem, { action: 'turn.stop', severity: 'warning', turnId: turn.id });

@@ -56,7 +56,7 @@ export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds>
 
 /** The server lost the run: the same message again, under the same ids. */
 export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
-  run.reruns += 1;
+  run.reruns = Math.min(run.reruns + 1, run.policy.limits.maxReruns);
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
   run.followers.add({ type: 'progress', progress: 'rerun' });
   await run.write({ run: { reruns: run.reruns } });

@@ -14,7 +14,14 @@ const phases: Readonly<
   finished: { has: ['status other than pending'], lacks: [] },
 };
 
-const times = ['claimedAt', 'startedAt', 'promptedAt', 'firstTokenAt', 'cancelRequestedAt'] as const;
+const times = [
+  'claimedAt',
+  'startedAt',
+  'promptedAt',
+  'firstTokenAt',
+  'lostPromptedAt',
+  'cancelRequestedAt',
+] as const;
 
 /**
  * Why a claimed turn makes no sense as it is stored, or undefined. A turn whose phase and ids contradict each other

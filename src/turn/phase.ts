@@ -8,6 +8,7 @@
  *   finalizing  text and parts are stored: attach what is left and write the terminal state. Idempotent.
  *   finished    terminal: nothing.
  */
+import type { Exchange } from '../reply/exchange.ts';
 import type { RunState, StopRef, TurnPhase } from './stored-turn.ts';
 
 /** The ids of one prompt. They are stored before the POST, so that any owner can ask upstream for them. */
@@ -30,6 +31,11 @@ export function promptIds(run: RunState): PromptIds | undefined {
 /** What names the run of a prompt to whoever is to stop it. */
 export function stopRefOf({ sessionId, server, directory, promptMessageId }: PromptIds): StopRef {
   return { sessionId, server, directory, promptMessageId };
+}
+
+/** Whether this is the prompt whose run an owner has stopped as lost, and that has not been posted again since. */
+export function isLostPrompt({ lostPromptedAt }: RunState, { userMessage }: Exchange): boolean {
+  return lostPromptedAt !== undefined && userMessage?.info.time.created === lostPromptedAt;
 }
 
 /** True once upstream is known to have the prompt. */

@@ -26,6 +26,11 @@ export interface RunState {
   readonly startedAt?: number;
   readonly promptedAt?: number;
   readonly firstTokenAt?: number;
+  /**
+   * When upstream had got the prompt whose run counts as lost, Unix ms by upstream's clock: it is stopped there before
+   * anything else is done, so that who comes next knows the abort for ours. A prompt that was posted again has another time.
+   */
+  readonly lostPromptedAt?: number;
   /** Unix ms by the clock of whoever asked. */
   readonly cancelRequestedAt?: number;
   /** How often the server lost the run and the same message was prompted again. */

@@ -36,14 +36,21 @@ export class Settling {
     return this.#since === undefined ? undefined : Math.min(25 * 2 ** Math.min(this.#polls, 10), 500);
   }
 
-  /** True when it will stay like that. */
-  stays(verdict: OpenVerdict, exchange: Exchange): boolean {
+  /**
+   * True when it will stay like that. `movedAt`: when the run was heard to move last, on the same clock: a status that
+   * says idle meanwhile lies.
+   */
+  stays(verdict: OpenVerdict, exchange: Exchange, movedAt = Number.NEGATIVE_INFINITY): boolean {
     const now = this.#clock.monotonicMs();
     if (verdict.kind === 'working') {
       this.#since = undefined;
       return false;
     }
     const about = aboutOf(verdict);
+    if (about === 'idle' && this.#since !== undefined && movedAt > this.#since) {
+      this.#since = now;
+      this.#polls = 0;
+    }
     if (this.#since === undefined || about !== this.#about) {
       this.#since = now;
       this.#polls = 0;

@@ -48,20 +48,16 @@ export class StallWatch {
     this.#limit.setSuspended(suspended);
   }
 
-  /** Returns whether this was the first sign. */
-  event(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
-    return isProgress(event, promptMessageId) && this.#moved();
-  }
-
   /** Upstream shows more than the last time, or works at all. Returns whether this was the first sign. */
   read(exchange: Exchange, busy: boolean): boolean {
     const shown = outlineOf(exchange);
     const news = shown !== this.#seen || (busy && !this.#started);
     this.#seen = shown;
-    return news && this.#moved();
+    return news && this.moved();
   }
 
-  #moved(): boolean {
+  /** Returns whether this was the first sign. */
+  moved(): boolean {
     const first = !this.#started;
     this.#started = true;
     if (first) this.#limit = new InactivityLimit(this.#limits.idleTimeoutMs, this.#clock);
@@ -77,7 +73,7 @@ function outlineOf({ assistants, parts }: Exchange): string {
 }
 
 /** A sign that the model's run goes on. The echo of our own message and housekeeping after idle are none. */
-function isProgress(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
+export function isProgress(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
   switch (event.type) {
     case 'message.updated':
       return event.properties.info.role === 'assistant';

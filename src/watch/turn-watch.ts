@@ -7,7 +7,7 @@ import { Patience } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
-import type { PromptIds } from '../turn/phase.ts';
+import { isLostPrompt, type PromptIds } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
 import { ForeignPrompts } from './foreign-prompts.ts';
 import { InputRequests } from './input-requests.ts';
@@ -15,7 +15,7 @@ import { observeReply } from './observe.ts';
 import { OwnEvents } from './own-events.ts';
 import { hasLostInstance, readTurn, type UpstreamReading } from './read-turn.ts';
 import { type OpenVerdict, Settling } from './settling.ts';
-import { StallWatch } from './stall.ts';
+import { isProgress, StallWatch } from './stall.ts';
 import { type FinalVerdict, judge } from './verdict.ts';
 
 /** How following ended. `lost`: the server does not know the run any more. `gone`: the session neither. */
@@ -152,9 +152,12 @@ export class TurnWatch {
           return { ...verdict, exchange };
         // A server that disposes of its instance loses all runs in it.
         if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
+        // The owner before us has stopped it for that.
+        if (verdict.kind === 'aborted' && isLostPrompt(this.#run.turn.run, exchange))
+          return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-        if (settling.stays(verdict, exchange)) {
+        if (settling.stays(verdict, exchange, this.#run.movedAt)) {
           const end = endOf(verdict, exchange, streamError);
           // While the stream was down nobody could hear of it.
           const lost = end.kind === 'aborted' && (await hasLostInstance(this.#run, ids, exchange));
@@ -250,7 +253,10 @@ export class TurnWatch {
     this.#lastEventAt = deps.clock.monotonicMs();
     if (this.#events?.take(event)) {
       reply.apply(event);
-      if (this.#stall.event(event, this.#attached?.promptMessageId)) this.#started();
+      if (isProgress(event, this.#attached?.promptMessageId)) {
+        this.#run.movedAt = this.#lastEventAt;
+        if (this.#stall.moved()) this.#started();
+      }
     }
     if (!mayBeTheEnd(event)) return;
     this.#pollDue = true;

@@ -1,22 +1,23 @@
 import { CorruptTurnError, isRetryable, isTurnsError } from '../errors.ts';
 import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
-import { type Ending, openStops } from '../finish/terminal-write.ts';
+import type { Ending } from '../finish/terminal-write.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { watchControl } from '../run/control.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { isServiceAway, mustLetGo, TurnRun } from '../run/turn-run.ts';
-import { noteOpenStop, stopUpstream } from '../stop/stop-turn.ts';
-import { reachPrompt, rerun, resend } from '../submit/submit-prompt.ts';
+import { isOpenStop, noteOpenStop, stopUpstream } from '../stop/stop-turn.ts';
+import { reachPrompt } from '../submit/submit-prompt.ts';
 import { within } from '../timing/time-limit.ts';
 import { corruption, withoutRun } from '../turn/corrupt-turn.ts';
 import { failureOfError, turnFailure } from '../turn/failure.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
-import { type PromptIds, promptIds } from '../turn/phase.ts';
+import { promptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 import type { StoredTurn, TurnConversation } from '../turn/stored-turn.ts';
 import { fullExchange } from '../watch/read-turn.ts';
 import { TurnWatch, type WatchEnd } from '../watch/turn-watch.ts';
+import { followThrough } from './follow-through.ts';
 
 /** How long a worker that leaves waits for a database that is away. */
 const letGoMs = 2_000;
@@ -62,28 +63,6 @@ async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined
   return run.step('turn.finalize', {}, () => conclude(run, watch, end));
 }
 
-/** Follows until the end, over the two ways in which one turn makes two model runs; each is taken once. */
-async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> {
-  for (;;) {
-    const ids = run.ids as PromptIds;
-    const end = await watch.follow(ids);
-    if (
-      end.kind === 'lost' &&
-      run.policy.onUpstreamLost === 'rerun' &&
-      run.reruns < run.policy.limits.maxReruns
-    ) {
-      await rerun(run, ids);
-    } else if ((end.kind === 'gone' || end.kind === 'stale') && run.resends === 0) {
-      // The run in the old session has no owner any more; that its session was deleted does not stop it.
-      const { confirmed } = await stopUpstream(run, ids);
-      if (!confirmed) await run.write({ run: openStops(run) });
-      run.ids = await resend(run, watch);
-    } else {
-      return end;
-    }
-  }
-}
-
 /** The second session, too. */
 const unusable = { gone: 'session_not_found', stale: 'session_stale' } as const;
 
@@ -92,11 +71,9 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
   const { inputRequests } = watch;
   if (!('exchange' in end) || !ids) {
     const detail = 'the upstream session is of no use, a new one neither';
+    const error = turnFailure(unusable[end.kind as keyof typeof unusable], { detail });
     return finishTurn(run, {
-      ending: {
-        status: 'error',
-        error: turnFailure(unusable[end.kind as keyof typeof unusable], { detail }),
-      },
+      ending: marked({ status: 'error', error }, !ids || !isOpenStop(run, ids)),
       ids,
       exchange: undefined,
       inputRequests,
@@ -112,7 +89,8 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
       'http.response.status_code': statusCode,
     });
   }
-  return finishTurn(run, { ending: await endingOf(run, ids, end), ids, exchange, inputRequests });
+  const ending = marked(await endingOf(run, ids, end), !isOpenStop(run, ids));
+  return finishTurn(run, { ending, ids, exchange, inputRequests });
 }
 
 /** Everything that is not a normal end: stopped, let go, or failed. */
