@@ -30,8 +30,8 @@ export async function run({ quick = false }: BenchOptions): Promise<BenchResult>
   const turns = await connect({ redis: redis.url, mongo: mongo.url, opencode: server, sandboxRoot });
   await turns.createIndexes();
   await turns.work({ policies: { default: { model: 'scripted/scripted' } } });
-  const [conversation] = await turns.models.Conversation.create([{ title: 'bench' }]);
-  const direct = await directCaller(server, path.join(sandboxRoot, String(conversation?._id)));
+  const conversation = await turns.models.Conversation.create({ title: 'bench' });
+  const direct = await directCaller(server, path.join(sandboxRoot, String(conversation._id)));
 
   const throughQueue = async () => {
     const start = performance.now();

@@ -7,7 +7,7 @@ tripSchema.plugin(opencodeSession);
 const connection = await mongoose.createConnection(process.env.MONGODB_URL ?? '').asPromise();
 const Trip = connection.model('Trip', tripSchema);
 
-const turns = await connect({ ...configFromEnv(), conversations: Trip as never });
+const turns = await connect({ ...configFromEnv(), conversations: Trip });
 await turns.createIndexes();
 await turns.work({
   policies: {

@@ -5,7 +5,7 @@ const turns = await connect(configFromEnv());
 await turns.createIndexes();
 await turns.work({ policies: { default: { model: process.env.OPENCODE_MODEL ?? 'scripted/scripted' } } });
 
-const [conversation] = await turns.models.Conversation.create([{ title: 'Quickstart' }]);
+const conversation = await turns.models.Conversation.create({ title: 'Quickstart' });
 const turn = await turns.enqueue({ conversation, text: 'Say hello.', idempotencyKey: 'hello' });
 for await (const entry of turns.follow(turn.id)) {
   if (entry.type === 'part' && entry.part.type === 'text') process.stdout.write(entry.part.text);

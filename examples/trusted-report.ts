@@ -25,7 +25,7 @@ await turns.createIndexes();
 const model = process.env.OPENCODE_MODEL ?? 'scripted/scripted';
 await turns.work({ policies: { reports: { model, transforms: [report] } } });
 
-const [conversation] = await turns.models.Conversation.create([{ title: 'Report' }]);
+const conversation = await turns.models.Conversation.create({ title: 'Report' });
 const text = 'Write report.json: { "title": …, "rows": [ … ] }';
 const { id } = await turns.enqueue({ conversation, text, policy: 'reports' });
 for await (const entry of turns.follow(id)) if (entry.type === 'finished') console.log(entry.status);

@@ -38,7 +38,7 @@ import type { WorkOptions } from './worker/running-worker.ts';
  */
 export async function startWorker(
   shared: Shared,
-  workOptions: WorkOptions,
+  workOptions: WorkOptions<never>,
   opened: Closers,
 ): Promise<{ worker: TurnWorker; closers: Closers }> {
   const { options, redis, prefix, store, stream, jobs, files, models, conversations, reporter, clock } =

@@ -27,12 +27,12 @@ import { Turns } from './turns.ts';
 import type { WorkOptions } from './worker/running-worker.ts';
 
 /** See `connect`. */
-export async function compose(options: TurnsOptions): Promise<Turns> {
+export async function compose<R>(options: TurnsOptions<R>): Promise<Turns<R>> {
   checkConnectOptions(options);
   return orClose((closers) => open(options, closers));
 }
 
-async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
+async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turns<R>> {
   const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
   if (options.conversations !== undefined) checkConversationModel(options.conversations);
   const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
@@ -49,7 +49,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
   closers.add('Redis subscriber', () => closeRedis(subscribed));
 
   const models = turnModels(mongo, names);
-  const conversations = options.conversations ?? (models.Conversation as unknown as Model<never>);
+  const conversations = (options.conversations ?? models.Conversation) as unknown as Model<never>;
   const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations);
   const files = new GridFsFileStore(mongo, { bucketName: names.files });
   const subscriber = new Subscriber(subscribed, reporter);
@@ -77,7 +77,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
     reporter,
     clock,
   };
-  const work = async (workOptions: WorkOptions) => {
+  const work = async (workOptions: WorkOptions<never>) => {
     // A web app that runs no turns loads none of it.
     const { startWorker } = await import('./compose-worker.ts');
     return orClose((opened) => startWorker(shared, workOptions, opened));
@@ -100,7 +100,7 @@ async function open(options: TurnsOptions, closers: Closers): Promise<Turns> {
   });
 }
 
-function addresses({ opencode }: TurnsOptions): readonly ServerAddress[] {
+function addresses({ opencode }: Pick<TurnsOptions, 'opencode'>): readonly ServerAddress[] {
   const configured = 'url' in opencode ? [opencode] : opencode;
   return configured.map(({ url, username, password }) => serverAddress(url, username, password));
 }

@@ -14,8 +14,13 @@
 export type { AgentFile } from './artifacts/agent-file.ts';
 export type { FileRef } from './artifacts/attachment.ts';
 export { type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
-export type { EnqueueInput } from './client/enqueue-input.ts';
-export { configFromEnv, type OpenCodeServerOptions, type TurnsOptions } from './config/options.ts';
+export type { ConversationId, ConversationRef, EnqueueInput } from './client/enqueue-input.ts';
+export {
+  type ConversationModel,
+  configFromEnv,
+  type OpenCodeServerOptions,
+  type TurnsOptions,
+} from './config/options.ts';
 export { connect } from './connect.ts';
 export {
   ConflictError,
@@ -45,17 +50,17 @@ export type { CancelResult } from './ports/turn-store.ts';
 export type { Exchange } from './reply/exchange.ts';
 export type { Part, ReasoningPart, TextPart, TokenUsage, ToolPart, ToolStatus, Usage } from './reply/part.ts';
 export type { Todo } from './reply/todo.ts';
+export type { AnyDocument, ReadyConversation, TurnConversation } from './turn/conversation.ts';
 export type { TurnEnd, TurnEntry, TurnProgress, TurnView } from './turn/entry.ts';
 export type { FailureReason } from './turn/failure-sentences.ts';
 export type { TurnOutcome } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
-export type { TurnLimits, TurnPolicy } from './turn/policy.ts';
+export type { Policies, TurnLimits, TurnPolicy } from './turn/policy.ts';
 export type {
   InputAnswer,
   InputRequest,
   RunState,
   StoredTurn,
-  TurnConversation,
   TurnFailure,
   TurnNotice,
   TurnPhase,

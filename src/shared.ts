@@ -14,7 +14,7 @@ import type { Clock } from './timing/clock.ts';
 
 /** What `connect` has opened, and a worker needs too. */
 export interface Shared {
-  readonly options: TurnsOptions;
+  readonly options: Omit<TurnsOptions, 'conversations'>;
   readonly connectTimeoutMs: number;
   /** The connection of the role `commands`. */
   readonly redis: Redis;

@@ -10,6 +10,7 @@ import { type FollowOptions, follow } from './live/follow.ts';
 import type { TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
+import type { ReadyConversation } from './turn/conversation.ts';
 import type { TurnEntry } from './turn/entry.ts';
 import type { InputAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
@@ -20,15 +21,18 @@ interface Parts {
   readonly models: TurnModels;
   readonly files: FileStore;
   readonly connection: Connection;
-  readonly work: (options: WorkOptions) => Promise<{ worker: RunningWorker; closers: Closers }>;
+  readonly work: (options: WorkOptions<never>) => Promise<{ worker: RunningWorker; closers: Closers }>;
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }
 
 const defaultStopMs = 10_000;
 
-/** What `connect` returns: enqueue and follow turns, or work on them. Every call after `close` throws IllegalStateError. */
-export class Turns {
+/**
+ * What `connect` returns: enqueue and follow turns, or work on them. `R` is the type of the conversations' documents. Every call
+ * after `close` throws IllegalStateError.
+ */
+export class Turns<R = ReadyConversation> {
   readonly #parts: Parts;
   readonly #workers = new Set<RunningWorker>();
 
@@ -68,8 +72,8 @@ export class Turns {
    * stored, and the same call with the same `idempotencyKey` returns that one turn. That key wins over everything:
    * a turn that it names is returned also where the conversation is busy.
    */
-  async enqueue(input: EnqueueInput): Promise<StoredTurn> {
-    return enqueue(this.#open('enqueue').client, input);
+  async enqueue(input: EnqueueInput<R>): Promise<StoredTurn> {
+    return enqueue(this.#open('enqueue').client, input as EnqueueInput<never>);
   }
 
   /** The stored turn, or null. Throws InvalidInputError, ServiceUnavailableError. */
@@ -108,7 +112,7 @@ export class Turns {
    * Starts to take jobs in this process. Throws InvalidConfigError for an option or a policy that makes no sense, and when
    * an index that correctness rests on is missing (see `createIndexes`); ServiceUnavailableError.
    */
-  async work(options: WorkOptions): Promise<RunningWorker> {
+  async work(options: WorkOptions<R>): Promise<RunningWorker> {
     const { worker, closers } = await this.#open('work').work(options);
     const workers = this.#workers;
     const running: RunningWorker = {

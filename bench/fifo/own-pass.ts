@@ -33,7 +33,7 @@ export async function ownPass(redis: string, mongo: string, name: string, load: 
   const before = await commandsOf(observer);
   const pass = await timed(sleepsMs.length, async () => {
     await feed(load, (conversation, turn) =>
-      turns.enqueue({ conversation: conversations[conversation], text: String(turn) }),
+      turns.enqueue({ conversation: String(conversations[conversation]?._id), text: String(turn) }),
     );
     await all.done;
   });

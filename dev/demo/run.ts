@@ -142,7 +142,7 @@ async function startProcesses(
 
 async function oneTurn(turns: Turns, options: DemoOptions, screen: Screen) {
   return otelTracer('demo').span('turn.request', {}, async () => {
-    const [conversation] = await turns.models.Conversation.create([{ title: 'Demo' }]);
+    const conversation = await turns.models.Conversation.create({ title: 'Demo' });
     screen.line(`\n“${options.text}”`, 'bold');
     const turn = await turns.enqueue({ conversation, text: options.text, idempotencyKey: 'demo' });
     let view: TurnView = emptyView;

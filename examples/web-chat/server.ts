@@ -10,7 +10,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { csrf } from 'hono/csrf';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
-import { configFromEnv, connect, isTurnsError } from 'opencode-turns';
+import { configFromEnv, connect, type EnqueueInput, type InputAnswer, isTurnsError } from 'opencode-turns';
 import { eventStream } from 'opencode-turns/web';
 
 const turns = await connect(configFromEnv());
@@ -81,14 +81,14 @@ for (const [route, { path, type }] of Object.entries(files))
     context.body(await readFile(path, 'utf8'), 200, { 'content-type': type }),
   );
 app.post('/conversations', async (context) => {
-  const [conversation] = await turns.models.Conversation.create([{ title: 'Web chat' }]);
-  return context.json({ id: String(conversation?._id) }, 201);
+  const conversation = await turns.models.Conversation.create({ title: 'Web chat' });
+  return context.json({ id: String(conversation._id) }, 201);
 });
 app.post('/conversations/:id/turns', async (context) => {
   // The page makes the key: a message that is sent twice is one turn.
   const { text, idempotencyKey } = await bodyOf(context);
   const conversation = context.req.param('id');
-  const { id } = await turns.enqueue({ conversation, text, idempotencyKey } as never);
+  const { id } = await turns.enqueue({ conversation, text, idempotencyKey } as EnqueueInput);
   return context.json({ id }, 202);
 });
 app.get('/turns/:id/events', (context) =>
@@ -102,7 +102,7 @@ app.post('/turns/:id/cancel', async (context) =>
 );
 app.post('/turns/:id/requests/:request', async (context) => {
   const { id, request } = context.req.param();
-  return context.json({ open: await turns.answer(id, request, (await bodyOf(context)) as never) });
+  return context.json({ open: await turns.answer(id, request, (await bodyOf(context)) as InputAnswer) });
 });
 
 /** What comes from outside is checked by `enqueue` and `answer`. */

@@ -1,15 +1,24 @@
 import { sandboxFilename } from '../artifacts/filenames.ts';
 import type { UploadedFile } from '../artifacts/uploaded-files-prompt.ts';
 import { InvalidInputError, messageOf } from '../errors.ts';
+import type { ReadyConversation } from '../turn/conversation.ts';
 
 /** The longest text of a turn in UTF-8 bytes. */
 export const maxTextBytes = 1024 * 1024;
 const maxKeyLength = 200;
 const maxFiles = 100;
 
-export interface EnqueueInput {
-  /** The conversation that owns the session: its id (24 hex digits), an ObjectId, or the document itself. */
-  readonly conversation: unknown;
+/** The id of a conversation: 24 hex digits, or an ObjectId of any BSON version. */
+export type ConversationId = string | { toHexString(): string };
+
+/** A conversation: its id, or the document itself, lean or not. */
+export type ConversationRef<R = ReadyConversation> =
+  | ConversationId
+  | (Readonly<R> & { readonly _id: unknown });
+
+export interface EnqueueInput<R = ReadyConversation> {
+  /** The conversation that owns the session. */
+  readonly conversation: ConversationRef<R>;
   readonly text: string;
   /** Name of a policy that the workers have registered. Default `default`. */
   readonly policy?: string;
@@ -31,7 +40,7 @@ export interface CheckedInput {
 }
 
 /** Checks everything that can be checked without a database. Throws InvalidInputError that names the field. */
-export function checkEnqueueInput(input: EnqueueInput): CheckedInput {
+export function checkEnqueueInput(input: EnqueueInput<never>): CheckedInput {
   if (typeof input !== 'object' || input === null) {
     throw new InvalidInputError('input', 'must be an object: { conversation, text }');
   }

@@ -10,7 +10,7 @@ import { removeFiles, storeFiles } from './store-files.ts';
  * Stores the user's message and the pending reply, and queues the turn behind the conversation's earlier ones. See
  * `Turns.enqueue` for what it guarantees and throws.
  */
-export async function enqueue(deps: ClientDeps, input: EnqueueInput): Promise<StoredTurn> {
+export async function enqueue(deps: ClientDeps, input: EnqueueInput<never>): Promise<StoredTurn> {
   const checked = checkEnqueueInput(input);
   const { tracer, jobs, reporter } = deps;
   const attributes = { 'turn.policy': checked.policy };

@@ -43,7 +43,7 @@ const workSchema = z.strictObject({
 } satisfies Record<keyof WorkOptions, z.ZodType>);
 
 /** Throws InvalidConfigError that names the option, and the nearest known one for a name that is not. */
-export function checkConnectOptions(options: TurnsOptions): void {
+export function checkConnectOptions(options: TurnsOptions<unknown>): void {
   checkConfig(connectSchema, options, '');
   const { opencode } = options;
   if (Array.isArray(opencode))
@@ -52,6 +52,6 @@ export function checkConnectOptions(options: TurnsOptions): void {
 }
 
 /** Throws InvalidConfigError as above; what stands in the policies is checked by each policy. */
-export function checkWorkOptions(options: WorkOptions): void {
+export function checkWorkOptions(options: WorkOptions<never>): void {
   checkConfig(workSchema, options, '');
 }

@@ -1,7 +1,7 @@
-import type { Model } from 'mongoose';
 import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
+import type { ReadyConversation } from '../turn/conversation.ts';
 import { checkEnvNames } from './env-names.ts';
 
 export interface OpenCodeServerOptions {
@@ -11,8 +11,22 @@ export interface OpenCodeServerOptions {
   readonly password?: string;
 }
 
-/** What `connect` needs. Only the three addresses have no default. */
-export interface TurnsOptions {
+/**
+ * A Mongoose model, of the library's Mongoose or of a host's own copy, in another version even: as much of its type as says of
+ * what type its documents are.
+ */
+export interface ConversationModel<R> {
+  readonly modelName: string;
+  readonly collection: { readonly collectionName: string };
+  readonly db: { close(): Promise<unknown> };
+  castObject(value: Record<string, unknown>): R;
+}
+
+/**
+ * What `connect` needs. Only the three addresses have no default. `R` is the type of the documents of `conversations`; it
+ * reaches the functions of policies and what `enqueue` takes for a conversation.
+ */
+export interface TurnsOptions<R = ReadyConversation> {
   /** `redis://host:port`. Its `maxmemory-policy` must be `noeviction`. */
   readonly redis: string;
   /** `mongodb://host:port/database`. */
@@ -23,7 +37,7 @@ export interface TurnsOptions {
    * Model of the conversations that own sessions; it must have the `opencodeSession` plugin, and its connection is the host's to
    * open. The same in every process: turns of another model's conversations are left alone. Default: Conversation.
    */
-  readonly conversations?: Model<never>;
+  readonly conversations?: ConversationModel<R>;
   /** Prefix of every Redis key. Default `opencode-turns`. */
   readonly prefix?: string;
   /** What the names of our collections begin with: messages, conversations, artifacts. Default `opencode_turns_`. */

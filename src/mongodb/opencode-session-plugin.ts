@@ -26,12 +26,20 @@ export interface OpenCodeSessionStatics {
   ): Promise<boolean>;
 }
 
+/** Any schema, whatever it has been told of its documents and whichever copy of Mongoose it comes from. */
+interface PluggableSchema {
+  add(fields: never): unknown;
+  index(fields: never): unknown;
+  static(name: never, fn: never): unknown;
+}
+
 /**
  * Mongoose plugin that lets documents of any model own an upstream session: `tripSchema.plugin(opencodeSession)`.
  * The unique index is partial: any number of documents may have no session, no two may share one. Indexes are
  * built by `ensureIndexes`, never by connecting.
  */
-export function opencodeSession(schema: Schema): void {
+export function opencodeSession(given: PluggableSchema): void {
+  const schema = given as Schema;
   schema.add({
     opencodeSessionId: { type: String },
     opencodeServer: { type: String },

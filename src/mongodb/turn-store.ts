@@ -8,6 +8,7 @@ import type {
   NewTurn,
   TurnStore,
 } from '../ports/turn-store.ts';
+import type { TurnConversation } from '../turn/conversation.ts';
 import { promptIds, stopRefOf } from '../turn/phase.ts';
 import type {
   InputAnswer,
@@ -15,7 +16,6 @@ import type {
   StoredTurn,
   TerminalPatch,
   TurnControl,
-  TurnConversation,
   TurnFailure,
   TurnPatch,
   WaitingTurn,

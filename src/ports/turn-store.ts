@@ -1,12 +1,12 @@
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
+import type { TurnConversation } from '../turn/conversation.ts';
 import type {
   InputAnswer,
   PendingTurn,
   StoredTurn,
   TerminalPatch,
   TurnControl,
-  TurnConversation,
   TurnFailure,
   TurnPatch,
   WaitingTurn,

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
-import type { TurnPolicy } from '../turn/policy.ts';
+import type { Policies, TurnPolicy } from '../turn/policy.ts';
 import { redisError } from './errors.ts';
 
 /** How often each worker says what its policies are, and how long that is believed. */
@@ -16,7 +16,7 @@ export interface PolicyAgreementOptions {
   /** Name of this worker. */
   readonly owner: string;
   readonly reporter: ErrorReporter;
-  readonly policies: Readonly<Record<string, TurnPolicy>>;
+  readonly policies: Policies<never>;
   readonly clock?: Clock;
 }
 
@@ -37,7 +37,8 @@ export class PolicyAgreement {
   }
 
   async start(): Promise<void> {
-    for (const [name, policy] of Object.entries(this.#options.policies)) await this.#say(name, policy);
+    for (const [name, policy] of Object.entries<TurnPolicy<never>>(this.#options.policies))
+      await this.#say(name, policy);
     if (this.#closed) return;
     this.#cancelNext = this.#clock.setTimer(everyMs, () => void this.start());
   }
@@ -50,7 +51,7 @@ export class PolicyAgreement {
     for (const name of Object.keys(policies)) await redis.hdel(this.#key(name), owner).catch(() => undefined);
   }
 
-  async #say(name: string, policy: TurnPolicy): Promise<void> {
+  async #say(name: string, policy: TurnPolicy<never>): Promise<void> {
     const { redis, owner, reporter } = this.#options;
     const key = this.#key(name);
     const fingerprint = fingerprintOf(policy);
@@ -84,7 +85,7 @@ export class PolicyAgreement {
 }
 
 /** The same for the same policy, however its keys are ordered. */
-export function fingerprintOf(policy: TurnPolicy): string {
+export function fingerprintOf(policy: TurnPolicy<never>): string {
   return createHash('sha256')
     .update(JSON.stringify(plain(policy)))
     .digest('base64url')

@@ -3,9 +3,9 @@ import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { checkLimits, checkPolicy, policyShape } from './check-policy.ts';
+import type { AnyDocument, TurnConversation } from './conversation.ts';
 import type { TurnOutcome } from './outcome.ts';
 import type { PermissionRule } from './permission-rule.ts';
-import type { TurnConversation } from './stored-turn.ts';
 
 /** Bounds of one turn. Times in ms, cost in USD as upstream reports it. */
 export interface TurnLimits {
@@ -73,9 +73,10 @@ export const defaultLimits: TurnLimits = {
  * aborts when their time is over (`hookTimeoutMs`) or the turn's is. One that is asked before the prompt and throws,
  * does not return in time, or returns what it may not ends the turn without a prompt (reason `policy_hook_failed`,
  * PolicyHookError); one that is told of the end is reported and changes nothing. A function that never gives the
- * event loop back (`while (true)`) stops its whole process: no limit can end it.
+ * event loop back (`while (true)`) stops its whole process: no limit can end it. `R` is the type of the conversations' documents,
+ * which `work` of a connection with `conversations: Model<R>` fills in.
  */
-export interface TurnPolicy {
+export interface TurnPolicy<R = AnyDocument> {
   /** An agent that the server knows. An unknown one ends the turn with upstream's error. */
   readonly agent?: string;
   /** `provider/model`. Without it the server's default is used. */
@@ -84,7 +85,7 @@ export interface TurnPolicy {
   /** Appended to the system prompt of this turn; at most 1 MiB. */
   readonly system?:
     | string
-    | ((conversation: TurnConversation, signal: AbortSignal) => string | Promise<string>);
+    | ((conversation: TurnConversation<R>, signal: AbortSignal) => string | Promise<string>);
   /**
    * Rules of each turn, whatever its session was minted under: asked for before every prompt, and appended upstream when
    * they have changed. Rules that say nothing of what the session's older ones decide get a new session, which has no
@@ -95,7 +96,7 @@ export interface TurnPolicy {
   readonly permissions?:
     | readonly PermissionRule[]
     | ((
-        conversation: TurnConversation,
+        conversation: TurnConversation<R>,
         signal: AbortSignal,
       ) => readonly PermissionRule[] | Promise<readonly PermissionRule[]>);
   /** Permissions that the server has from MCP servers and plugins; a pattern such as `exa_*` needs no mention. */
@@ -122,7 +123,7 @@ export interface TurnPolicy {
    * made in: another answer at a later turn gets the conversation a new session, which knows nothing of what was said
    * before. So let it depend on what stays, such as the id, not on a title. A turn that has a prompt stays where it is.
    */
-  readonly directory?: (conversation: TurnConversation, signal: AbortSignal) => string | Promise<string>;
+  readonly directory?: (conversation: TurnConversation<R>, signal: AbortSignal) => string | Promise<string>;
   /** What `directory` stays below. Default: the sandbox root. `/` allows every directory, knowingly. */
   readonly directoryRoot?: string;
   /**
@@ -154,6 +155,9 @@ export interface TurnPolicy {
   readonly onTurnFinished?: (outcome: TurnOutcome) => void | Promise<void>;
 }
 
+/** A table of policies by name, for a module of its own: `export default { … } satisfies Policies<Trip>`. */
+export type Policies<R = AnyDocument> = Readonly<Record<string, TurnPolicy<R>>>;
+
 export interface CompiledPolicy
   extends Omit<
     TurnPolicy,
@@ -177,7 +181,9 @@ export interface CompiledPolicy
 }
 
 /** Checks a policy at registration. Throws InvalidConfigError that names the field. */
-export function compilePolicy(name: string, policy: TurnPolicy): CompiledPolicy {
+export function compilePolicy(name: string, given: TurnPolicy<never>): CompiledPolicy {
+  // Whatever it is that the host says of its documents: its functions are called with those of its model.
+  const policy = given as TurnPolicy;
   // A key of TurnPolicy that the check does not know does not compile.
   checkPolicy(name, policy, policyShape satisfies Record<keyof TurnPolicy, unknown>);
   const { limits = {}, model, ...rest } = policy;

@@ -147,15 +147,6 @@ export interface SessionRef {
   readonly directory?: string;
 }
 
-export interface TurnConversation {
-  readonly id: string;
-  readonly title: string;
-  /** The session that the conversation had when it was read. */
-  readonly session?: SessionRef;
-  /** The host's own document (lean), for policies to look at. */
-  readonly document: Readonly<Record<string, unknown>>;
-}
-
 /** What a running turn may write, under its fence. `run` fields are merged one by one. */
 export interface TurnPatch {
   readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt'>>;

@@ -1,6 +1,6 @@
 import { InvalidConfigError, UnknownPolicyError } from '../errors.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
-import { type CompiledPolicy, compilePolicy, type TurnPolicy } from '../turn/policy.ts';
+import { type CompiledPolicy, compilePolicy, type Policies } from '../turn/policy.ts';
 
 export const defaultUnknownPolicyMs = 600_000;
 
@@ -20,7 +20,7 @@ export class PolicyTable {
 
   /** Throws InvalidConfigError for a policy that makes no sense, and when there is none. */
   constructor(
-    policies: Readonly<Record<string, TurnPolicy>>,
+    policies: Policies<never>,
     { unknownPolicyMs = defaultUnknownPolicyMs, clock = systemClock } = {},
   ) {
     const isTable = typeof policies === 'object' && policies !== null;

@@ -1,8 +1,9 @@
-import type { TurnPolicy } from '../turn/policy.ts';
+import type { ReadyConversation } from '../turn/conversation.ts';
+import type { Policies } from '../turn/policy.ts';
 
 export type WorkerState = 'running' | 'quiet' | 'stopped';
 
-export interface WorkOptions {
+export interface WorkOptions<R = ReadyConversation> {
   /** Turns that run at once. Default 50: a turn waits for a model most of the time. */
   readonly concurrency?: number;
   /** The lock on a job in ms, renewed at half time. A dead worker's turn is adopted after at most lock + check. Default 15,000. */
@@ -10,7 +11,7 @@ export interface WorkOptions {
   /** How often locks that have run out are looked for, in ms. Default 4,000. */
   readonly stalledCheckMs?: number;
   /** The products' rules by name; jobs name one of them. */
-  readonly policies: Readonly<Record<string, TurnPolicy>>;
+  readonly policies: Policies<R>;
   /**
    * How long a turn whose policy is not among them is left to other workers before this one ends it as an error. By
    * default 600,000 ms.

@@ -13,7 +13,9 @@ it('the report reaches from each subpath to what its types are made of, and to n
   expect(sections).toEqual(
     expect.arrayContaining(['## opencode-turns', '## opencode-turns/view', '## src/turn/stored-turn.ts']),
   );
-  expect(report).toContain('export declare function connect(options: TurnsOptions): Promise<Turns>;');
+  expect(report).toContain(
+    'export declare function connect<R = ReadyConversation>(options: TurnsOptions<R>): Promise<Turns<R>>;',
+  );
   expect(report).toMatch(
     /export declare class InvalidConfigError extends TurnsError \{[^}]*code = "invalid_config"/,
   );

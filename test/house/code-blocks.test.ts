@@ -25,10 +25,12 @@ const preludes: Readonly<Record<string, Prelude>> = {
       lastSeenId: 'string',
       render: `(shown: ${from('opencode-turns', 'TurnEntry')} | ${from('opencode-turns', 'TurnView')}) => void`,
       tripSchema: from('mongoose', 'Schema'),
-      Trip: from('mongoose', 'Model<never>'),
+      Trip: from('mongoose', 'Model<{ destination: string }>'),
     },
   },
   'docs/configuration.md': {
+    types: { TripFields: '{ destination: string }' },
+    names: { Trip: from('mongoose', 'Model<TripFields>') },
     files: { 'trip.mts': "import { Schema } from 'mongoose';\nexport const tripSchema = new Schema({});\n" },
   },
   'docs/browsers.md': {

@@ -6,6 +6,7 @@ import { root } from './sources.ts';
 /** What the blocks of a page use and do not declare themselves: its type by name; and the modules that they import by a path. */
 export interface Prelude {
   readonly names?: Readonly<Record<string, string>>;
+  readonly types?: Readonly<Record<string, string>>;
   readonly files?: Readonly<Record<string, string>>;
 }
 
@@ -44,9 +45,9 @@ export function complaintsOf(
       writeFileSync(path.join(directory, file), text);
     };
     for (const block of blocks) {
-      const { names = {}, files = {} } = preludes[block.page] ?? {};
-      write(`${block.page}/${block.line}.mts`, moduleOf(block, names));
-      for (const [file, text] of Object.entries(files)) write(`${block.page}/${file}`, text);
+      const prelude = preludes[block.page] ?? {};
+      write(`${block.page}/${block.line}.mts`, moduleOf(block, prelude));
+      for (const [file, text] of Object.entries(prelude.files ?? {})) write(`${block.page}/${file}`, text);
     }
     write('tsconfig.json', JSON.stringify(settings));
     return compiled(directory);
@@ -56,10 +57,13 @@ export function complaintsOf(
 }
 
 /** The prelude is the first line, so that each line of the block is the same one as on its page. */
-function moduleOf({ code, line }: Block, names: Readonly<Record<string, string>>): string {
+function moduleOf({ code, line }: Block, { names = {}, types = {} }: Prelude): string {
   const declared = Object.entries(names).filter(([name]) => !declares(code, name));
-  const prelude = declared.map(([name, type]) => `declare const ${name}: ${type};`).join(' ');
-  return `export {}; ${prelude}${'\n'.repeat(line - 1)}${code}`;
+  const prelude = [
+    ...Object.entries(types).map(([name, type]) => `type ${name} = ${type};`),
+    ...declared.map(([name, type]) => `declare const ${name}: ${type};`),
+  ];
+  return `export {}; ${prelude.join(' ')}${'\n'.repeat(line - 1)}${code}`;
 }
 
 const declares = (code: string, name: string) =>

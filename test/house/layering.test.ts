@@ -35,11 +35,11 @@ const mayImport: Record<string, readonly string[]> = {
   mongodb: [...data, 'ports'],
   opencode: [...data, 'ports'],
   otel: ground,
-  config: [...ground, 'worker'],
+  config: [...ground, 'turn', 'worker'],
   'turns.ts': [...ground, 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
   web: ['errors.ts', 'turn', 'artifacts'],
   'view.ts': ['reply', 'turn'],
-  'connect.ts': ['config', 'turns.ts', 'compose.ts'],
+  'connect.ts': ['config', 'turn', 'turns.ts', 'compose.ts'],
   operate: ground,
 };
 

@@ -1,6 +1,6 @@
 /** Processes of one deployment that are connected with different models: none touches what is another's. */
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import mongoose, { type Model } from 'mongoose';
+import mongoose from 'mongoose';
 import { opencodeSession, type RunningWorker, type Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/client.ts';
@@ -14,12 +14,13 @@ const ownCollection = 'opencode_turns_conversations';
 
 let system: TestSystem;
 let host: mongoose.Connection;
-let Trip: Model<never>;
+let Trip: ReturnType<typeof tripOn>;
+const tripOn = (connection: mongoose.Connection) =>
+  connection.model('Trip', new mongoose.Schema({ title: String }).plugin(opencodeSession));
 beforeAll(async () => {
   system = await startSystem();
   host = await mongoose.createConnection(system.options.mongo).asPromise();
-  const schema = new mongoose.Schema({ title: String });
-  Trip = host.model('Trip', schema.plugin(opencodeSession as never)) as unknown as Model<never>;
+  Trip = tripOn(host);
 }, 90_000);
 afterAll(async () => {
   await host?.close();
@@ -31,7 +32,7 @@ const deployment = (name: string) => ({
   mongo: system.options.mongo,
 });
 const newTrip = async (): Promise<string> => {
-  const trip = new Trip({ title: 'Lisbon' }) as unknown as mongoose.Document;
+  const trip = new Trip({ title: 'Lisbon' });
   await trip.save();
   return String(trip._id);
 };

@@ -28,7 +28,7 @@ const connectWith = (conversations: unknown): Promise<Turns> =>
   });
 function modelOn(connection: mongoose.Connection, schema = new mongoose.Schema({ title: String })) {
   connections.push(connection);
-  return connection.model('Trip', schema.plugin(opencodeSession as never));
+  return connection.model('Trip', schema.plugin(opencodeSession));
 }
 
 it.each<[string, unknown, RegExp]>([

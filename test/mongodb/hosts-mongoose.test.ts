@@ -53,7 +53,7 @@ describe.each(['mongoose-8', 'mongoose-9-0'])('a conversation of a host with %s'
         .asPromise();
       connections.push(connection);
       const schema = new own.Schema({ title: { type: String, maxlength: 5 } });
-      schema.plugin(opencodeSession as never);
+      schema.plugin(opencodeSession);
       schema.path('opencodeSessionId').validate((id: string) => id !== 'ses_refused', 'refused');
       return connection.model(`Trip${name.replaceAll('-', '')}`, schema) as unknown as Model<never>;
     };
@@ -108,7 +108,7 @@ describe.each(['mongoose-8', 'mongoose-9-0'])('a conversation of a host with %s'
       .createConnection(url, { bufferTimeoutMS: 100 } as object)
       .asPromise();
     const schema = new host.Schema({ title: String });
-    schema.plugin(opencodeSession as never);
+    schema.plugin(opencodeSession);
     const gone = connection.model('Gone', schema) as unknown as Model<never>;
     await connection.close();
     await expect(storeOn(gone).conversation(conversationId)).rejects.toBeInstanceOf(ServiceUnavailableError);

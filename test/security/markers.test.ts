@@ -189,7 +189,7 @@ const errors = async () => [await refusedConnects(), await refusedInserts()].joi
 async function refusedInserts(): Promise<string> {
   const proxy = await MongoReplyProxy.start(system.options.mongo);
   const turns = await system.connect({ redis: String(env().REDIS_URL), mongo: proxy.url });
-  const [conversation] = await turns.models.Conversation.create([{ title: 'x' }]);
+  const conversation = await turns.models.Conversation.create({ title: 'x' });
   const failed: Doc = { index: 0, errInfo: { consideredValue: marks.text }, errmsg: 'refused' };
   const replies: (Doc | 'cut')[] = [
     'cut',

@@ -8,7 +8,7 @@ import { configFromEnv, connect } from '../../dist/src/index.js';
 const { MARKERS = '{}' } = process.env;
 const marks = JSON.parse(MARKERS);
 const turns = await connect(configFromEnv());
-const [conversation] = await turns.models.Conversation.create([{ title: marks.title }]);
+const conversation = await turns.models.Conversation.create({ title: marks.title });
 
 async function oneTurn(text, onEntry = () => undefined) {
   const idempotencyKey = `${marks.key}-${text}`;

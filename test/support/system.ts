@@ -9,6 +9,7 @@ import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import {
   connect,
+  type ReadyConversation,
   type ReportContext,
   type TurnPolicy,
   type Turns,
@@ -33,7 +34,7 @@ export interface TestSystem {
   readonly reports: { error: unknown; context: ReportContext }[];
   /** Decides what the model says from now on. */
   respond(respond: Respond): void;
-  connect(options?: Partial<TurnsOptions>): Promise<Turns>;
+  connect<R = ReadyConversation>(options?: Partial<TurnsOptions<R>>): Promise<Turns<R>>;
   /** The address of one more database of this file. */
   database(name: string): string;
   stop(): Promise<void>;
@@ -52,7 +53,7 @@ export async function startSystem(): Promise<TestSystem> {
   const sandboxRoot = mkdtempSync(path.join(tmpdir(), 'opencode-turns-sandbox-'));
   const directory = path.join(sandboxRoot, 'shared');
   const reports: TestSystem['reports'] = [];
-  const connected: Turns[] = [];
+  const connected: Pick<Turns, 'close' | 'connection'>[] = [];
   const suffix = path.basename(sandboxRoot).slice(-6);
   const options: TurnsOptions = {
     redis: redis.url,
@@ -75,8 +76,8 @@ export async function startSystem(): Promise<TestSystem> {
     respond: (respond) => {
       current = respond;
     },
-    connect: async (more = {}) => {
-      const turns = await connect({ ...options, ...more });
+    connect: async <R = ReadyConversation>(more: Partial<TurnsOptions<R>> = {}) => {
+      const turns = await connect<R>({ ...(options as Omit<TurnsOptions, 'conversations'>), ...more });
       await turns.createIndexes();
       connected.push(turns);
       return turns;

@@ -2,8 +2,8 @@ import type { StoredTurn, TurnEntry, Turns, TurnView } from '../../src/index.ts'
 import { applyEntry, emptyView } from '../../src/view.ts';
 
 export async function newConversation(turns: Turns, title = 'Test'): Promise<string> {
-  const [conversation] = await turns.models.Conversation.create([{ title }]);
-  return String(conversation?._id);
+  const conversation = await turns.models.Conversation.create({ title });
+  return String(conversation._id);
 }
 
 /** Follows to the end; every entry, and the view that a follower holds then. */

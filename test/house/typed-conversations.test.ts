@@ -1,0 +1,100 @@
+/**
+ * What the compiler must take and what it must refuse once a host's own model is given: `npm run check` compiles this file, and
+ * fails at an `@ts-expect-error` that expects in vain. Nothing of it is called.
+ */
+import { expect, it } from '@jest/globals';
+import mongoose from 'mongoose';
+import {
+  configFromEnv,
+  connect,
+  opencodeSession,
+  type Policies,
+  type TurnPolicy,
+  type Turns,
+} from '../../src/index.ts';
+
+interface Trip {
+  title: string;
+  destination: string;
+  days: number;
+}
+
+const tripSchema = new mongoose.Schema({ destination: { type: String, required: true }, days: Number });
+tripSchema.plugin(opencodeSession);
+const InferredTrip = mongoose.connection.model('Trip', tripSchema);
+const declaredSchema = new mongoose.Schema<Trip>({ destination: String });
+declaredSchema.plugin(opencodeSession);
+declare const DeclaredTrip: mongoose.Model<Trip>;
+
+async function ownModel(): Promise<void> {
+  const turns = await connect({ ...configFromEnv(), conversations: DeclaredTrip });
+  turns satisfies Turns<Trip>;
+  // @ts-expect-error another model's
+  turns satisfies Turns<{ invoice: number }>;
+  await turns.work({
+    policies: {
+      planner: {
+        system: ({ document }) =>
+          `To ${document.destination.toUpperCase()}, ${document.days.toFixed()} days.`,
+        directory: async ({ id, document }, signal) => `${signal.aborted}/${id}/${document.destination}`,
+        permissions: ({ document: { days } }) =>
+          days > 3 ? [{ permission: 'bash', pattern: '*', action: 'deny' }] : [],
+      },
+      // @ts-expect-error no such field
+      misspelt: { system: ({ document }) => document.destinatoin },
+      // @ts-expect-error a number is no text
+      wrong: { system: ({ document }) => document.days },
+      // @ts-expect-error a lean document is read only
+      writing: { system: ({ document }) => `${document.days++}` },
+    },
+  });
+  const trip = await DeclaredTrip.create({ title: 'Summer', destination: 'Lisbon', days: 3 });
+  await turns.enqueue({ conversation: trip, text: 'Plan a day.' });
+  await turns.enqueue({ conversation: trip._id, text: 'Plan a day.' });
+  await turns.enqueue({ conversation: trip.id, text: 'Plan a day.' });
+  await turns.enqueue({ conversation: trip.toObject(), text: 'Plan a day.' });
+  const found = await DeclaredTrip.findById(trip._id);
+  // @ts-expect-error it may not have been found
+  await turns.enqueue({ conversation: found, text: 'Plan a day.' });
+  // @ts-expect-error a document of another model
+  await turns.enqueue({ conversation: { _id: trip._id, invoice: 7 }, text: 'Plan a day.' });
+  // @ts-expect-error a query, not its document
+  await turns.enqueue({ conversation: DeclaredTrip.findById(trip._id), text: 'Plan a day.' });
+}
+
+async function otherModels(): Promise<void> {
+  const inferred = await connect({ ...configFromEnv(), conversations: InferredTrip });
+  await inferred.work({ policies: { default: { system: ({ document }) => document.destination } } });
+  // @ts-expect-error no such field
+  await inferred.work({ policies: { default: { system: ({ document }) => document.nowhere } } });
+  const named = await connect<Trip>({ ...configFromEnv(), conversations: DeclaredTrip });
+  named satisfies Turns<Trip>;
+  // @ts-expect-error no model
+  await connect({ ...configFromEnv(), conversations: { title: 'Trip' } });
+}
+
+async function readyMade(): Promise<void> {
+  const turns = await connect(configFromEnv());
+  turns satisfies Turns;
+  const conversation = await turns.models.Conversation.create({ title: 'Hello' });
+  await turns.enqueue({ conversation, text: 'hello' });
+  await turns.work({
+    policies: {
+      default: { system: ({ document }) => `${document.title}, ${document.createdAt.toISOString()}` },
+      // @ts-expect-error no such field
+      other: { system: ({ document }) => document.destination },
+      anywhere,
+    },
+  });
+}
+
+/** A policy for any model: it takes the fields for what they may be. */
+const anywhere: TurnPolicy = { system: ({ document }) => String(document.destination) };
+/** And tables in modules of their own. */
+const table = { planner: { system: ({ document }) => document.destination } } satisfies Policies<Trip>;
+// @ts-expect-error of another model
+const other: Policies<{ invoice: number }> = table;
+
+it('the types of a host reach hooks and enqueue, and mistakes do not compile', () => {
+  for (const compiled of [ownModel, otherModels, readyMade, table, other]) expect(compiled).toBeDefined();
+});
