@@ -4,6 +4,7 @@ import type { Fence } from '../ports/turn-store.ts';
 import type { TerminalPatch, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
+import { settled } from './settled.ts';
 import { requestDoc, setOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
@@ -30,17 +31,23 @@ export class FencedWrites {
     throw new OwnershipLostError(fence.turnId, fence.epoch);
   }
 
-  /** True when this run ended the turn; false when something else had, in the same epoch. */
+  /**
+   * True when this run ended the turn; false when something else had, in the same epoch. What is stored counts, whatever
+   * the answer to the write was: one that was applied and not confirmed has ended the turn, and nobody else would tell.
+   */
   async finish(fence: Fence, terminal: TerminalPatch): Promise<boolean> {
     const { finishedAt, ...patch } = terminal;
     // In one update with the state: the conversation's next turn can be claimed the moment this one has ended.
     const end: Change = { $set: { finishedAt: new Date(finishedAt) }, $unset: { 'run.active': 1 } };
-    if (await this.#update(fence, { status: 'pending' }, patch, end)) return true;
-    const filter = { _id: objectId(fence.turnId, 'turnId') };
-    const message = await this.#messages.findOne(filter).lean<MessageDoc>();
+    const ended = await settled(
+      () => this.#update(fence, { status: 'pending' }, patch, end),
+      async () => isEndOf(await this.#find(fence), fence, terminal) || undefined,
+    );
+    if (ended) return true;
+    const message = await this.#find(fence);
     if (message?.run?.epoch !== fence.epoch) throw new OwnershipLostError(fence.turnId, fence.epoch);
     // The answer to our own write may have been lost on its way: then we are the ones who finished it.
-    return message.status === terminal.status && message.finishedAt?.getTime() === finishedAt;
+    return isEndOf(message, fence, terminal);
   }
 
   /** As `write`, on a message that is terminal. */
@@ -69,7 +76,22 @@ export class FencedWrites {
     return this.#matched(absent, { ...change, $push: { requests: requestDoc(request) } });
   }
 
+  #find({ turnId }: Fence): Promise<MessageDoc | null> {
+    return this.#messages.findOne({ _id: objectId(turnId, 'turnId') }).lean<MessageDoc>();
+  }
+
   async #matched(filter: Record<string, unknown>, change: Record<string, unknown>): Promise<boolean> {
     return (await this.#messages.updateOne(filter, change)).matchedCount === 1;
   }
+}
+
+/** Two ends of one epoch, as when the database refused the first one, have different states. */
+function isEndOf(
+  message: MessageDoc | null,
+  { epoch }: Fence,
+  { status, finishedAt }: TerminalPatch,
+): boolean {
+  return (
+    message?.run?.epoch === epoch && message.status === status && message.finishedAt?.getTime() === finishedAt
+  );
 }

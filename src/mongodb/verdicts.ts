@@ -16,6 +16,7 @@ export interface Verdict {
 const passing: Verdict = { effect: 'none', permanent: false };
 const unknown: Verdict = { effect: 'unknown', permanent: false };
 const refused: Verdict = { effect: 'none', permanent: true };
+const applied: Verdict = { effect: 'applied', permanent: false };
 
 /** A number that is not here is `unknown`: a good turn must not end because of an answer that nobody has met. */
 const byCode: ReadonlyMap<number, Verdict> = new Map([
@@ -38,10 +39,11 @@ const byCode: ReadonlyMap<number, Verdict> = new Map([
   [14031, unknown], // OutOfDiskSpace
   [1, unknown], // InternalError; on other engines: anything, a unique index and a deadlock among it
   [8, unknown], // UnknownError
-  // Applied, and not confirmed by as many nodes as the URL asks for: it may be rolled back yet.
-  [64, { effect: 'applied', permanent: false }], // WriteConcernFailed, WriteConcernTimeout
-  [79, { effect: 'applied', permanent: true }], // UnknownReplWriteConcern
-  [100, { effect: 'applied', permanent: true }], // UnsatisfiableWriteConcern
+  // Applied as a rule, and not confirmed by as many nodes as the URL asks for: it may be rolled back yet. What an operator
+  // has made of the nodes or of the URL must not end the turns of a whole house, either.
+  [64, applied], // WriteConcernFailed, WriteConcernTimeout
+  [79, applied], // UnknownReplWriteConcern
+  [100, applied], // UnsatisfiableWriteConcern
   // Refused before anything was done, and somebody else or a later moment may do it.
   [10107, passing], // NotWritablePrimary
   [13435, passing], // NotPrimaryNoSecondaryOk
@@ -129,7 +131,7 @@ const byName: ReadonlyMap<string, Verdict> = new Map([
   ['MongoExpiredSessionError', unknown],
   ['MongoUnexpectedServerResponseError', unknown],
   ['MongoServerError', unknown],
-  ['MongoWriteConcernError', unknown],
+  ['MongoWriteConcernError', applied],
   // The driver wraps whatever cuts a batch off into this, and leaves out what that was.
   ['MongoBulkWriteError', unknown],
   ['ECONNRESET', unknown],
@@ -156,12 +158,16 @@ interface Facts {
   readonly code?: unknown;
   readonly message?: unknown;
   readonly hasErrorLabel?: (label: string) => boolean;
+  /** The reply, where it was one of success with an error of the confirmation beside it. */
+  readonly result?: { readonly writeConcernError?: unknown };
 }
 
 /** Undefined for what comes neither from a database nor from the way to it. */
 export function verdictOn(error: unknown): Verdict | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
-  const { name, code, message } = error as Facts;
+  const { name, code, message, result } = error as Facts;
+  // Whatever its number says of a command: this one was carried out.
+  if (result?.writeConcernError) return applied;
   const known = typeof code === 'number' ? byCode.get(code) : byName.get(String(code));
   if (known) return known;
   const labelled = byLabel.find(([label]) => (error as Facts).hasErrorLabel?.(label));

@@ -211,9 +211,16 @@ const patiently = <T>(fn: () => Promise<T>) =>
 
 /** The answers that pass, for a write each; a read tells only apart whether it is asked again. */
 const codes = [
-  1, 6, 7, 8, 13, 43, 46, 50, 89, 91, 112, 134, 189, 251, 262, 365, 462, 9001, 10107, 11600, 11602, 13435,
-  13436, 14031, 16500, 99_999,
+  1, 6, 7, 8, 13, 43, 46, 50, 64, 79, 89, 91, 100, 112, 134, 189, 251, 262, 365, 462, 9001, 10107, 11600,
+  11602, 13435, 13436, 14031, 16500, 99_999,
 ];
+/** Carried out, and not confirmed by as many nodes as were asked for. */
+const unconfirmed = [64, 79, 100, 10107].map((code) => ({
+  ok: 1,
+  n: 1,
+  nModified: 1,
+  writeConcernError: { code, errmsg: 'put in by a test' },
+}));
 const readCodes = [1, 50, 91, 112, 99_999];
 const isRead = (name: string) => ['find', 'aggregate', 'listIndexes'].includes(name);
 
@@ -231,7 +238,7 @@ describe.each(Object.entries(calls))('%s', (_, { prepare, run, check }) => {
       const what = proxy.commands[from + at - 1]?.name ?? '';
       const replies = [...(isRead(what) ? readCodes : codes).map((code) => errorReply(code)), 'cut' as const];
       for (const executed of isRead(what) ? [false] : [true, false])
-        for (const reply of replies) {
+        for (const reply of executed ? [...replies, ...unconfirmed] : replies) {
           const world = await prepare();
           // A driver repeats a read by itself, once, after some of them: the second reply is replaced as well.
           const rule = proxy.replace({ at, executed, reply, times: isRead(what) ? 2 : 1 });
