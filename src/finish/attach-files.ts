@@ -10,6 +10,12 @@ import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import type { PromptIds } from '../turn/phase.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<
+  TurnRun,
+  'deps' | 'letGo' | 'live' | 'own' | 'policy' | 'startedAt' | 'submission' | 'turn' | 'upstream'
+>;
+
 /** How long one call waits for a database that is away. */
 const storeMs = 30_000;
 /** How long one file is asked for that only the server has. */
@@ -20,15 +26,16 @@ const readRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
  * Attaches the files that came out of a completed turn and returns what the message holds. `begin` resolves before
  * anything is changed, and is not called when there is nothing to attach. Idempotent by name, so a second owner may
  * run it again. What cannot be attached is told as dropped; only a database that stays away, and a worker that must
- * let go, end it: ServiceUnavailableError, OwnershipLostError, the reason of `run.owned`.
+ * let go, end it: ServiceUnavailableError, OwnershipLostError, the reason of `run.letGo`.
  */
 export async function attachArtifacts(
-  run: TurnRun,
+  run: Run,
   ids: PromptIds,
   exchange: Exchange,
   begin: () => Promise<void>,
 ): Promise<readonly FileRef[]> {
-  const { deps, policy, followers } = run;
+  const { deps, policy } = run;
+  const { followers } = run.live;
   await deps.tracer.span('turn.artifacts', {}, async () => {
     const artifacts = new MessageArtifacts({
       message: attachmentsOf(run, begin),
@@ -46,7 +53,7 @@ export async function attachArtifacts(
       {
         exchange,
         sandbox,
-        uploadEcho: run.uploadNames,
+        uploadEcho: run.submission.userFiles,
         cutoff: exchange.startedAt ?? run.startedAt,
         readUpstream: (path, signal) => {
           const file = { directory, path, maxBytes };
@@ -56,7 +63,7 @@ export async function attachArtifacts(
           return within(readMs, read, signal);
         },
       },
-      run.owned,
+      run.letGo,
     );
     for (const each of dropped) tellDropped(run, each);
   });
@@ -64,15 +71,15 @@ export async function attachArtifacts(
 }
 
 /** What the message holds, whoever attached it. */
-export function attachedFiles(run: TurnRun): Promise<readonly FileRef[]> {
-  return within(storeMs, (signal) => run.persist(() => run.deps.files.list(run.turn.id), signal));
+export function attachedFiles(run: Run): Promise<readonly FileRef[]> {
+  return within(storeMs, (signal) => run.own.persist(() => run.deps.files.list(run.turn.id), signal));
 }
 
-function attachmentsOf(run: TurnRun, begin: () => Promise<void>): Attachments {
+function attachmentsOf(run: Run, begin: () => Promise<void>): Attachments {
   const { files } = run.deps;
   const { id } = run.turn;
   const persist = <T>(fn: () => Promise<T>, from: AbortSignal | undefined) =>
-    within(storeMs, (signal) => run.persist(fn, signal), from);
+    within(storeMs, (signal) => run.own.persist(fn, signal), from);
   let begun: Promise<void> | undefined;
   const change = () => {
     begun ??= begin();
@@ -81,7 +88,7 @@ function attachmentsOf(run: TurnRun, begin: () => Promise<void>): Attachments {
   return {
     attach: async (file, signal) => {
       await change();
-      await within(storeMs, (limit) => run.assertOwned(limit), signal);
+      await within(storeMs, (limit) => run.own.assert(limit), signal);
       return persist(() => files.attach(id, file, signal), signal);
     },
     list: (signal) => persist(() => files.list(id), signal),
@@ -92,7 +99,7 @@ function attachmentsOf(run: TurnRun, begin: () => Promise<void>): Attachments {
   };
 }
 
-function tellDropped({ deps, turn }: TurnRun, { reason, count, paths }: DroppedFiles): void {
+function tellDropped({ deps, turn }: Run, { reason, count, paths }: DroppedFiles): void {
   deps.tracer.event('opencode.artifacts.dropped', {
     'turn.id': turn.id,
     'artifacts.reason': reason,

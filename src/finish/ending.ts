@@ -15,6 +15,9 @@ import type { TurnFailure, TurnNotice } from '../turn/stored-turn.ts';
 import type { WatchEnd } from '../watch/turn-watch.ts';
 import type { Ending } from './terminal-write.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'policy' | 'signal' | 'turn' | 'upstream'>;
+
 /** How long the cause of a failure is looked for. */
 const diagnoseMs = 5_000;
 
@@ -29,7 +32,7 @@ const failures = {
 
 /** How a turn ends that was followed to its end. */
 export async function endingOf(
-  run: TurnRun,
+  run: Run,
   ids: PromptIds,
   end: Extract<WatchEnd, { exchange: Exchange }>,
 ): Promise<Ending> {
@@ -39,7 +42,7 @@ export async function endingOf(
 }
 
 /** Upstream does not know the models of a provider without a key, and says the same of a name that is misspelt. */
-async function diagnosed(run: TurnRun, ids: PromptIds, failure: TurnFailure): Promise<TurnFailure> {
+async function diagnosed(run: Run, ids: PromptIds, failure: TurnFailure): Promise<TurnFailure> {
   const { policy, deps } = run;
   if (failure.reason !== 'unknown_model' || policy.model === undefined) return failure;
   try {

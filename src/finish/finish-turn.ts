@@ -32,14 +32,14 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   await finish.inputRequests?.closeAll();
 
   const artifacts = finish.artifacts ?? (await artifactsOf(run, finish));
-  await run.followers.flush();
+  await run.live.followers.flush();
   const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
   if (!terminal) return interruptedOutcome(run, 'ownership-lost');
 
-  if (terminal.parts) run.followers.settle(terminal.parts);
+  if (terminal.parts) run.live.followers.settle(terminal.parts);
   await tellEnd(run, terminal);
   const outcome = outcomeOf(run, finish, terminal);
-  await announce(deps, { policy: run.policy, outcome, exchange: finish.exchange }, run.owned);
+  await announce(deps, { policy: run.policy, outcome, exchange: finish.exchange }, run.letGo);
   return outcome;
 }
 
@@ -52,13 +52,14 @@ async function artifactsOf(run: TurnRun, { ending, ids, exchange }: Finish): Pro
 
 /** The reply is safe before its files are: a turn without any goes to its end in one write. */
 async function noteFinalizing(run: TurnRun): Promise<void> {
-  run.followers.add({ type: 'progress', progress: 'finalizing' });
-  const patch = { ...run.snapshot.patch(), run: { phase: 'finalizing' as const } };
-  await within(terminalWriteMs, (signal) => run.write(patch, signal));
+  run.live.followers.add({ type: 'progress', progress: 'finalizing' });
+  const patch = { ...run.live.autosave.patch(), run: { phase: 'finalizing' as const } };
+  await within(terminalWriteMs, (signal) => run.own.write(patch, signal));
 }
 
 /** The polled exchange is the truth; what the stream failed to tell is told now. */
-function recover({ reply, deps }: TurnRun, exchange: Exchange): void {
+function recover({ live, deps }: TurnRun, exchange: Exchange): void {
+  const { reply } = live;
   if (reply?.result().parts.length === 0 && exchange.parts.length > 0)
     deps.tracer.event('opencode.response.recovered_from_exchange', { 'parts.count': exchange.parts.length });
   reply?.syncRecoveredParts(exchange);
@@ -89,7 +90,7 @@ async function tellEnd(run: TurnRun, terminal: TerminalPatch): Promise<void> {
     ...(traceId === undefined ? {} : { traceId }),
   };
   try {
-    await run.followers.end(end);
+    await run.live.followers.end(end);
   } catch (problem) {
     deps.reporter.report(problem, { action: 'turn.tellEnd', severity: 'warning', turnId: run.turn.id });
   }

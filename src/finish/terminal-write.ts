@@ -8,6 +8,9 @@ import { within } from '../timing/time-limit.ts';
 import { failureOfError } from '../turn/failure.ts';
 import type { RunState, TerminalPatch, TurnFailure, TurnNotice } from '../turn/stored-turn.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'live' | 'own' | 'policy' | 'startedAt' | 'submission' | 'turn'>;
+
 /** How long each of the last writes waits for a database that is away, once the turn itself may wait no longer. */
 export const terminalWriteMs = 60_000;
 
@@ -20,14 +23,14 @@ const noTokens = { input: 0, output: 0, reasoning: 0, cacheRead: 0, cacheWrite: 
 export const noUsage: Usage = { ...noTokens, cost: 0, steps: 0, children: { cost: 0, tokens: noTokens } };
 
 /** The terminal state, within the budget of bytes. */
-export function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
-  const now = run.now();
-  const patch = run.snapshot.patch();
+export function terminalPatch(run: Run, ending: Ending, artifacts: readonly FileRef[]): TerminalPatch {
+  const now = run.own.now();
+  const patch = run.live.autosave.patch();
   const text = patch.text || (ending.status === 'error' ? fallbackText(run) : '');
-  const { firstTokenAt } = run;
+  const { firstTokenAt } = run.live;
   return {
     ...patch,
-    run: { ...patch.run, phase: 'finished', ...openStops(run) },
+    run: { ...patch.run, phase: 'finished', ...openStopsOf(run) },
     status: ending.status,
     text,
     usage: patch.usage ?? run.turn.usage ?? noUsage,
@@ -41,8 +44,12 @@ export function terminalPatch(run: TurnRun, ending: Ending, artifacts: readonly 
 }
 
 /** What the sweeper, or the conversation's next turn, has to go on with. */
-export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTriedAt'> {
-  return run.openStops.length === 0 ? {} : { openStops: run.openStops, stopTriedAt: run.now() };
+export function openStopsOf({
+  own,
+  submission,
+}: Pick<Run, 'own' | 'submission'>): Pick<RunState, 'openStops' | 'stopTriedAt'> {
+  const { openStops } = submission;
+  return openStops.length === 0 ? {} : { openStops, stopTriedAt: own.now() };
 }
 
 /**
@@ -50,9 +57,11 @@ export function openStops(run: TurnRun): Pick<RunState, 'openStops' | 'stopTried
  * would be refused to every owner after us: then the turn ends by its state alone, as `turn_too_large` or with the
  * refusal's code, unless it had failed or was stopped anyway. Throws OwnershipLostError, ServiceUnavailableError.
  */
-export async function storeEnd(run: TurnRun, terminal: TerminalPatch): Promise<TerminalPatch | undefined> {
+export async function storeEnd(run: Run, terminal: TerminalPatch): Promise<TerminalPatch | undefined> {
   const store = (end: TerminalPatch) =>
-    within(terminalWriteMs, (signal) => run.persist(() => run.deps.store.finish(run.fence, end), signal));
+    within(terminalWriteMs, (signal) =>
+      run.own.persist(() => run.deps.store.finish(run.own.fence, end), signal),
+    );
   try {
     return (await store(terminal)) ? terminal : undefined;
   } catch (error) {
@@ -63,7 +72,7 @@ export async function storeEnd(run: TurnRun, terminal: TerminalPatch): Promise<T
   }
 }
 
-function bareEnd(run: TurnRun, terminal: TerminalPatch, refusal: unknown): TerminalPatch {
+function bareEnd(run: Run, terminal: TerminalPatch, refusal: unknown): TerminalPatch {
   const { notice: _notice, ...state } = terminal;
   const end = { ...state, reasoning: '', parts: [], artifacts: [], requests: [] as const };
   if (terminal.status === 'cancelled') return { ...end, text: '' };
@@ -71,7 +80,7 @@ function bareEnd(run: TurnRun, terminal: TerminalPatch, refusal: unknown): Termi
   return { ...end, status: 'error', text: fallbackText(run), error: fittedFailure(error) };
 }
 
-const fallbackText = ({ policy }: TurnRun) => cutText(policy.fallbackText, maxSentenceBytes);
+const fallbackText = ({ policy }: Run) => cutText(policy.fallbackText, maxSentenceBytes);
 
 /** Upstream's words, of which nobody knows how many they are. */
 function fittedFailure({ message, name, ...more }: TurnFailure): TurnFailure {

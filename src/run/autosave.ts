@@ -2,10 +2,10 @@ import { fittedParts, fittedText } from '../bounds/bounded-reply.ts';
 import { byteBudget } from '../bounds/byte-budget.ts';
 import { OwnershipLostError } from '../errors.ts';
 import type { FollowerFeed } from '../live/feed.ts';
-import type { Fence } from '../ports/turn-store.ts';
 import type { Reply } from '../reply/reply.ts';
 import type { TurnPatch } from '../turn/stored-turn.ts';
 import type { TurnDeps } from './deps.ts';
+import type { Ownership } from './ownership.ts';
 
 /** The least time between two snapshots of one turn. */
 const intervalMs = 2_000;
@@ -13,12 +13,12 @@ const intervalMs = 2_000;
 /** The run, as a snapshot needs it. */
 export interface AutosaveSource {
   readonly deps: Pick<TurnDeps, 'store' | 'clock' | 'reporter'>;
-  readonly fence: Fence;
-  readonly reply: Reply | undefined;
-  readonly followers: Pick<FollowerFeed, 'at'>;
-  readonly firstTokenAt: number | undefined;
-  /** Ends the run when the error says that no write will succeed. */
-  noteWrite(error: unknown): void;
+  readonly own: Pick<Ownership, 'fence' | 'noteFailure'>;
+  readonly live: {
+    readonly reply: Reply | undefined;
+    readonly followers: Pick<FollowerFeed, 'at'>;
+    readonly firstTokenAt: number | undefined;
+  };
 }
 
 /**
@@ -50,7 +50,7 @@ export class Autosave {
 
   /** What is to be stored now. The place is read first: parts may be newer than it, never older. */
   patch(): TurnPatch {
-    const { reply, followers, firstTokenAt } = this.#run;
+    const { reply, followers, firstTokenAt } = this.#run.live;
     const { at } = followers;
     const run = {
       ...(at ? { cursor: at.number, stream: at.stream } : {}),
@@ -74,13 +74,17 @@ export class Autosave {
   }
 
   async #write(): Promise<void> {
-    const { deps, fence } = this.#run;
+    const { deps, own } = this.#run;
     try {
-      await deps.store.write(fence, this.patch());
+      await deps.store.write(own.fence, this.patch());
     } catch (error) {
-      this.#run.noteWrite(error);
+      own.noteFailure(error);
       if (!(error instanceof OwnershipLostError))
-        deps.reporter.report(error, { action: 'turn.snapshot', severity: 'warning', turnId: fence.turnId });
+        deps.reporter.report(error, {
+          action: 'turn.snapshot',
+          severity: 'warning',
+          turnId: own.fence.turnId,
+        });
     }
   }
 }

@@ -3,6 +3,9 @@ import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnControl } from '../turn/stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'defer' | 'deps' | 'own' | 'signal' | 'stopSwitch' | 'turn'>;
+
 /** Without a notification the stored turn is read again after this time. */
 const pollMs = 5_000;
 
@@ -10,7 +13,7 @@ const pollMs = 5_000;
  * Reads what people ask of a running turn (cancel, answers) from the stored turn: at the start, after each
  * notification, and from time to time, since a notification may be lost. One read at a time; the database away only delays.
  */
-export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => void): void {
+export function watchControl(run: Run, onAnswers: (turn: TurnControl) => void): void {
   const { deps, turn } = run;
   const wakeup = new Wakeup(deps.clock);
   let ended = false;
@@ -24,8 +27,8 @@ export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => voi
   const read = async () => {
     const stored = await deps.store.control(turn.id);
     if (stored === null || ended) return;
-    if (stored.run.epoch !== run.fence.epoch) throw new OwnershipLostError(turn.id, run.fence.epoch);
-    if (stored.run.cancelRequestedAt !== undefined) run.stop('user');
+    if (stored.run.epoch !== run.own.fence.epoch) throw new OwnershipLostError(turn.id, run.own.fence.epoch);
+    if (stored.run.cancelRequestedAt !== undefined) run.stopSwitch.stop('user');
     onAnswers(stored);
   };
 
@@ -35,7 +38,7 @@ export function watchControl(run: TurnRun, onAnswers: (turn: TurnControl) => voi
         await read();
         away = false;
       } catch (error) {
-        if (error instanceof OwnershipLostError) run.stop('ownership-lost', undefined, error);
+        if (error instanceof OwnershipLostError) run.stopSwitch.stop('ownership-lost', undefined, error);
         // Once until it is back: a thousand turns would say it every five seconds.
         else if (!away)
           deps.reporter.report(error, { action: 'turn.control', severity: 'warning', turnId: turn.id });

@@ -3,6 +3,9 @@ import type { BackoffOptions } from '../timing/backoff.ts';
 import type { PersevereOptions } from '../timing/persevere.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'absence' | 'deps' | 'policy'>;
+
 /**
  * Which failures of one question to upstream are borne, and how long. One wrong answer proves nothing: whatever stands
  * between us and the server may have given it. Wrong answers without a good one to the same question in between, for
@@ -11,13 +14,13 @@ import type { TurnRun } from './turn-run.ts';
  * `ServerAbsence` allows.
  */
 export class Patience {
-  readonly #run: TurnRun;
+  readonly #run: Run;
   /** When the first wrong answer came since the last good one. */
   #since: number | undefined;
   /** How many good answers, to whatever question, had come when this one failed last. */
   #answers: number;
 
-  constructor(run: TurnRun) {
+  constructor(run: Run) {
     this.#run = run;
     this.#answers = run.absence.answers;
   }
@@ -51,7 +54,7 @@ function isFailing(error: unknown): boolean {
 const backoff: BackoffOptions = { firstMs: 200, maxMs: 5_000, jitter: 0.3 };
 
 /** Options for one question that is asked until it is answered, with a patience of its own. */
-export function patiently(run: TurnRun): PersevereOptions {
+export function patiently(run: Run): PersevereOptions {
   const patience = new Patience(run);
   return {
     ...backoff,

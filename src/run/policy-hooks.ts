@@ -6,6 +6,9 @@ import { checkPermissionRules } from '../turn/check-permission-rules.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'conversation' | 'deps' | 'policy' | 'signal'>;
+
 type Hook = 'system' | 'directory' | 'permissions' | 'onFinalized' | 'onTurnFinished';
 
 /** The longest answer of `system`, in characters. */
@@ -47,7 +50,7 @@ export async function callHook<T, R>(
 }
 
 /** The text of the policy's `system`, or undefined. Throws as `callHook`. */
-export async function systemText(run: TurnRun): Promise<string | undefined> {
+export async function systemText(run: Run): Promise<string | undefined> {
   const { system } = run.policy;
   if (typeof system !== 'function') return system;
   const check = (text: unknown) => {
@@ -60,7 +63,7 @@ export async function systemText(run: TurnRun): Promise<string | undefined> {
 }
 
 /** The rules of a new session, or undefined. Throws as `callHook`. */
-export async function permissionsOf(run: TurnRun): Promise<readonly PermissionRule[] | undefined> {
+export async function permissionsOf(run: Run): Promise<readonly PermissionRule[] | undefined> {
   const { permissions, knownPermissions } = run.policy;
   if (typeof permissions !== 'function') return permissions;
   const check = (rules: readonly PermissionRule[]) => {
@@ -77,7 +80,7 @@ export async function permissionsOf(run: TurnRun): Promise<readonly PermissionRu
 }
 
 /** The agent's directory: absolute, without `..`, below the policy's root. Throws as `callHook`. */
-export async function directoryOf(run: TurnRun): Promise<string> {
+export async function directoryOf(run: Run): Promise<string> {
   const { directory, directoryRoot = run.deps.sandboxRoot } = run.policy;
   if (!directory) return path.join(run.deps.sandboxRoot, run.conversation.id);
   const check = (answer: unknown) => directoryBelow(path.resolve(directoryRoot), answer);

@@ -6,12 +6,15 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 import { patiently } from './patience.ts';
 import type { TurnRun } from './turn-run.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'upstream'>;
+
 /**
  * The directory that a stored session works in, when it is another one than the policy names today; undefined when it is
  * that one. Known by what was stored at the mint; else the server is asked, once. Throws SessionNotFoundError.
  */
 export async function worksElsewhere(
-  run: TurnRun,
+  run: Run,
   directory: string,
   session: SessionRef,
 ): Promise<string | undefined> {
@@ -24,7 +27,7 @@ export async function worksElsewhere(
   const { directory: made = directory } = await persevere(ask, patiently(run), run.signal);
   if (made !== directory && made !== real) return session.directory ?? made;
   const { sessions } = run.deps;
-  await run.persist(() => sessions.noteDirectory(run.conversation.id, { ...session, directory }));
+  await run.own.persist(() => sessions.noteDirectory(run.conversation.id, { ...session, directory }));
   return undefined;
 }
 
@@ -33,7 +36,7 @@ export async function worksElsewhere(
  * it made the session, so that is where it leads, and the link must lead there still. One that was put elsewhere since
  * then, perhaps by the agent, is not followed, and none is that leads out of the policy's root. Throws UnusableDirectoryError, SessionNotFoundError.
  */
-export async function workplace(run: TurnRun, directory: string, session: SessionRef): Promise<string> {
+export async function workplace(run: Run, directory: string, session: SessionRef): Promise<string> {
   const { policy, deps, signal } = run;
   const root = policy.directoryRoot ?? deps.sandboxRoot;
   const target = policy.directory === undefined ? undefined : await linkTarget(directory, root);

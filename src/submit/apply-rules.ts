@@ -9,6 +9,12 @@ import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<
+  TurnRun,
+  'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'submission' | 'upstream'
+>;
+
 type Rules = readonly PermissionRule[];
 
 /**
@@ -20,20 +26,21 @@ type Rules = readonly PermissionRule[];
  * fingerprint than it saw, and takes it away, so that the next turn reads what is in force.
  */
 export async function applyRules(
-  run: TurnRun,
+  run: Run,
   { sessionId, server }: Pick<PromptIds, 'sessionId' | 'server'>,
   wanted: Rules,
 ): Promise<boolean> {
   const rules = fingerprintOf(wanted);
   // The conversation may have another session by now, whose fingerprint says nothing of this one.
-  const session: SessionRef = run.session?.sessionId === sessionId ? run.session : { sessionId, server };
+  const known = run.submission.session;
+  const session: SessionRef = known?.sessionId === sessionId ? known : { sessionId, server };
   if (session.rules === rules) return true;
   const { client } = run.upstream(server);
   const ask = <T>(call: () => Promise<T>) => persevere(call, patiently(run), run.signal);
   const { permission: list = [] } = await ask(() => client.getSession(sessionId, run.signal));
   if (!areInForce(list, wanted)) {
     if (list.length + wanted.length > maxSessionRules || !covers(wanted, list)) return false;
-    await run.assertOwned();
+    await run.own.assert();
     await append(run, client, sessionId, wanted, ask);
   }
   // Sub-agents that exist keep their older rules, and may be resumed.
@@ -45,8 +52,8 @@ export async function applyRules(
     await append(run, client, child.id, denied, ask);
   }
   const stored = { ...session, rules };
-  await run.persist(() => run.deps.sessions.noteRules(run.conversation.id, session.rules, stored));
-  run.session = stored;
+  await run.own.persist(() => run.deps.sessions.noteRules(run.conversation.id, session.rules, stored));
+  run.submission.uses(stored);
   run.deps.tracer.event('session.rules_changed');
   return true;
 }
@@ -57,7 +64,7 @@ function areInForceAtLeast(list: Rules, denied: Rules): boolean {
 }
 
 async function append(
-  run: TurnRun,
+  run: Run,
   client: OpenCode,
   sessionId: string,
   rules: Rules,

@@ -10,6 +10,9 @@ import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 import { matches } from '../turn/wildcard.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'policy' | 'signal' | 'turn'>;
+
 /** How long one poll may take. */
 const scanMs = 10_000;
 
@@ -37,7 +40,7 @@ export function guarded(
  * (links, a patch that moves a file, commands), and what stands there is run by the server with its own rights. As
  * the policy says: ServerConfigFilesError, moved aside, reported. What cannot be looked at in time is refused.
  */
-export async function checkServerConfig(run: TurnRun, directory: string): Promise<void> {
+export async function checkServerConfig(run: Run, directory: string): Promise<void> {
   const { policy, deps, turn } = run;
   const { serverConfigFiles: mode, hostConfigFiles, directoryRoot = deps.sandboxRoot } = policy;
   if (mode === 'allow') return;
@@ -54,7 +57,7 @@ export async function checkServerConfig(run: TurnRun, directory: string): Promis
   });
 }
 
-async function inTime<T>(run: TurnRun, directory: string, scan: () => Promise<T>): Promise<T> {
+async function inTime<T>(run: Run, directory: string, scan: () => Promise<T>): Promise<T> {
   try {
     return await within(scanMs, (limit) => unlessAborted(scan(), limit), run.signal, run.deps.clock);
   } catch (cause) {

@@ -10,6 +10,21 @@ import { checkServerConfig } from './config-guard.ts';
 import { deliverUploads } from './deliver-files.ts';
 import { rulesOf } from './rules-of.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<
+  TurnRun,
+  | 'absence'
+  | 'conversation'
+  | 'deps'
+  | 'live'
+  | 'own'
+  | 'policy'
+  | 'signal'
+  | 'submission'
+  | 'turn'
+  | 'upstream'
+>;
+
 /**
  * The one POST of a prompt: the first one, that of a later owner, and that of a rerun. So what must hold before each is
  * seen to here: no settings of the server that no host put there, and the rules of this turn's policy in the session, which
@@ -19,7 +34,7 @@ import { rulesOf } from './rules-of.ts';
  * is sent again, under the same ids, which the server treats as one message. Throws ServerConfigFilesError,
  * PolicyNotAppliedError, PolicyHookError and upstream's errors.
  */
-export async function postPrompt(run: TurnRun, ids: PromptIds): Promise<boolean> {
+export async function postPrompt(run: Run, ids: PromptIds): Promise<boolean> {
   await checkServerConfig(run, ids.directory);
   if (!(await applyRules(run, ids, await rulesOf(run)))) return false;
   const { client } = run.upstream(ids.server);
@@ -27,10 +42,8 @@ export async function postPrompt(run: TurnRun, ids: PromptIds): Promise<boolean>
   /** It could not be looked up in all the time that such a poll has: whether it arrived stays unknown. */
   let unknown = false;
   const send = async () => {
-    await run.assertOwned();
-    // From here on it may be upstream: a cancel that cuts the POST has that run to stop, too.
-    run.ids = ids;
-    run.posted = true;
+    await run.own.assert();
+    run.submission.posting(ids);
     try {
       await client.prompt(ids.sessionId, request, run.signal);
     } catch (error) {
@@ -48,20 +61,20 @@ export async function postPrompt(run: TurnRun, ids: PromptIds): Promise<boolean>
   return true;
 }
 
-export async function notePrompted(run: TurnRun): Promise<void> {
-  run.followers.add({ type: 'progress', progress: 'prompted' });
-  await run.write({ run: { phase: 'prompted', promptedAt: run.now() } });
+export async function notePrompted(run: Run): Promise<void> {
+  run.live.followers.add({ type: 'progress', progress: 'prompted' });
+  await run.own.write({ run: { phase: 'prompted', promptedAt: run.own.now() } });
 }
 
 /** Throws SessionNotFoundError when the session itself is gone. */
-export async function isUpstream(run: TurnRun, ids: PromptIds): Promise<boolean> {
+export async function isUpstream(run: Run, ids: PromptIds): Promise<boolean> {
   const { client } = run.upstream(ids.server);
   // Absent means that the session's whole list does not have it either.
   const readBack = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
   return (await persevere(readBack, patiently(run), run.signal)) !== null;
 }
 
-async function promptRequest(run: TurnRun, ids: PromptIds): Promise<PromptRequest> {
+async function promptRequest(run: Run, ids: PromptIds): Promise<PromptRequest> {
   const { agent, model, variant } = run.policy;
   const system = await systemText(run);
   const text = await deliverUploads(run, ids.directory);

@@ -48,18 +48,18 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
 
 /** The session that the prompt went to is gone, or did nothing: a new session, new ids, once per turn. */
 export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
-  run.resends += 1;
-  run.deps.tracer.event('opencode.session.recreated_with_resend', { 'turn.resends': run.resends });
-  run.followers.add({ type: 'progress', progress: 'resent' });
+  const resends = run.submission.countResend();
+  run.deps.tracer.event('opencode.session.recreated_with_resend', { 'turn.resends': resends });
+  run.live.followers.add({ type: 'progress', progress: 'resent' });
   return promptSession(run, watch, 'recreate');
 }
 
 /** The server lost the run: the same message again, under the same ids. */
 export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
-  run.reruns = Math.min(run.reruns + 1, run.policy.limits.maxReruns);
-  run.deps.tracer.event('turn.rerun', { 'turn.reruns': run.reruns });
-  run.followers.add({ type: 'progress', progress: 'rerun' });
-  await run.write({ run: { reruns: run.reruns } });
+  const reruns = run.submission.countRerun(run.policy.limits.maxReruns);
+  run.deps.tracer.event('turn.rerun', { 'turn.reruns': reruns });
+  run.live.followers.add({ type: 'progress', progress: 'rerun' });
+  await run.own.write({ run: { reruns } });
   // The prompt is upstream: in another session it would be a second one.
   if (!(await postPrompt(run, ids))) throw new PolicyNotAppliedError(run.policy.name);
 }
@@ -79,7 +79,7 @@ async function orResend(
     return await prompt();
   } catch (error) {
     const useless = error instanceof SessionNotFoundError || error instanceof StaleSessionError;
-    if (!useless || run.resends > 0) throw error;
+    if (!useless || run.submission.resends > 0) throw error;
     return resend(run, watch);
   }
 }
@@ -142,7 +142,7 @@ async function storedIds(
   directory: string,
   isNew: boolean,
 ): Promise<PromptIds> {
-  run.session = session;
+  run.submission.uses(session);
   const ids: PromptIds = {
     sessionId: session.sessionId,
     server: session.server,
@@ -153,7 +153,9 @@ async function storedIds(
   // Both before the POST: the stream is live, and any later owner can ask upstream for these ids.
   await Promise.all([
     watch.attach(ids),
-    run.write({ run: { phase: 'prompting', resends: run.resends, startedAt: run.startedAt, ...ids } }),
+    run.own.write({
+      run: { phase: 'prompting', resends: run.submission.resends, startedAt: run.startedAt, ...ids },
+    }),
     isNew ? undefined : waitUntilIdle(run, ids),
   ]);
   return ids;

@@ -6,13 +6,16 @@ import { persevere } from '../timing/persevere.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { InputAnswer, InputRequest } from '../turn/stored-turn.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'absence' | 'deps' | 'policy' | 'upstream'>;
+
 /**
  * Brings the answer to a request upstream. False when the request is not open there any more: somebody has answered it,
  * we ourselves maybe, or its run is over. Throws what upstream says when it refuses the answer, or does not take it in all
  * the time that such a call has (`Patience`); after an abort of `signal`, the last error.
  */
 export function answerUpstream(
-  run: TurnRun,
+  run: Run,
   ids: PromptIds,
   request: InputRequest,
   answer: InputAnswer,

@@ -8,6 +8,9 @@ import type { InputAnswer, InputRequest } from '../turn/stored-turn.ts';
 import { matches } from '../turn/wildcard.ts';
 import { UnheardCalls } from './unheard-calls.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'live' | 'own' | 'policy' | 'signal' | 'stopSwitch' | 'turn' | 'upstream'>;
+
 /** What upstream was replied; undefined when nobody has told. */
 type Replied = string | undefined;
 type Told = Pick<InputRequest, 'kind' | 'sessionId'> & { readonly requestId: string | undefined };
@@ -18,7 +21,8 @@ type Told = Pick<InputRequest, 'kind' | 'sessionId'> & { readonly requestId: str
  * `answeredElsewhere`. A refusal is nobody's approval, whoever gave it.
  */
 export class Approvals {
-  readonly #run: TurnRun;
+  readonly #run: Run;
+  readonly #sessionId: string;
   /** What people have answered, by request. */
   readonly #given = new Map<string, { readonly request: InputRequest; readonly answer: InputAnswer }>();
   /** Requests that upstream has no more without a word, by their call: whether it ran tells what was replied. */
@@ -27,14 +31,15 @@ export class Approvals {
   readonly unheard: UnheardCalls;
   #judging = Promise.resolve();
 
-  constructor(run: TurnRun, ids: PromptIds, known: readonly InputRequest[], adopted: boolean) {
+  constructor(run: Run, ids: PromptIds, known: readonly InputRequest[], adopted: boolean) {
     this.#run = run;
+    this.#sessionId = ids.sessionId;
     const judge = (work: () => Promise<void>) => {
       this.#judging = this.#judging.then(work);
     };
     const tell = () =>
       this.#tell({ kind: 'permission', requestId: undefined, sessionId: ids.sessionId }, undefined);
-    this.unheard = new UnheardCalls({ run, ids, judge, tell }, adopted ? run.told : [], adopted);
+    this.unheard = new UnheardCalls({ run, ids, judge, tell }, adopted ? run.live.published : [], adopted);
     for (const request of known) if (request.answer) this.given(request, request.answer);
     // The owner before us may have died between storing what it heard and ending the turn for it.
     if (run.policy.answeredElsewhere !== 'stop') return;
@@ -61,10 +66,10 @@ export class Approvals {
     const { kind, details, sessionId, messageId, callId } = request;
     if (kind !== 'permission' || details.permission === 'doom_loop') return;
     if (messageId === undefined || callId === undefined) return;
-    const { reply, ids } = this.#run;
+    const { reply } = this.#run.live;
     const key = callKey({ messageId, callId });
-    const own = sessionId === ids?.sessionId || !reply?.childSessions().has(sessionId);
-    const parts = own ? this.#run.parts : (reply?.childSessions().get(sessionId)?.parts ?? []);
+    const own = sessionId === this.#sessionId || !reply?.childSessions().has(sessionId);
+    const parts = own ? this.#run.live.parts : (reply?.childSessions().get(sessionId)?.parts ?? []);
     this.#vanished.set(key, request);
     for (const part of parts) this.seen(part);
   }
@@ -94,7 +99,7 @@ export class Approvals {
   async #askStore(request: InputRequest, reply: Replied): Promise<void> {
     const { deps, turn } = this.#run;
     try {
-      const stored = await this.#run.persist(() => deps.store.control(turn.id));
+      const stored = await this.#run.own.persist(() => deps.store.control(turn.id));
       for (const known of stored?.requests ?? []) if (known.answer) this.given(known, known.answer);
     } catch (error) {
       // It ends for another reason already.
@@ -111,7 +116,7 @@ export class Approvals {
     deps.tracer.event('turn.answered_elsewhere');
     const severity = stops ? 'error' : 'warning';
     deps.reporter.report(error, { action: 'turn.answered_elsewhere', severity, turnId: turn.id });
-    if (stops) this.#run.stop('answered-elsewhere', undefined, error);
+    if (stops) this.#run.stopSwitch.stop('answered-elsewhere', undefined, error);
   }
 
   #isOurs(request: InputRequest, reply: Replied): boolean {

@@ -2,12 +2,15 @@ import { ForeignPromptError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'turn'>;
+
 /** Tells once of each message that somebody else has prompted the turn's session with. */
 export class ForeignPrompts {
-  readonly #run: TurnRun;
+  readonly #run: Run;
   readonly #told = new Set<string>();
 
-  constructor(run: TurnRun) {
+  constructor(run: Run) {
     this.#run = run;
   }
 

@@ -10,6 +10,12 @@ import type { InputAnswer, InputRequest, TurnControl } from '../turn/stored-turn
 import { answerUpstream } from './answer-upstream.ts';
 import { Approvals } from './approvals.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<
+  TurnRun,
+  'absence' | 'defer' | 'deps' | 'live' | 'own' | 'policy' | 'signal' | 'stopSwitch' | 'turn' | 'upstream'
+>;
+
 /** How long the change of a request waits for a database that is away. */
 const storeMs = 30_000;
 
@@ -19,7 +25,7 @@ const storeMs = 30_000;
  * next owner: upstream answers a second reply with "no longer open", which is no error.
  */
 export class InputRequests {
-  readonly #run: TurnRun;
+  readonly #run: Run;
   readonly #ids: PromptIds;
   readonly #open = new Map<string, InputRequest>();
   readonly #timers = new Map<string, () => void>();
@@ -39,7 +45,7 @@ export class InputRequests {
    * and waits for it.
    */
   constructor(
-    run: TurnRun,
+    run: Run,
     ids: PromptIds,
     known: readonly InputRequest[],
     adopted: boolean,
@@ -68,10 +74,10 @@ export class InputRequests {
     if (this.#open.has(asked.id)) return;
     this.#count += 1;
     if (this.#count > maxInputRequests) {
-      this.#run.stop('budget', 'maxInputRequests');
+      this.#run.stopSwitch.stop('budget', 'maxInputRequests');
       return;
     }
-    const now = this.#run.now();
+    const now = this.#run.own.now();
     const request: InputRequest = {
       requestId: asked.id,
       kind,
@@ -151,7 +157,7 @@ export class InputRequests {
     this.#open.set(request.requestId, request);
     if (request.deadlineAt === undefined) return;
     const expire = () => void this.#send(request.requestId, { kind: 'reject' });
-    this.#timers.set(request.requestId, clock.setTimer(request.deadlineAt - this.#run.now(), expire));
+    this.#timers.set(request.requestId, clock.setTimer(request.deadlineAt - this.#run.own.now(), expire));
   }
 
   #untrack(requestId: string): void {
@@ -165,7 +171,7 @@ export class InputRequests {
     if (!request || this.#sending.has(requestId)) return;
     this.#sending.add(requestId);
     try {
-      await this.#run.assertOwned();
+      await this.#run.own.assert();
       const state = await this.#deliverOne(request, answer);
       if (state) this.settled(requestId, state);
       else this.gone(requestId);
@@ -206,17 +212,18 @@ export class InputRequests {
   }
 
   #store(request: InputRequest): void {
-    const { turn, deps, followers } = this.#run;
+    const { turn, deps, live } = this.#run;
     const { answer: _answer, ...told } = request;
     // Not under the run's signal: a request that closes because the run was stopped must be stored, too.
-    const write = () => within(storeMs, (signal) => this.#run.write({ request }, signal), this.#storeUntil);
+    const write = () =>
+      within(storeMs, (signal) => this.#run.own.write({ request }, signal), this.#storeUntil);
     this.#writing = this.#writing
       .then(write)
       .catch((error) =>
         deps.reporter.report(error, { action: 'turn.request', severity: 'warning', turnId: turn.id }),
       )
       // Told once it is stored: whoever answers at once must find it.
-      .then(() => followers.add({ type: 'request', request: told }));
+      .then(() => live.followers.add({ type: 'request', request: told }));
   }
 }
 

@@ -6,16 +6,19 @@ import type { SessionRetry } from '../reply/reply-observer.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import type { InputRequests } from './input-requests.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'live' | 'own' | 'policy' | 'stopSwitch'>;
+
 /**
  * Connects a reply with those who want to know: followers, the snapshot, the budgets and the desk for
  * questions. Synchronous and cheap: it runs for every event.
  */
-export function observeReply(run: TurnRun, reply: Reply, inputRequests: InputRequests): void {
+export function observeReply(run: Run, reply: Reply, inputRequests: InputRequests): void {
   const changed = (part: Part, rewritten = false) => {
     inputRequests.approvals.unheard.seen(part);
-    run.firstTokenAt ??= isOutput(part) ? run.now() : undefined;
-    run.followers.change(part, rewritten);
-    run.snapshot.touch();
+    if (isOutput(part)) run.live.noteOutput();
+    run.live.followers.change(part, rewritten);
+    run.live.autosave.touch();
   };
   reply.observe({
     partAdded: (part) => changed(part),
@@ -27,23 +30,23 @@ export function observeReply(run: TurnRun, reply: Reply, inputRequests: InputReq
     childPartChanged: (_child, part) => inputRequests.approvals.seen(part),
     toolProgressed: (part) => changed(part),
     partsReset: (parts) => {
-      run.followers.reset(parts);
-      run.snapshot.touch();
+      run.live.followers.reset(parts);
+      run.live.autosave.touch();
     },
     stepFinished: (_usage, isLast) => {
-      run.followers.add({ type: 'usage', usage: reply.usage() });
-      run.snapshot.touch();
+      run.live.followers.add({ type: 'usage', usage: reply.usage() });
+      run.live.autosave.touch();
       // An answer that is complete is paid for already; ending it as an error would help nobody.
       if (!isLast) checkSpent(run, reply);
     },
     requestBegan: (requests) => {
       checkSpent(run, reply);
-      if (reply.modelRequests > run.policy.limits.maxSteps) run.stop('budget', 'maxSteps');
-      else if (requests.withoutTool > maxWithoutTool) run.stop('no-progress');
+      if (reply.modelRequests > run.policy.limits.maxSteps) run.stopSwitch.stop('budget', 'maxSteps');
+      else if (requests.withoutTool > maxWithoutTool) run.stopSwitch.stop('no-progress');
     },
     sessionRetried: ({ attempt, message, nextAt }) => {
       const told = cutText(message, maxSentenceBytes);
-      run.followers.add({ type: 'retry', attempt, message: told, nextAt });
+      run.live.followers.add({ type: 'retry', attempt, message: told, nextAt });
       checkRetries(run, { attempt, message: told, nextAt });
     },
     questionAsked: (request) => inputRequests.opened('question', { ...request }),
@@ -68,18 +71,18 @@ const maxWithoutTool = 6;
  * Checked when a step ends that is not the last, and when one begins: a last step may be followed by another all the
  * same. The step that crosses a limit is kept, the next one is not waited for.
  */
-function checkSpent(run: TurnRun, reply: Reply): void {
+function checkSpent(run: Run, reply: Reply): void {
   const { maxCost, maxTokens } = run.policy.limits;
   const usage = reply.usage();
   const tokens = usage.input + usage.output + usage.reasoning + usage.cacheRead + usage.cacheWrite;
-  if (usage.cost > maxCost) run.stop('budget', 'maxCost');
-  else if (tokens > maxTokens) run.stop('budget', 'maxTokens');
+  if (usage.cost > maxCost) run.stopSwitch.stop('budget', 'maxCost');
+  else if (tokens > maxTokens) run.stopSwitch.stop('budget', 'maxTokens');
 }
 
 /** Upstream retries a failing provider without end; nothing else tells. */
-function checkRetries(run: TurnRun, { attempt, message, nextAt }: SessionRetry): void {
+function checkRetries(run: Run, { attempt, message, nextAt }: SessionRetry): void {
   const { maxUpstreamRetries, maxUpstreamRetryDelayMs } = run.policy.limits;
-  if (attempt > maxUpstreamRetries) run.stop('budget', 'maxUpstreamRetries', message);
-  else if (nextAt - run.now() > maxUpstreamRetryDelayMs)
-    run.stop('budget', 'maxUpstreamRetryDelayMs', message);
+  if (attempt > maxUpstreamRetries) run.stopSwitch.stop('budget', 'maxUpstreamRetries', message);
+  else if (nextAt - run.own.now() > maxUpstreamRetryDelayMs)
+    run.stopSwitch.stop('budget', 'maxUpstreamRetryDelayMs', message);
 }

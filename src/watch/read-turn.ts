@@ -10,6 +10,9 @@ import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import type { PromptIds } from '../turn/phase.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'absence' | 'deps' | 'letGo' | 'live' | 'policy' | 'signal' | 'turn' | 'upstream'>;
+
 /** What upstream says at one moment. */
 export interface UpstreamReading {
   readonly exchange: Exchange;
@@ -28,7 +31,7 @@ export interface UpstreamReading {
  * the client throws.
  */
 export async function readTurn(
-  run: TurnRun,
+  run: Run,
   ids: PromptIds,
   rebuild: boolean,
   waiting: ReadonlySet<string> = new Set(),
@@ -38,7 +41,7 @@ export async function readTurn(
   const messages = await client.messages(ids.sessionId, run.signal);
   const exchange = Exchange.from(messages, ids.promptMessageId);
   // Before its descendants are asked for: a task that began while nobody listened tells of its sub-agent here.
-  if (rebuild) run.reply?.syncRecoveredParts(exchange);
+  if (rebuild) run.live.reply?.syncRecoveredParts(exchange);
   const children = await childrenOf(run, client, ids, exchange);
   if (rebuild) children.push(...(await followBelow(run, client, children)));
   const sessions = [ids.sessionId, ...children];
@@ -58,7 +61,7 @@ export async function readTurn(
  * directory's instance of now is younger than the run's last message (OpenCode 1.18.33). False when nobody can say.
  */
 export async function hasLostInstance(
-  run: TurnRun,
+  run: Run,
   { server, directory }: PromptIds,
   { lastAssistant }: Exchange,
 ): Promise<boolean> {
@@ -76,13 +79,8 @@ export async function hasLostInstance(
 }
 
 /** Asked only when a task part, running ones included, says that there are any. */
-async function childrenOf(
-  run: TurnRun,
-  client: OpenCode,
-  ids: PromptIds,
-  exchange: Exchange,
-): Promise<string[]> {
-  const known = [...(run.reply?.childSessions().keys() ?? [])];
+async function childrenOf(run: Run, client: OpenCode, ids: PromptIds, exchange: Exchange): Promise<string[]> {
+  const known = [...(run.live.reply?.childSessions().keys() ?? [])];
   if (known.length === 0 && !exchange.parts.some((part) => part.type === 'tool' && part.tool === 'task'))
     return [];
   const children = await client.children(ids.sessionId, run.signal);
@@ -94,8 +92,8 @@ async function childrenOf(
  * Only those of this turn are looked through, which are the ones that the reply knows. Followed before the open
  * questions are read, so that none is asked unheard in between.
  */
-async function followBelow(run: TurnRun, client: OpenCode, children: readonly string[]): Promise<string[]> {
-  const { reply } = run;
+async function followBelow(run: Run, client: OpenCode, children: readonly string[]): Promise<string[]> {
+  const { reply } = run.live;
   const parents = children.filter((id) => reply?.childSessions().has(id));
   const below = await sessionsBelow(client, parents, run.signal);
   for (const info of below)
@@ -112,17 +110,17 @@ const childRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
  * child that cannot be read is reported: the answer does not depend on it.
  */
 export async function fullExchange(
-  run: TurnRun,
+  run: Run,
   ids: PromptIds,
   messages: readonly WireMessage[],
 ): Promise<Exchange> {
   const children = new Map<string, readonly WireMessage[]>();
   const { client } = run.upstream(ids.server);
-  for (const child of run.reply?.childSessions().keys() ?? []) {
+  for (const child of run.live.reply?.childSessions().keys() ?? []) {
     const options = { ...childRetry, clock: run.deps.clock };
     const read = (signal: AbortSignal) => persevere(() => client.messages(child, signal), options, signal);
     try {
-      children.set(child, await within(childMs, read, run.owned));
+      children.set(child, await within(childMs, read, run.letGo));
     } catch (error) {
       run.deps.reporter.report(error, { action: 'turn.children', severity: 'warning', turnId: run.turn.id });
     }
@@ -135,13 +133,13 @@ export async function fullExchange(
  * those of runs that were aborted (1.18.33): expired requests, which nobody can answer any more, stay out.
  */
 async function rereadRequests(
-  run: TurnRun,
+  run: Run,
   client: OpenCode,
   ids: PromptIds,
   messages: readonly WireMessage[],
   waiting: ReadonlySet<string>,
 ): Promise<readonly string[]> {
-  const children = run.reply?.childSessions();
+  const children = run.live.reply?.childSessions();
   const isOurs = (id: string) => id === ids.sessionId || children?.has(id) === true;
   const isExpired = expiredAmong(run, ids, messages);
   const [questions, permissions] = await Promise.all([
@@ -156,7 +154,7 @@ async function rereadRequests(
     for (const request of requests ?? []) {
       if (!isOurs(request.sessionID) || isExpired(request)) continue;
       open.add(request.id);
-      run.reply?.apply({ type, properties: request } as Parameters<typeof run.reply.apply>[0]);
+      run.live.reply?.apply({ type, properties: request } as Parameters<typeof run.live.reply.apply>[0]);
     }
   }
   return questions && permissions ? [...waiting].filter((requestId) => !open.has(requestId)) : [];
@@ -179,13 +177,13 @@ type Request = Pick<WirePermission, 'tool'>;
 
 /** A request whose tool has ended, or stands in front of this turn's prompt: an earlier turn asked it. */
 function expiredAmong(
-  run: TurnRun,
+  run: Run,
   { promptMessageId }: PromptIds,
   messages: readonly WireMessage[],
 ): (request: Request) => boolean {
   const ids = messages.map(({ info }) => info.id);
   const earlier = new Set(ids.slice(0, Math.max(0, ids.indexOf(promptMessageId))));
-  const ended = new Set(run.reply?.result().toolParts.map(callKey));
+  const ended = new Set(run.live.reply?.result().toolParts.map(callKey));
   return (request) => {
     const call = askingCall(request);
     return call !== undefined && (ended.has(call) || earlier.has(request.tool?.messageID ?? ''));

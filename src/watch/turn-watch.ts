@@ -99,7 +99,7 @@ export class TurnWatch {
     const again = this.#attached !== undefined;
     this.#attached = ids;
     this.#events = new OwnEvents(ids, again || run.turn.run.phase !== 'queued');
-    const reply = run.newReply(ids);
+    const reply = run.live.restart(ids);
     const adopted = !again && run.turn.run.phase !== 'queued';
     this.#requests?.end();
     this.#requests = new InputRequests(run, ids, again ? [] : run.turn.requests, adopted, (error) => {
@@ -109,10 +109,10 @@ export class TurnWatch {
     observeReply(run, reply, this.#requests);
     // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
     reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
-    if (again) run.followers.reset([]);
+    if (again) run.live.followers.reset([]);
     else if (adopted) {
       // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
-      reply.replaceParts(run.told);
+      reply.replaceParts(run.live.published);
       this.#rebuild = true;
     }
     return reply;
@@ -120,14 +120,14 @@ export class TurnWatch {
 
   /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */
   async #streamReady(subscription: FeedSubscription): Promise<void> {
-    const { signal, reply, deps } = this.#run;
+    const { signal, live, deps } = this.#run;
     try {
       await within(streamWaitMs, (limit) => subscription.ready(limit), signal, deps.clock);
     } catch (error) {
       if (signal.aborted) throw error;
       this.#missed();
       this.#events?.gap();
-      reply?.streamBroken();
+      live.reply?.streamBroken();
     }
   }
 
@@ -139,13 +139,13 @@ export class TurnWatch {
     for (;;) {
       if (this.#answerLost) throw this.#answerLost.error;
       const reading = this.#due() ? await this.#poll(ids) : undefined;
-      this.#stall.setSuspended(this.#run.reply?.requests.blocked ?? false);
+      this.#stall.setSuspended(this.#run.live.reply?.requests.blocked ?? false);
       if (reading === 'gone') return { kind: 'gone' };
       if (reading === 'away') this.#stall.renew();
       if (reading !== undefined && reading !== 'away') {
         const { exchange } = reading;
         this.#foreign.seen(exchange);
-        const idleSeen = this.#run.reply?.idle ?? false;
+        const idleSeen = this.#run.live.reply?.idle ?? false;
         const streamError = this.#events?.errorOf(exchange);
         const verdict = judge({ ...reading, idleSeen, streamError });
         if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
@@ -157,7 +157,7 @@ export class TurnWatch {
           return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-        if (settling.stays(verdict, exchange, this.#run.movedAt)) {
+        if (settling.stays(verdict, exchange, this.#run.live.movedAt)) {
           const end = endOf(verdict, exchange, streamError);
           // While the stream was down nobody could hear of it.
           const lost = end.kind === 'aborted' && (await hasLostInstance(this.#run, ids, exchange));
@@ -240,7 +240,7 @@ export class TurnWatch {
     this.#live = false;
     this.#missed();
     this.#events?.gap();
-    this.#run.reply?.streamBroken();
+    this.#run.live.reply?.streamBroken();
     this.#run.event('opencode.stream.interrupted', {
       'error.type': isTurnsError(error) ? error.code : undefined,
     });
@@ -248,13 +248,14 @@ export class TurnWatch {
   }
 
   #event(event: OpenCodeEvent): void {
-    const { reply, deps, signal } = this.#run;
+    const { deps, signal } = this.#run;
+    const { reply } = this.#run.live;
     if (!reply || signal.aborted) return;
     this.#lastEventAt = deps.clock.monotonicMs();
     if (this.#events?.take(event)) {
       reply.apply(event);
       if (isProgress(event, this.#attached?.promptMessageId)) {
-        this.#run.movedAt = this.#lastEventAt;
+        this.#run.live.noteMove(this.#lastEventAt);
         if (this.#stall.moved()) this.#started();
       }
     }

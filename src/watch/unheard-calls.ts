@@ -9,12 +9,15 @@ import { asksForAll } from '../turn/permission-rule.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { InputRequest } from '../turn/stored-turn.ts';
 
+/** What of a run is touched here. */
+type Run = Pick<TurnRun, 'deps' | 'own' | 'policy' | 'signal' | 'turn' | 'upstream'>;
+
 /** How long a server that does not answer is asked for the rules of its session. */
 const rulesMs = 15_000;
 const rulesRetry = { firstMs: 200, maxMs: 2_000, again: isAmbiguous };
 
 export interface UnheardCallsOptions {
-  readonly run: TurnRun;
+  readonly run: Run;
   readonly ids: PromptIds;
   /** Done before the turn ends. */
   readonly judge: (work: () => Promise<void>) => void;
@@ -62,7 +65,7 @@ export class UnheardCalls {
     const { run, ids, tell } = this.#options;
     const { deps, turn } = run;
     try {
-      const stored = await run.persist(() => deps.store.control(turn.id));
+      const stored = await run.own.persist(() => deps.store.control(turn.id));
       if (!stored || stored.requests.some((request) => isAbout(request, part, permission))) return;
       const { client } = run.upstream(ids.server);
       const read = (limit: AbortSignal) =>

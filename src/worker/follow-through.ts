@@ -1,4 +1,4 @@
-import { openStops } from '../finish/terminal-write.ts';
+import { openStopsOf } from '../finish/terminal-write.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { stopUpstream } from '../stop/stop-turn.ts';
@@ -7,44 +7,51 @@ import { isLostPrompt, type PromptIds } from '../turn/phase.ts';
 import type { TurnWatch, WatchEnd } from '../watch/turn-watch.ts';
 import { judge } from '../watch/verdict.ts';
 
+export interface Followed {
+  readonly end: WatchEnd;
+  /** Where the prompt was at the end. */
+  readonly ids: PromptIds;
+}
+
 /**
  * Follows until the end, over the two ways in which one turn makes two model runs; each is taken once. What may run
  * upstream all the same is stopped before the prompt goes there again, and before the turn ends without it; one that could
- * not be seen to end is noted in `run.openStops`.
+ * not be seen to end is noted in `submission.openStops`.
  */
-export async function followThrough(run: TurnRun, watch: TurnWatch): Promise<WatchEnd> {
+export async function followThrough(run: TurnRun, watch: TurnWatch, first: PromptIds): Promise<Followed> {
+  let ids = first;
   for (;;) {
-    const ids = run.ids as PromptIds;
+    run.submission.isAt(ids);
     const end = await watch.follow(ids);
     if (!('exchange' in end)) {
       // The run in the old session has no owner any more; that its session was deleted does not stop it.
       const { confirmed } = await stopUpstream(run, ids);
-      if (run.resends > 0) return end;
-      if (!confirmed) await run.write({ run: openStops(run) });
-      run.ids = await resend(run, watch);
+      if (run.submission.resends > 0) return { end, ids };
+      if (!confirmed) await run.own.write({ run: openStopsOf(run) });
+      ids = await resend(run, watch);
       continue;
     }
-    if (!mayRun(end)) return end;
+    if (!mayRun(end)) return { end, ids };
     const stopped = await stopLost(run, ids, end.exchange);
     if (stopped.kind === 'ended') continue;
     if (stopped.kind === 'unconfirmed' || end.kind === 'failed' || !mayRerun(run, end.exchange))
-      return { ...end, exchange: stopped.exchange };
+      return { end: { ...end, exchange: stopped.exchange }, ids };
     await rerun(run, ids);
   }
 }
 
-type Followed = Extract<WatchEnd, { exchange: Exchange }>;
+type Judged = Extract<WatchEnd, { exchange: Exchange }>;
 
 /** It was judged by a status, which may lie: nothing that upstream has stored says that the run is over. */
-function mayRun({ kind, exchange }: Followed): boolean {
+function mayRun({ kind, exchange }: Judged): boolean {
   if (kind === 'lost') return true;
   return kind === 'failed' && exchange.userMessage !== undefined && exchange.inProgress;
 }
 
 /** One that an owner before us has begun, and did not come to post, is counted already. */
-function mayRerun({ policy, reruns, turn }: TurnRun, exchange: Exchange): boolean {
+function mayRerun({ policy, submission, turn }: TurnRun, exchange: Exchange): boolean {
   if (policy.onUpstreamLost !== 'rerun') return false;
-  return reruns < policy.limits.maxReruns || isLostPrompt(turn.run, exchange);
+  return submission.reruns < policy.limits.maxReruns || isLostPrompt(turn.run, exchange);
 }
 
 /** `ended`: the run was alive, and has come to an end of its own. */
@@ -54,7 +61,7 @@ async function stopLost(
   lost: Exchange,
 ): Promise<{ readonly kind: 'over' | 'ended' | 'unconfirmed'; readonly exchange: Exchange }> {
   const lostPromptedAt = lost.userMessage?.info.time.created;
-  if (lostPromptedAt !== undefined) await run.write({ run: { lostPromptedAt } });
+  if (lostPromptedAt !== undefined) await run.own.write({ run: { lostPromptedAt } });
   const { messages, confirmed } = await stopUpstream(run, ids, { lost: true });
   const exchange = messages ? Exchange.from(messages, ids.promptMessageId) : lost;
   if (!confirmed) return { kind: 'unconfirmed', exchange };

@@ -5,15 +5,15 @@ import type { Ending } from '../finish/terminal-write.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { watchControl } from '../run/control.ts';
 import type { TurnDeps } from '../run/deps.ts';
-import { isServiceAway, mustLetGo, TurnRun } from '../run/turn-run.ts';
-import { isOpenStop, noteOpenStop, stopUpstream } from '../stop/stop-turn.ts';
+import { isServiceAway, TurnRun } from '../run/turn-run.ts';
+import { stopUpstream } from '../stop/stop-turn.ts';
 import { reachPrompt } from '../submit/submit-prompt.ts';
 import { within } from '../timing/time-limit.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
 import { corruption, withoutRun } from '../turn/corrupt-turn.ts';
 import { failureOfError, turnFailure } from '../turn/failure.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
-import { promptIds } from '../turn/phase.ts';
+import { type PromptIds, promptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import { fullExchange } from '../watch/read-turn.ts';
@@ -49,32 +49,33 @@ export async function runTurn(
 
 async function carry(run: TurnRun, watch: TurnWatch, problem: string | undefined): Promise<TurnOutcome> {
   const { turn } = run;
-  if (turn.run.cancelRequestedAt !== undefined) run.stop('user');
-  if (run.policy.ends !== undefined) run.stop('deadline', run.policy.ends);
-  await run.openFollowers();
+  if (turn.run.cancelRequestedAt !== undefined) run.stopSwitch.stop('user');
+  if (run.policy.ends !== undefined) run.stopSwitch.stop('deadline', run.policy.ends);
+  await run.live.open();
   if (problem !== undefined) throw new CorruptTurnError(turn.id, problem);
   watchControl(run, (stored) => watch.inputRequests?.deliver(stored));
   run.signal.throwIfAborted();
 
-  run.ids = await run.step('turn.prompt', { 'turn.phase': turn.run.phase }, () => reachPrompt(run, watch));
-  const end = await run.step('turn.stream', {}, () => followThrough(run, watch));
+  const phase = { 'turn.phase': turn.run.phase };
+  const first = await run.step('turn.prompt', phase, () => reachPrompt(run, watch));
+  const { end, ids } = await run.step('turn.stream', {}, () => followThrough(run, watch, first));
   // A run may be over sooner than it is known who allowed what it did.
   await watch.inputRequests?.approvals.judged();
-  if (run.stopped?.reason === 'answered-elsewhere') throw run.stopped;
-  return run.step('turn.finalize', {}, () => conclude(run, watch, end));
+  if (run.stopSwitch.reason?.reason === 'answered-elsewhere') throw run.stopSwitch.reason;
+  return run.step('turn.finalize', {}, () => conclude(run, watch, ids, end));
 }
 
 /** The second session, too. */
 const unusable = { gone: 'session_not_found', stale: 'session_stale' } as const;
 
-async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<TurnOutcome> {
-  const { deps, ids } = run;
+async function conclude(run: TurnRun, watch: TurnWatch, ids: PromptIds, end: WatchEnd): Promise<TurnOutcome> {
+  const { deps } = run;
   const { inputRequests } = watch;
-  if (!('exchange' in end) || !ids) {
+  if (!('exchange' in end)) {
     const detail = 'the upstream session is of no use, a new one neither';
-    const error = turnFailure(unusable[end.kind as keyof typeof unusable], { detail });
+    const error = turnFailure(unusable[end.kind], { detail });
     return finishTurn(run, {
-      ending: marked({ status: 'error', error }, !ids || !isOpenStop(run, ids)),
+      ending: marked({ status: 'error', error }, !run.submission.isLeftOpen(ids)),
       ids,
       exchange: undefined,
       inputRequests,
@@ -90,15 +91,15 @@ async function conclude(run: TurnRun, watch: TurnWatch, end: WatchEnd): Promise<
       'http.response.status_code': statusCode,
     });
   }
-  const ending = marked(await endingOf(run, ids, end), !isOpenStop(run, ids));
+  const ending = marked(await endingOf(run, ids, end), !run.submission.isLeftOpen(ids));
   return finishTurn(run, { ending, ids, exchange, inputRequests });
 }
 
 /** Everything that is not a normal end: stopped, let go, or failed. */
 async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise<TurnOutcome> {
   try {
-    if (mustLetGo(run, error)) return await letGo(run, error);
-    if (!run.stopped) {
+    if (run.stopSwitch.mustLetGo(error)) return await letGo(run, error);
+    if (!run.stopSwitch.reason) {
       run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
       run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
       if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
@@ -106,7 +107,12 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     // What went wrong may be ours; a run that goes on upstream would have no owner.
     const { exchange, confirmed } = await stopAndRead(run, watch);
     const ending = marked(badEnding(run, error), confirmed);
-    return await finishTurn(run, { ending, ids: run.ids, exchange, inputRequests: watch.inputRequests });
+    return await finishTurn(run, {
+      ending,
+      ids: run.submission.ids,
+      exchange,
+      inputRequests: watch.inputRequests,
+    });
   } catch (problem) {
     if (isLeft(run, problem)) return leave(run, problem);
     return endAlone(run, error, problem);
@@ -120,8 +126,8 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
  */
 async function endAlone(run: TurnRun, error: unknown, problem: unknown): Promise<TurnOutcome> {
   run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
-  const ids = run.ids ?? promptIds(run.turn.run);
-  if (ids) noteOpenStop(run, ids);
+  const ids = run.submission.ids ?? promptIds(run.turn.run);
+  if (ids) run.submission.leaveOpen(ids);
   const ending = marked(badEnding(run, error), ids === undefined);
   try {
     const { artifacts } = run.turn;
@@ -131,14 +137,14 @@ async function endAlone(run: TurnRun, error: unknown, problem: unknown): Promise
   }
 }
 
-const badEnding = ({ stopped }: TurnRun, error: unknown): Ending =>
-  stopped ? stoppedEnding(stopped) : { status: 'error', error: failureOfError(error) };
+const badEnding = ({ stopSwitch: { reason } }: TurnRun, error: unknown): Ending =>
+  reason ? stoppedEnding(reason) : { status: 'error', error: failureOfError(error) };
 
 /** Another owner is there, or may do better. */
-const isLeft = (run: TurnRun, problem: unknown) => mustLetGo(run, problem) || isRetryable(problem);
+const isLeft = (run: TurnRun, problem: unknown) => run.stopSwitch.mustLetGo(problem) || isRetryable(problem);
 
 async function leave(run: TurnRun, problem: unknown): Promise<TurnOutcome> {
-  if (mustLetGo(run, problem)) return letGo(run, problem);
+  if (run.stopSwitch.mustLetGo(problem)) return letGo(run, problem);
   run.deps.reporter.report(problem, { action: 'turn.end', turnId: run.turn.id });
   return interruptedOutcome(run, 'service-unavailable', problem);
 }
@@ -148,20 +154,20 @@ async function stopAndRead(
   run: TurnRun,
   watch: TurnWatch,
 ): Promise<{ exchange: Exchange | undefined; confirmed: boolean }> {
-  const ids = run.ids ?? promptIds(run.turn.run);
+  const ids = run.submission.ids ?? promptIds(run.turn.run);
   if (!ids) return { exchange: undefined, confirmed: true };
-  run.ids = ids;
+  run.submission.isAt(ids);
   // Stopped before it was followed: what the owner before us had said and asked ends with this turn.
-  if (!run.reply) watch.prepare(ids);
+  if (!run.live.reply) watch.prepare(ids);
   const { messages, confirmed } = await stopUpstream(run, ids);
   return { exchange: messages ? await fullExchange(run, ids, messages) : undefined, confirmed };
 }
 
 /** Another owner comes, or is there: followers keep what they have, and nothing upstream is touched. */
 async function letGo(run: TurnRun, cause: unknown): Promise<TurnOutcome> {
-  if (run.stopped?.reason !== 'shutdown') return interruptedOutcome(run, 'ownership-lost', cause);
-  await run.followers.flush();
-  await within(letGoMs, (signal) => run.write(run.snapshot.patch(), signal)).catch((error) => {
+  if (run.stopSwitch.reason?.reason !== 'shutdown') return interruptedOutcome(run, 'ownership-lost', cause);
+  await run.live.followers.flush();
+  await within(letGoMs, (signal) => run.own.write(run.live.autosave.patch(), signal)).catch((error) => {
     run.deps.reporter.report(error, { action: 'turn.letGo', severity: 'warning', turnId: run.turn.id });
   });
   return interruptedOutcome(run, 'shutdown');

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RunningWorker, StoredTurn, TurnPolicy, Turns } from '../../src/index.ts';
@@ -13,6 +13,7 @@ let system: TestSystem;
 let proxy: UpstreamProxy;
 let turns: Turns;
 let worker: RunningWorker | undefined;
+let test = 0;
 
 type Rules = NonNullable<TurnPolicy['permissions']>;
 const permissive: Rules = [{ permission: '*', pattern: '*', action: 'allow' }];
@@ -36,12 +37,13 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   proxy.before(() => undefined);
-  rmSync(place('.opencode'), { recursive: true, force: true });
-  rmSync(place('mark'), { force: true });
+  // A server that has read settings goes on writing beside them for a while: no test works where another one did.
+  test += 1;
   await deploy(permissive);
 });
 
-const place = (name: string) => path.join(system.policy.directory(), name);
+const directory = () => path.join(system.policy.directory(), `test-${test}`);
+const place = (name: string) => path.join(directory(), name);
 const posts = (from: number) =>
   proxy.requests.slice(from).filter(({ path: route }) => route.endsWith('/prompt_async')).length;
 
@@ -53,7 +55,7 @@ async function leave(): Promise<void> {
 
 async function deploy(permissions: Rules): Promise<void> {
   await leave();
-  const policies = { default: { ...system.policy, permissions } };
+  const policies = { default: { ...system.policy, permissions, directory } };
   worker = await turns.work({ policies, lockMs: 2_000, stalledCheckMs: 1_000 });
 }
 
