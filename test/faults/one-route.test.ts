@@ -4,10 +4,10 @@ import type { InputAnswer, RunningWorker, Turns } from '../../src/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { collectGarbage } from '../support/garbage.ts';
 import {
+  type HttpAnswer,
   type HttpCommand,
   type HttpReply,
   HttpReplyProxy,
-  type HttpReplyRule,
 } from '../support/http-reply-proxy.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { followAll, newConversation, runTurn } from '../support/turns.ts';
@@ -58,7 +58,7 @@ afterAll(async () => {
 });
 
 describe('a server that answers one question wrongly, and all others well, is not waited for long', () => {
-  it.each<[string, string, Where, HttpReplyRule['reply'], number]>([
+  it.each<[string, string, Where, HttpAnswer, number]>([
     ['500 for the prompt', 'upstream_server', prompts, broken, 0],
     ['502 for the prompt', 'upstream_server', prompts, { status: 502, headers: html, body: page }, 0],
     ['404 for the prompt', 'upstream_foreign_answer', prompts, { status: 404, headers: html }, 0],
@@ -158,7 +158,7 @@ describe('an answer of a person that the server never takes, while it answers ev
     return { id, ended, requestId, answer: () => turns.answer(id, requestId, replies[tool]) };
   }
 
-  it.each<[string, keyof typeof calls, string, HttpReplyRule['reply']]>([
+  it.each<[string, keyof typeof calls, string, HttpAnswer]>([
     ['a question, reset', 'question', 'upstream_connection', 'reset'],
     ['a question, never answered', 'question', 'upstream_timeout', 'silence'],
     ['a question, 500', 'question', 'upstream_server', broken],

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ReplyRules } from './reply-rules.ts';
 
 export interface HttpCommand {
   readonly method: string;
@@ -14,34 +15,13 @@ export interface HttpReply {
   readonly body?: string;
 }
 
-export interface HttpReplyRule {
-  /** The requests of which this is true. */
-  readonly at: (command: HttpCommand) => boolean;
-  /** Whether the server gets the request, and its answer is thrown away, or the request never arrives there. */
-  readonly executed: boolean;
-  readonly reply: HttpReply | 'reset' | 'silence';
-  /** How many requests are answered so. Default 1. */
-  readonly times?: number;
-}
-
-export interface PlacedHttpRule {
-  /** The requests that were answered by this rule. */
-  readonly hits: readonly HttpCommand[];
-}
-
-interface Placed {
-  readonly rule: HttpReplyRule;
-  readonly hits: HttpCommand[];
-}
+export type HttpAnswer = HttpReply | 'reset' | 'silence';
 
 /** A gateway in front of an HTTP server that gives single answers of its own, before the server has got the request or after. */
-export class HttpReplyProxy {
+export class HttpReplyProxy extends ReplyRules<HttpCommand, HttpAnswer> {
   readonly url: string;
-  /** Every request since the start, in the order of its coming. May be emptied. */
-  readonly commands: HttpCommand[] = [];
   readonly #server: Server;
   readonly #target: string;
-  #rules: Placed[] = [];
 
   static async start(target: string): Promise<HttpReplyProxy> {
     const server = createServer();
@@ -51,24 +31,13 @@ export class HttpReplyProxy {
   }
 
   private constructor(target: string, server: Server) {
+    super();
     this.#server = server;
     this.#target = target;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     server.on('request', (incoming, outgoing) => {
       this.#pass(incoming, outgoing).catch(() => outgoing.destroy());
     });
-  }
-
-  /** Rules are asked in the order in which they were placed; the first that wants a request gets it. */
-  replace(rule: HttpReplyRule): PlacedHttpRule {
-    const placed: Placed = { rule, hits: [] };
-    this.#rules.push(placed);
-    return placed;
-  }
-
-  /** Forgets every rule. */
-  clear(): void {
-    this.#rules = [];
   }
 
   /** Resets all connections and takes no more. */
@@ -81,7 +50,7 @@ export class HttpReplyProxy {
 
   async #pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { pathname } = new URL(incoming.url ?? '/', this.#target);
-    const rule = this.#ruleFor({ method: incoming.method ?? 'GET', path: pathname });
+    const rule = this.ruleFor({ method: incoming.method ?? 'GET', path: pathname });
     if (rule && !rule.executed) {
       incoming.resume();
       await once(incoming, 'end');
@@ -101,13 +70,6 @@ export class HttpReplyProxy {
     else for await (const _ of real);
     answer(outgoing, rule.reply);
   }
-
-  #ruleFor(command: HttpCommand): HttpReplyRule | undefined {
-    this.commands.push(command);
-    const placed = this.#rules.find(({ rule, hits }) => hits.length < (rule.times ?? 1) && rule.at(command));
-    placed?.hits.push(command);
-    return placed?.rule;
-  }
 }
 
 /** The request as it came; it ends when the client hangs up. */
@@ -122,7 +84,7 @@ function ask(target: string, incoming: IncomingMessage, outgoing: ServerResponse
   });
 }
 
-function answer(outgoing: ServerResponse, reply: HttpReplyRule['reply']): void {
+function answer(outgoing: ServerResponse, reply: HttpAnswer): void {
   if (reply === 'silence') return;
   if (reply === 'reset') return void outgoing.socket?.resetAndDestroy();
   const { status, headers = {}, body = '' } = reply;

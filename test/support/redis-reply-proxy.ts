@@ -1,27 +1,12 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { ReplyRules } from './reply-rules.ts';
 import { RespSplitter, wordsOf } from './resp.ts';
+import { type SocketPairs, startSocketPairs, throughPort } from './socket-pairs.ts';
 
 /** A command with its arguments; the name in lower case. */
 export interface RedisCommand {
   readonly name: string;
   readonly args: readonly string[];
-}
-
-export interface RedisReplyRule {
-  /** The commands of which this is true. */
-  readonly at: (command: RedisCommand) => boolean;
-  /** Whether Redis gets the command, and its reply is thrown away, or the command never arrives there. */
-  readonly executed: boolean;
-  /** The error that the client gets instead, from its code on. */
-  readonly reply: string;
-  /** How many commands are answered so. Default 1. */
-  readonly times?: number;
-}
-
-export interface PlacedRedisRule {
-  /** The commands that were answered by this rule. */
-  readonly hits: readonly RedisCommand[];
 }
 
 /** What a client says by itself when it connects or leaves: neither counted nor replaced. */
@@ -35,72 +20,35 @@ interface Owed {
   readonly dropped?: boolean;
 }
 
-interface Placed {
-  readonly rule: RedisReplyRule;
-  readonly hits: RedisCommand[];
-}
-
 /**
  * A proxy in front of a Redis that replaces single answers by errors, before Redis has executed the command or after:
  * what a full, loading, read-only or misled Redis says. Answers come in the order of the commands on a connection, so
- * each command owes one; what is pushed to subscribers is no answer. A transaction is answered as a whole, at `EXEC`.
+ * each command owes one (an error, from its code on); what is pushed to subscribers is no answer. A transaction is answered as a whole, at `EXEC`.
  */
-export class RedisReplyProxy {
+export class RedisReplyProxy extends ReplyRules<RedisCommand, string> {
   readonly url: string;
-  /** Every command since the start, in the order of its coming. May be emptied. */
-  readonly commands: RedisCommand[] = [];
-  readonly #server: Server;
-  readonly #target: URL;
-  readonly #sockets = new Set<Socket>();
-  #rules: Placed[] = [];
+  readonly #pairs: SocketPairs;
 
   static async start(target: string): Promise<RedisReplyProxy> {
-    const server = createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new RedisReplyProxy(target, server);
+    const { hostname, port } = new URL(target);
+    const server = { hostname, port: Number(port || 6379) };
+    const pairs = await startSocketPairs(server, (client, upstream) => proxy.#join(client, upstream()));
+    const proxy = new RedisReplyProxy(throughPort(target, pairs.port), pairs);
+    return proxy;
   }
 
-  private constructor(target: string, server: Server) {
-    this.#server = server;
-    this.#target = new URL(target);
-    const { port } = server.address() as AddressInfo;
-    this.url = target.replace(/(:\/\/(?:[^@/]*@)?)[^/?]+/, `$1127.0.0.1:${port}`);
-    server.on('connection', (client) => this.#join(client));
-  }
-
-  /** Rules are asked in the order in which they were placed; the first that wants a command gets it. */
-  replace(rule: RedisReplyRule): PlacedRedisRule {
-    const placed: Placed = { rule, hits: [] };
-    this.#rules.push(placed);
-    return placed;
-  }
-
-  /** Forgets every rule. */
-  clear(): void {
-    this.#rules = [];
+  private constructor(url: string, pairs: SocketPairs) {
+    super();
+    this.url = url;
+    this.#pairs = pairs;
   }
 
   /** Resets all connections and takes no more. */
-  async stop(): Promise<void> {
-    this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+  stop(): Promise<void> {
+    return this.#pairs.stop();
   }
 
-  #join(client: Socket): void {
-    const upstream = connect(Number(this.#target.port || 6379), this.#target.hostname);
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      this.#sockets.add(from);
-      from.setNoDelay(true);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-    }
+  #join(client: Socket, upstream: Socket): void {
     const owed: Owed[] = [];
     /** What Redis was never asked is answered as soon as everything before it is. */
     const settle = () => {
@@ -113,7 +61,8 @@ export class RedisReplyProxy {
         const [name = '', ...args] = wordsOf(message);
         const command = { name: name.toLowerCase(), args };
         if (command.name === 'exec' || command.name === 'discard') inTransaction = false;
-        const rule = inTransaction ? undefined : this.#ruleFor(command);
+        const passes = inTransaction || unasked.has(command.name);
+        const rule = passes ? undefined : this.ruleFor(command);
         if (command.name === 'multi') inTransaction = true;
         const answers = subscriptions.has(command.name) ? Math.max(args.length, 1) : 1;
         if (rule && !rule.executed && command.name !== 'exec') {
@@ -139,14 +88,6 @@ export class RedisReplyProxy {
         settle();
       }
     });
-  }
-
-  #ruleFor(command: RedisCommand): RedisReplyRule | undefined {
-    if (unasked.has(command.name)) return undefined;
-    this.commands.push(command);
-    const placed = this.#rules.find(({ rule, hits }) => hits.length < (rule.times ?? 1) && rule.at(command));
-    placed?.hits.push(command);
-    return placed?.rule;
   }
 }
 

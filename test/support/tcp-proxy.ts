@@ -1,5 +1,5 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { startSocketPairs, throughPort } from './socket-pairs.ts';
 
 export interface TcpProxy {
   readonly port: number;
@@ -20,36 +20,26 @@ export interface TcpProxy {
 /** A proxy on loopback in front of a service, to take the service away and bring it back. */
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
-  const pairs = new Set<readonly [Socket, Socket]>();
   let state: 'open' | 'cut' | 'frozen' = 'open';
   let room = Number.POSITIVE_INFINITY;
-  const server = createServer((client) => {
-    if (state === 'cut' || pairs.size >= room) {
+  const pairs = await startSocketPairs({ hostname, port: Number(port) }, (client, connect) => {
+    if (state === 'cut' || pairs.open.size >= room) {
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect(Number(port), hostname);
-    const pair = [client, upstream] as const;
-    pairs.add(pair);
-    for (const [from, to] of [pair, [upstream, client] as const]) {
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        to.destroy();
-        pairs.delete(pair);
-      });
+    const upstream = connect();
+    for (const [from, to] of [[client, upstream] as const, [upstream, client] as const]) {
       from.pipe(to);
       if (state === 'frozen') from.pause();
     }
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
   const each = (act: (socket: Socket) => void) => {
-    for (const pair of [...pairs]) for (const socket of pair) act(socket);
+    for (const pair of [...pairs.open]) for (const socket of pair) act(socket);
   };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: pairs.port,
     get connections() {
-      return pairs.size;
+      return pairs.open.size;
     },
     cut() {
       state = 'cut';
@@ -69,14 +59,11 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       state = 'open';
       each((socket) => socket.resume());
     },
-    async stop() {
-      server.close();
-      each((socket) => socket.destroy());
-    },
+    stop: () => pairs.stop(),
   };
 }
 
 /** The same URL, by way of the proxy. */
 export function through(proxy: TcpProxy, url: string): string {
-  return url.replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${proxy.port}`);
+  return throughPort(url, proxy.port);
 }
