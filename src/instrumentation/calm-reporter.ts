@@ -1,4 +1,5 @@
 import type { ErrorReporter, ReportContext } from './error-reporter.ts';
+import { sayingOf } from './printable.ts';
 
 export interface CalmOptions {
   /** The same warning is told at most once in this time. Default 60,000 ms. */
@@ -70,6 +71,5 @@ export function calmReporter(
 const maxKeyLength = 500;
 
 function kindOf(error: unknown, { action }: ReportContext): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return `${action} ${text.replace(/[0-9a-f]{8,}|\d+/gi, '#')}`.slice(0, maxKeyLength);
+  return `${action} ${sayingOf(error).replace(/[0-9a-f]{8,}|\d+/gi, '#')}`.slice(0, maxKeyLength);
 }

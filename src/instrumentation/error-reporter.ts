@@ -1,4 +1,5 @@
-import { printable } from './printable.ts';
+import { printable, sayingOf, shown } from './printable.ts';
+import { safeCall } from './safe-call.ts';
 
 /**
  * Where errors go that were handled and must still be seen by somebody: a throwing observer, a failed
@@ -21,29 +22,25 @@ export interface ErrorReporter {
 export const consoleReporter: ErrorReporter = {
   report(error, context) {
     const { action, severity = 'error', ...facts } = context;
-    const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const rest = Object.entries(facts).map(([key, value]) => `${key}=${String(value)}`);
-    console.error(printable([`[opencode-turns] ${severity} in ${action}: ${message}`, ...rest].join(' ')));
+    tell(`${severity} in ${action}: ${sayingOf(error)}`, Object.entries(facts));
   },
   note(what, facts) {
-    const rest = Object.entries(facts).filter(([, value]) => value !== undefined);
-    console.error(
-      [`[opencode-turns] ${what}`, ...rest.map(([key, value]) => `${key}=${String(value)}`)].join(' '),
+    tell(
+      what,
+      Object.entries(facts).filter(([, value]) => value !== undefined),
     );
   },
 };
 
-/** Wraps a host's reporter so that one that throws, now or later, costs only its own report. Nobody waits for it. */
+function tell(what: string, facts: readonly (readonly [string, unknown])[]): void {
+  const rest = facts.map(([key, value]) => `${key}=${shown(value)}`);
+  console.error(printable([`[opencode-turns] ${what}`, ...rest].join(' ')));
+}
+
+/** A host's reporter that can break nothing: what it fails with costs its own report, and is told on stderr. */
 export function safeReporter(reporter: ErrorReporter): ErrorReporter {
   const safely = (reported: string, call: () => unknown) => {
-    const failed = (error: unknown) =>
-      consoleReporter.report(error, { action: 'error-reporter.report', reported });
-    try {
-      // An async one that fails would end the process as an unhandled rejection.
-      Promise.resolve(call()).catch(failed);
-    } catch (error) {
-      failed(error);
-    }
+    safeCall(call, (error) => consoleReporter.report(error, { action: 'error-reporter.report', reported }));
   };
   return {
     report: (error, context) => safely(context.action, () => reporter.report(error, context)),

@@ -10,3 +10,21 @@ const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r' };
 export function printable(text: string): string {
   return text.replace(hidden, (one) => short[one] ?? `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
+
+/** A value of anybody's as text; one that cannot be read as such is named by its type. Never throws. */
+export function shown(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return `[${typeof value}]`;
+  }
+}
+
+/** An error in one line: its class and what it says. Never throws. */
+export function sayingOf(error: unknown): string {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : shown(error);
+  } catch {
+    return 'Error';
+  }
+}

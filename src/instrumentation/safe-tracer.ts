@@ -1,23 +1,18 @@
 import type { ErrorReporter } from './error-reporter.ts';
+import { safeCall } from './safe-call.ts';
 import { type SpanHandle, silentSpan, type TraceCarrier, type Tracer } from './tracer.ts';
 
 /**
- * A host's tracer that can break nothing: what it throws is reported, the work of a span is done exactly once and its
- * result is the work's own, whatever the tracer does with it. One that does not begin the work before `span` returns
- * goes without its span.
+ * A host's tracer that can break nothing: what it fails with, at once or later, is reported, the work of a span is done
+ * exactly once and its result is the work's own, whatever the tracer does with it. One that does not begin the work before
+ * `span` returns goes without its span.
  */
 export function safeTracer(tracer: Tracer, reporter: ErrorReporter): Tracer {
-  function attempt<T>(fn: () => T): T | undefined {
-    try {
-      return fn();
-    } catch (error) {
-      reporter.report(error, { action: 'tracer', severity: 'warning' });
-      return undefined;
-    }
-  }
+  const attempt = <T>(call: () => T): T | undefined =>
+    safeCall(call, (error) => reporter.report(error, { action: 'tracer', severity: 'warning' }));
   const handleOf = (span: SpanHandle): SpanHandle => ({
-    set: (attributes) => attempt(() => span.set(attributes)),
-    event: (name, attributes) => attempt(() => span.event(name, attributes)),
+    set: (attributes) => void attempt(() => span.set(attributes)),
+    event: (name, attributes) => void attempt(() => span.event(name, attributes)),
   });
   return {
     span<T>(...[name, options, fn]: Parameters<Tracer['span']>): Promise<T> {
@@ -26,13 +21,15 @@ export function safeTracer(tracer: Tracer, reporter: ErrorReporter): Tracer {
         work ??= (async () => fn(handleOf(span)))();
         return work;
       };
-      const traced = attempt(() => tracer.span(name, options, begin));
-      // It fails as the work does, which the caller hears of, or by itself, which is nobody's business.
-      Promise.resolve(traced).catch(() => undefined);
+      attempt(() => {
+        const traced = tracer.span(name, options, begin);
+        // It fails as the work does, which the caller hears of, or by itself, which is nobody's business.
+        Promise.resolve(traced).catch(() => undefined);
+      });
       return (work ?? begin(silentSpan)) as Promise<T>;
     },
-    event: (name, attributes) => attempt(() => tracer.event(name, attributes)),
-    carrier: () => onlyTraceContext(attempt(() => tracer.carrier())),
+    event: (name, attributes) => void attempt(() => tracer.event(name, attributes)),
+    carrier: () => attempt(() => onlyTraceContext(attempt(() => tracer.carrier()))) ?? {},
     traceId() {
       const id = attempt(() => tracer.traceId());
       return typeof id === 'string' ? id : undefined;
