@@ -23,6 +23,7 @@ export {
 } from './config/options.ts';
 export { connect } from './connect.ts';
 export {
+  CallAbortedError,
   ConflictError,
   CorruptFileError,
   DatabaseRefusedError,
@@ -44,6 +45,7 @@ export {
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
 export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
 export type { FollowOptions } from './live/follow.ts';
+export type { ResultOptions } from './live/result.ts';
 export { opencodeSession } from './mongodb/opencode-session-plugin.ts';
 export type { FileStore } from './ports/file-store.ts';
 export type { CancelResult } from './ports/turn-store.ts';
@@ -57,6 +59,7 @@ export type { TurnOutcome } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { Policies, TurnLimits, TurnPolicy } from './turn/policy.ts';
 export type {
+  FinishedTurn,
   InputAnswer,
   InputRequest,
   RunState,

@@ -7,12 +7,13 @@ import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
+import { type ResultOptions, result } from './live/result.ts';
 import type { TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
 import type { ReadyConversation } from './turn/conversation.ts';
 import type { TurnEntry } from './turn/entry.ts';
-import type { InputAnswer, StoredTurn } from './turn/stored-turn.ts';
+import type { FinishedTurn, InputAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
 /** @internal */
@@ -88,6 +89,15 @@ export class Turns<R = ReadyConversation> {
    */
   follow(turnId: string, options: FollowOptions = {}): AsyncGenerator<TurnEntry> {
     return follow(this.#open('follow').client, checkTurnId(turnId), options);
+  }
+
+  /**
+   * The turn once it is over, whoever runs it and however it ends; at once when it ended long ago. Streams nothing, and asks for
+   * the stored status every two seconds at most. Throws NotFoundError, InvalidInputError, CallAbortedError when the signal
+   * aborts, which cancels nothing; ServiceUnavailableError for a database that stays away for five minutes.
+   */
+  async result(turnId: string, options: ResultOptions = {}): Promise<FinishedTurn> {
+    return result(this.#open('result').client, checkTurnId(turnId), options);
   }
 
   /**

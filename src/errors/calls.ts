@@ -66,6 +66,15 @@ export class TurnBusyError extends TurnsError {
   }
 }
 
+/** The caller's own signal ended a call that waits; `cause` is the signal's reason. What was waited for goes on. */
+export class CallAbortedError extends TurnsError {
+  readonly code = 'call_aborted';
+  readonly disposition = 'cancelled';
+  constructor(what: string, options?: { cause?: unknown }) {
+    super(`${what} was aborted by its caller`, options);
+  }
+}
+
 /** A method was called in a state that has no meaning for it, for example `enqueue` after `close`. */
 export class IllegalStateError extends TurnsError {
   readonly code = 'illegal_state';

@@ -1,21 +1,17 @@
-import { InvalidInputError, isRetryable, NotFoundError } from '../errors.ts';
+import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { TurnNotifier } from '../ports/notifier.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { StreamRead, TurnReader } from '../ports/turn-stream.ts';
-import { persevere } from '../timing/persevere.ts';
-import { within } from '../timing/time-limit.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import { endOf, viewOf } from '../turn/stored-view.ts';
 import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/stream-position.ts';
 import { ReaderShare } from './reader-share.ts';
+import { rideOut } from './ride-out.ts';
 
 /** Without a notification the stream is read again after this time; it is only a hint. */
 const pollMs = 2_000;
-/** A service that is away is waited for so long, each time, from the first read on. */
-const awayMs = 300_000;
-const awayBackoff = { firstMs: 200, maxMs: 2_000, jitter: 0.3 };
 
 export interface FollowOptions {
   /** The id of the last entry seen; the first one yielded comes behind it. */
@@ -106,15 +102,7 @@ export async function* follow(
 
 /** The same, asked again while a service is away. */
 function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal | undefined): FollowDeps {
-  const again = (error: unknown) => isRetryable(error) && !stream.closed;
-  const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!again(error)) throw error;
-      return within(awayMs, (limit) => persevere(ask, { ...awayBackoff, again }, limit), signal);
-    }
-  };
+  const patiently = <T>(ask: () => Promise<T>) => rideOut(ask, () => stream.closed, signal);
   return {
     ...deps,
     store: { get: (id) => patiently(() => store.get(id)) },

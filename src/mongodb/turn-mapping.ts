@@ -29,7 +29,6 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
     id: String(message._id),
     conversationId: idText(message.conversation),
     sequence: message.sequence,
-    status: isStatus(message.status) ? message.status : 'error',
     policy: message.policy,
     userText: textOf(userMessage?.text),
     uploads: filesIn(userMessage?.artifacts).map(artifactOf),
@@ -95,8 +94,16 @@ const requestsIn = (value: readonly InputRequestDoc[] | undefined) =>
   objectsOf(value).filter((one) => isInputRequest({ ...one, details: {} }));
 
 /** Of a message with `run` and `requests` at least. */
-export function controlOf({ run, requests }: Pick<MessageDoc, 'run' | 'requests'>): TurnControl {
-  return { run: runOf(run), requests: requestsIn(requests).map(requestOf) };
+export function controlOf({
+  run,
+  requests,
+  status,
+}: Pick<MessageDoc, 'run' | 'requests' | 'status'>): TurnControl {
+  return {
+    run: runOf(run),
+    requests: requestsIn(requests).map(requestOf),
+    status: isStatus(status) ? status : 'error',
+  };
 }
 
 function runOf(run: MessageDoc['run']): RunState {

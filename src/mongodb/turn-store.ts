@@ -101,7 +101,9 @@ export class MongoTurnStore implements TurnStore {
   control(turnId: string): Promise<TurnControl | null> {
     return mongoCall(async () => {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
-      const message = await this.#messages.findOne(filter, { run: 1, requests: 1 }).lean<MessageDoc>();
+      const message = await this.#messages
+        .findOne(filter, { run: 1, requests: 1, status: 1 })
+        .lean<MessageDoc>();
       return message && controlOf(message);
     });
   }

@@ -77,7 +77,7 @@ redis.call('HSET', meta, 'g', g, 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
 if ARGV[5] == 'end' then redis.call('HSET', meta, 'ended', 1) end
 redis.call('PEXPIRE', stream, ARGV[4])
 redis.call('PEXPIRE', meta, ARGV[4])
-redis.call('PUBLISH', KEYS[3], n)
+redis.call('PUBLISH', KEYS[3], ARGV[5] == 'end' and 'end' or n)
 return {n, g}
 `,
 );

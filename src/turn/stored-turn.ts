@@ -134,8 +134,11 @@ export type PendingTurn = WaitingTurn &
     readonly hasControl: boolean;
   };
 
-/** What people may ask of a running turn (cancel, answers), and who owns it. */
-export type TurnControl = Pick<StoredTurn, 'run' | 'requests'>;
+/** A turn that is over: nothing of it changes any more. */
+export type FinishedTurn = StoredTurn & { readonly status: Exclude<TurnStatus, 'pending'> };
+
+/** What people may ask of a running turn (cancel, answers), who owns it, and whether it is over. */
+export type TurnControl = Pick<StoredTurn, 'run' | 'requests' | 'status'>;
 
 /** Where a session lives. */
 export interface SessionRef {

@@ -535,10 +535,10 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       await store.write(fence, { request: question('que_1'), text: 'half' });
       await store.answer(turn.id, 'que_1', reject);
       await store.cancel(turn.id);
-      const { run, requests } = await stored(turn.id);
+      const { run, requests, status } = await stored(turn.id);
       expect(run.cancelRequestedAt).toBeGreaterThan(0);
       expect(requests).toEqual([question('que_1', { answer: reject })]);
-      expect(await store.control(turn.id)).toEqual({ run, requests });
+      expect(await store.control(turn.id)).toEqual({ run, requests, status });
       expect(await store.control(world.unknownId())).toBeNull();
     });
 
