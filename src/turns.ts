@@ -22,7 +22,9 @@ interface Parts {
   readonly models: TurnModels;
   readonly files: FileStore;
   readonly connection: Connection;
-  readonly work: (options: WorkOptions<never>) => Promise<{ worker: RunningWorker; closers: Closers }>;
+  readonly work: (
+    options: WorkOptions<never>,
+  ) => Promise<{ worker: Omit<RunningWorker, typeof Symbol.asyncDispose>; closers: Closers }>;
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }
@@ -125,6 +127,15 @@ export class Turns<R = ReadyConversation> {
   async work(options: WorkOptions<R>): Promise<RunningWorker> {
     const { worker, closers } = await this.#open('work').work(options);
     const workers = this.#workers;
+    let stopping: ReturnType<RunningWorker['stop']> | undefined;
+    const stop = async (deadlineMs: number) => {
+      try {
+        return await worker.stop(deadlineMs);
+      } finally {
+        await closers.close();
+        workers.delete(running);
+      }
+    };
     const running: RunningWorker = {
       get state() {
         return worker.state;
@@ -134,23 +145,34 @@ export class Turns<R = ReadyConversation> {
       },
       quiet: () => worker.quiet(),
       stop: async (deadlineMs = defaultStopMs) => {
-        workers.delete(running);
-        try {
-          return await worker.stop(deadlineMs);
-        } finally {
-          await closers.close();
-        }
+        if (stopping) throw new IllegalStateError('stop', worker.state);
+        stopping = stop(deadlineMs);
+        return stopping;
+      },
+      [Symbol.asyncDispose]: async () => {
+        // Whoever has called `stop` is told what failed of it.
+        await (stopping?.catch(() => undefined) ?? running.stop());
       },
     };
     workers.add(running);
     return running;
   }
 
-  /** Stops the workers of this object and closes every connection. The second call waits for the first. */
+  /**
+   * Stops the workers of this object, or waits for those that are being stopped, and closes every connection. The second call
+   * waits for the first. `await using turns = await connect(…)` calls it at the end of the block.
+   */
   async close(): Promise<void> {
-    const stopped = await Promise.allSettled([...this.#workers].map((worker) => worker.stop()));
+    const stopped = await Promise.allSettled(
+      [...this.#workers].map((worker) => worker[Symbol.asyncDispose]()),
+    );
     await this.#parts.closers.close();
     for (const result of stopped) if (result.status === 'rejected') throw result.reason;
+  }
+
+  /** The same as `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #open(what: string): Parts {

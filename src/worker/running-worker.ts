@@ -34,4 +34,6 @@ export interface RunningWorker {
    * IllegalStateError.
    */
   stop(deadlineMs?: number): Promise<{ handedBack: readonly string[] }>;
+  /** `await using worker = await turns.work(…)`: the same as `stop()`; waits for it where it was called already. */
+  [Symbol.asyncDispose](): Promise<void>;
 }

@@ -54,6 +54,7 @@ const preludes: Readonly<Record<string, Prelude>> = {
       turnOfThisUser: `(c: unknown) => Promise<${from('opencode-turns', 'StoredTurn')}>`,
     },
   },
+  'docs/shutdown-and-deploys.md': { names: common },
   'docs/rendering-tools.md': { names: { part: from('opencode-turns', 'Part') } },
 };
 
