@@ -67,7 +67,7 @@ function moduleOf({ code, line }: Block, { names = {}, types = {} }: Prelude): s
 }
 
 const declares = (code: string, name: string) =>
-  new RegExp(`(const|let|function|class) ${name}\\b|import [^;]*\\b${name}\\b[^;]* from`).test(code);
+  new RegExp(`(const|let|using|function|class) ${name}\\b|import [^;]*\\b${name}\\b[^;]* from`).test(code);
 
 const to = (file: string) => [path.join(root, file)];
 const settings = {
