@@ -15,7 +15,7 @@ import type { Lock } from '../ports/lock.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { OpenCode, Upstream } from '../ports/upstream.ts';
 import type { WireSession } from '../reply/wire.ts';
-import { delay } from '../timing/clock.ts';
+import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
@@ -47,6 +47,7 @@ export interface SessionOptions {
   readonly permission?: readonly PermissionRule[];
   readonly tracer: Tracer;
   readonly reporter: ErrorReporter;
+  readonly clock?: Clock;
 }
 
 /**
@@ -205,7 +206,7 @@ export class Session {
           isMadeBy(mint, session) ? this.#discard(client, session) : this.#discardMint(client, mint),
         (failure) => (mayHaveMade(failure) ? this.#discardMint(client, mint) : undefined),
       );
-      await within(cleanupMs, (limit) => unlessAborted(undone, limit)).catch(() => undefined);
+      await this.#within((limit) => unlessAborted(undone, limit)).catch(() => undefined);
       throw error;
     }
   }
@@ -242,11 +243,9 @@ export class Session {
     try {
       // Without a mark nobody can say whose it is.
       if (!markIn(metadata)) return;
-      const holders = await within(cleanupMs, (limit) =>
-        unlessAborted(this.#options.store.stored([id]), limit),
-      );
+      const holders = await this.#within((limit) => unlessAborted(this.#options.store.stored([id]), limit));
       if (holders.size > 0) return;
-      await patiently((limit) => client.deleteSession(id, limit));
+      await this.#patiently((limit) => client.deleteSession(id, limit));
     } catch (error) {
       if (!(error instanceof SessionNotFoundError)) this.#report(error, 'session.discard', id);
     }
@@ -256,8 +255,8 @@ export class Session {
   async #discardMint(client: OpenCode, mint: string): Promise<void> {
     try {
       for (let attempt = 0; attempt < 2; attempt += 1) {
-        if (attempt > 0) await delay(secondReadMs);
-        const sessions = await patiently((limit) => client.sessions(this.#options.directory, limit));
+        if (attempt > 0) await delay(secondReadMs, this.#options.clock);
+        const sessions = await this.#patiently((limit) => client.sessions(this.#options.directory, limit));
         const ours = sessions.filter((session) => isMadeBy(mint, session));
         for (const session of ours) await this.#discard(client, session);
         if (ours.length > 0) return;
@@ -265,6 +264,16 @@ export class Session {
     } catch (error) {
       this.#report(error, 'session.discard');
     }
+  }
+
+  /** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */
+  #patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock = systemClock } = this.#options;
+    return this.#within((limit) => persevere(() => ask(limit), { ...cleanupRetry, clock }, limit));
+  }
+
+  #within<T>(fn: (limit: AbortSignal) => Promise<T>): Promise<T> {
+    return within(cleanupMs, fn, undefined, this.#options.clock);
   }
 
   #report(error: unknown, action: string, sessionId?: string): void {
@@ -287,11 +296,6 @@ const serverGone = ({ server }: SessionRef) =>
 /** A session may be there that nobody knows. Not when a question in front of the POST failed: nothing was posted then. */
 function mayHaveMade(failure: unknown): boolean {
   return isAmbiguous(failure) && (failure as { facts?: UpstreamFacts }).facts?.method === 'POST';
-}
-
-/** What cut the mint off may cut its clean-up off, too. What is left after that is the sweeper's. */
-function patiently<T>(ask: (limit: AbortSignal) => Promise<T>): Promise<T> {
-  return within(cleanupMs, (limit) => persevere(() => ask(limit), cleanupRetry, limit));
 }
 
 function refIn({ sessionId, server, rules, directory }: ConversationSession): SessionRef | undefined {

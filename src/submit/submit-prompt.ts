@@ -174,5 +174,6 @@ function sessionOf(run: TurnRun, directory: string, permission: readonly Permiss
     ...(permission.length > 0 ? { permission } : {}),
     tracer: deps.tracer,
     reporter: deps.reporter,
+    clock: deps.clock,
   });
 }

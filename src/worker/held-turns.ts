@@ -1,5 +1,6 @@
 import { IllegalStateError, TurnAbortError } from '../errors.ts';
-import { type Clock, delay } from '../timing/clock.ts';
+import type { Clock } from '../timing/clock.ts';
+import { Wakeup } from '../timing/wakeup.ts';
 import type { WorkerState } from './running-worker.ts';
 
 interface Held {
@@ -7,14 +8,19 @@ interface Held {
   readonly turnId: string;
 }
 
+/** How often is looked whether a turn has been let go, beside when one says so. */
+const waitMs = 1_000;
+
 /** The turns that one worker has, and how it leaves them. */
 export class HeldTurns {
   readonly #clock: Clock;
   readonly #held = new Set<Held>();
+  readonly #ended: Wakeup;
   #state: WorkerState = 'running';
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#ended = new Wakeup(clock);
   }
 
   get state(): WorkerState {
@@ -40,6 +46,7 @@ export class HeldTurns {
     } finally {
       lost?.removeEventListener('abort', onLost);
       this.#held.delete(held);
+      this.#ended.wake();
     }
   }
 
@@ -57,13 +64,13 @@ export class HeldTurns {
   async leave(graceMs: number): Promise<readonly string[]> {
     if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
     this.#state = 'stopped';
-    const clock = this.#clock;
-    const end = clock.monotonicMs() + graceMs;
-    while (this.#held.size > 0 && clock.monotonicMs() < end) await delay(Math.min(50, graceMs), clock);
+    const end = this.#clock.monotonicMs() + graceMs;
+    for (let leftMs = graceMs; this.#held.size > 0 && leftMs > 0; leftMs = end - this.#clock.monotonicMs())
+      await this.#ended.wait(leftMs);
     const handedBack = [...this.#held].map(({ turnId }) => turnId);
     for (const { controller } of this.#held) controller.abort(new TurnAbortError('shutdown'));
     // Each gives back or ends within bounds of its own.
-    while (this.#held.size > 0) await delay(10, clock);
+    while (this.#held.size > 0) await this.#ended.wait(waitMs);
     return handedBack;
   }
 }

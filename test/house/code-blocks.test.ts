@@ -55,6 +55,9 @@ const preludes: Readonly<Record<string, Prelude>> = {
     },
   },
   'docs/shutdown-and-deploys.md': { names: common },
+  'docs/testing.md': {
+    names: { scriptedUpstream: `typeof import('opencode-turns/testing').scriptedUpstream` },
+  },
   'docs/rendering-tools.md': { names: { part: from('opencode-turns', 'Part') } },
 };
 

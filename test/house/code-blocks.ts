@@ -82,6 +82,7 @@ const settings = {
       'opencode-turns/web': to('src/web/index.ts'),
       'opencode-turns/otel': to('src/otel/index.ts'),
       'opencode-turns/board': to('src/operate/index.ts'),
+      'opencode-turns/testing': to('src/testing/index.ts'),
     },
   },
   include: ['.', path.join(root, 'src/**/*.d.ts')],

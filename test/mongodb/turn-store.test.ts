@@ -3,7 +3,11 @@ import mongoose, { type Model } from 'mongoose';
 import { ServiceUnavailableError } from '../../src/errors.ts';
 import { connectMongo } from '../../src/mongodb/connection.ts';
 import { ensureIndexes, type TurnModels, turnModels } from '../../src/mongodb/models.ts';
+import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
+import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
+import { sessionStoreContract } from '../contract/session-store.ts';
+import { stopStoreContract } from '../contract/stop-store.ts';
 import { ended, turnStoreContract } from '../contract/turn-store.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -35,6 +39,20 @@ afterAll(() => database.stop());
 
 const remove = async (id: string) => void (await models.Conversation.deleteOne({ _id: id }));
 turnStoreContract(async () => ({ store, conversation: newConversation, remove, unknownId }));
+
+describe('open stops', () =>
+  stopStoreContract(async () => ({
+    store,
+    conversation: newConversation,
+    stops: new MongoStopStore(models.Message as never),
+  })));
+
+describe('sessions', () =>
+  sessionStoreContract(async () => ({
+    store: new MongoSessionStore(models.Conversation as never),
+    conversation: async (title) => String((await models.Conversation.create({ title }))._id),
+    unknownId,
+  })));
 
 describe('a writer that died between question and answer', () => {
   const crash = async (conversationId: string, idempotencyKey?: string) => {

@@ -52,7 +52,7 @@ it('every subpath has its types, as a module, by require and for bundlers', asyn
     .filter(({ resolutionKind }) => resolutionKind !== 'node10');
   expect(asked).toEqual([]);
   expect(Object.keys(analysis.entrypoints)).toEqual(
-    expect.arrayContaining(['.', './view', './web', './otel', './board']),
+    expect.arrayContaining(['.', './view', './web', './otel', './board', './testing']),
   );
 });
 

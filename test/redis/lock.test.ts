@@ -2,12 +2,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
-import { LockHeldError, LockLostError, LockUnavailableError } from '../../src/errors.ts';
+import { LockLostError, LockUnavailableError } from '../../src/errors.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock, type ConversationLockOptions } from '../../src/redis/lock.ts';
+import { manualClock } from '../../src/testing/manual-clock.ts';
+import { lockContract } from '../contract/lock.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
-import { manualClock } from '../support/manual-clock.ts';
 import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
 
 const reports: { error: unknown; action: string }[] = [];
@@ -80,52 +81,15 @@ async function wired(
   return { wire, connection, lock: lock({ redis: connection, ...options }) };
 }
 
+describe('the contract', () => {
+  lockContract(async () => ({ lock, newKey: () => `contract${++count}` }));
+});
+
 describe('a lock', () => {
-  it('answers what the work answers, throws what it throws, and is free again after both', async () => {
-    expect(await lock().run(key, async () => 'done')).toBe('done');
-    expect(await stored()).toBeNull();
-    const broken = new Error('broken');
-    await expect(lock().run(key, () => Promise.reject(broken))).rejects.toBe(broken);
+  it('leaves nothing behind, and reports nothing', async () => {
+    expect(await lock().run(key, stored)).not.toBeNull();
     expect(await stored()).toBeNull();
     expect(reports).toEqual([]);
-  });
-
-  it('lets fifty contenders in one after the other', async () => {
-    let inside = 0;
-    let most = 0;
-    const locks = [lock(), lock()];
-    const results = await Promise.all(
-      Array.from({ length: 50 }, (_, n) =>
-        locks[n % 2]?.run(key, async () => {
-          inside += 1;
-          most = Math.max(most, inside);
-          await pause(2);
-          inside -= 1;
-          return n;
-        }),
-      ),
-    );
-    expect(most).toBe(1);
-    expect(results).toEqual(Array.from({ length: 50 }, (_, n) => n));
-  });
-
-  it('of one name does not keep another one waiting', async () => {
-    const inner = await lock().run(key, () => lock().run(`${key}:other`, async () => 'in'));
-    expect(inner).toBe('in');
-  });
-
-  it('that is held is refused with LockHeldError after the wait, and not before', async () => {
-    const holder = await heldByOther();
-    const since = performance.now();
-    let ran = false;
-    await expect(
-      lock({ waitMs: 300 }).run(key, async () => {
-        ran = true;
-      }),
-    ).rejects.toEqual(new LockHeldError(key));
-    expect(performance.now() - since).toBeGreaterThanOrEqual(299);
-    expect(ran).toBe(false);
-    await holder.release();
   });
 
   it('is kept for as long as the work takes, well beyond the lease', async () => {
@@ -134,7 +98,7 @@ describe('a lock', () => {
       for (let look = 0; look < 8; look += 1) {
         // Half of the lease has gone by, here and in Redis.
         await redis.pexpire(`lock-test:lock:${key}`, longMs / 2);
-        clock.advance(longMs / 2);
+        clock.jump(longMs / 2);
         await eventually(async () => expect(await ttl()).toBeGreaterThan(longMs / 2));
         // The answer has come here, too: the next extension is planned, and the expiry.
         await eventually(() => expect(clock.waiting).toBe(2));
@@ -163,21 +127,6 @@ describe('a lock', () => {
     await expect(lock().run(key, () => never, controller.signal)).rejects.toBe(reason);
     expect(await stored()).toBeNull();
   });
-
-  it("hands the caller's abort to the work", async () => {
-    const controller = new AbortController();
-    const reason = new Error('enough');
-    const run = lock().run(
-      key,
-      async (signal) => {
-        controller.abort(reason);
-        signal.throwIfAborted();
-      },
-      controller.signal,
-    );
-    await expect(run).rejects.toBe(reason);
-    expect(await stored()).toBeNull();
-  });
 });
 
 describe('a lock that is lost', () => {
@@ -186,7 +135,7 @@ describe('a lock that is lost', () => {
     const run = lock({ clock }).run(key, async (signal) => {
       await redis.set(`lock-test:lock:${key}`, 'theirs');
       // Time to extend it, and long before it runs out.
-      clock.advance(longMs / 2);
+      clock.jump(longMs / 2);
       return aborted(signal);
     });
     expect(await run).toEqual(new LockLostError(key));
@@ -200,9 +149,9 @@ describe('a lock that is lost', () => {
       const { wire, lock: away } = await wired({ clock });
       const result = await away.run(key, async (signal) => {
         wire[how]();
-        clock.advance(0.97 * longMs);
+        clock.jump(0.97 * longMs);
         expect(signal.aborted).toBe(false);
-        clock.advance(0.02 * longMs);
+        clock.jump(0.02 * longMs);
         expect(signal.reason).toEqual(new LockLostError(key));
         return 'finished all the same';
       });
@@ -216,10 +165,10 @@ describe('a lock that is lost', () => {
     wire.freeze();
     const run = slow.run(key, async (signal) => {
       expect(signal.aborted).toBe(false);
-      clock.advance(0.29 * longMs);
+      clock.jump(0.29 * longMs);
       return signal.reason;
     });
-    clock.advance(0.7 * longMs);
+    clock.jump(0.7 * longMs);
     wire.restore();
     expect(await run).toEqual(new LockLostError(key));
   });
@@ -230,13 +179,13 @@ describe('a lock that is lost', () => {
     const signal = await cut.run(key, async (lease) => {
       await redis.pexpire(`lock-test:lock:${key}`, longMs / 2);
       wire.cut();
-      clock.advance(longMs / 2);
+      clock.jump(longMs / 2);
       // It was not extended: that is tried again after a pause, and the expiry draws near.
       await eventually(() => expect(clock.waiting).toBe(2));
       expect(await ttl()).toBeLessThanOrEqual(longMs / 2);
       wire.restore();
       await eventually(() => expect(connection.status).toBe('ready'));
-      clock.advance(longMs / 20);
+      clock.jump(longMs / 20);
       await eventually(async () => expect(await ttl()).toBeGreaterThan(longMs / 2));
       return lease;
     });
@@ -302,7 +251,7 @@ describe('without Redis', () => {
     waiter.catch(() => undefined);
     await eventually(() => expect(clock.waiting).toBe(1));
     wire.cut();
-    clock.advance(longMs);
+    clock.jump(longMs);
     await expect(waiter).rejects.toEqual(new LockUnavailableError(key));
     await holder.release();
   });
@@ -328,7 +277,7 @@ describe('without Redis', () => {
 it('a released lock is not extended any more', async () => {
   const clock = manualClock();
   await lock({ clock }).run(key, async () => {
-    clock.advance(longMs / 2);
+    clock.jump(longMs / 2);
     // The extension is under way when the work ends.
     expect(clock.waiting).toBe(1);
   });

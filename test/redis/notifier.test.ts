@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { controlChannel, controlNotifier } from '../../src/redis/notifier.ts';
 import { Subscriber } from '../../src/redis/subscriber.ts';
+import { notifierContract } from '../contract/notifier.ts';
 import { eventually } from '../support/eventually.ts';
 
 const reports: string[] = [];
@@ -125,4 +126,11 @@ it('requests for one turn notify its owner only, and a reconnect wakes all, over
   await eventually(() => expect(late).toEqual(['b']));
   expect(woken).toEqual(['a', 'b']);
   off();
+});
+
+describe('the contract', () => {
+  notifierContract(async () => ({
+    notifier: controlNotifier({ subscriber, redis, prefix: 'contract' }),
+    newTurn: () => `turn${++count}`,
+  }));
 });

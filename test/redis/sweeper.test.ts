@@ -5,9 +5,9 @@ import type { Service } from '../../dev/services/service.ts';
 import type { ReportContext } from '../../src/instrumentation/error-reporter.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { type Chore, Sweeper } from '../../src/redis/sweeper.ts';
+import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
-import { type ManualClock, manualClock } from '../support/manual-clock.ts';
 
 const prefix = `test-${process.pid}`;
 const lease = `${prefix}:sweeper`;
@@ -62,7 +62,7 @@ it('of several workers one sweeps each time, and each has asked', async () => {
   expect(swept).toHaveLength(1);
   for (const times of [2, 3]) {
     await leaseOver();
-    clock.advance(everyMs);
+    clock.jump(everyMs);
     await looked();
     expect(swept).toHaveLength(times);
   }
@@ -75,7 +75,7 @@ it('the one that swept alone sweeps again at its next read', async () => {
   expect(left).toBeGreaterThan(everyMs / 2);
   await redis.pexpire(lease, 1);
   await eventually(async () => expect(await redis.exists(lease)).toBe(0));
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(swept).toEqual(['a', 'a']));
 });
 
@@ -87,7 +87,7 @@ it('a worker that dies in the middle of a sweep is followed by another one once 
   await sweeper('b').start();
   expect(swept).toEqual(['dead']);
   await leaseOver();
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(swept).toEqual(['dead', 'b']));
 });
 
@@ -96,7 +96,7 @@ it('one that is slower than its lease leaves that of its successor alone', async
   const slow = sweeper('slow', { waits: () => gate.promise.then(() => 0) });
   await slow.start();
   await eventually(() => expect(swept).toEqual(['slow']));
-  clock.advance(everyMs + 10_000);
+  clock.jump(everyMs + 10_000);
   await redis.set(lease, 'successor', 'PX', 1_000_000);
   gate.resolve();
   await looked();
@@ -109,7 +109,7 @@ it('a Redis that lost its data is swept at the next read', async () => {
   await sweeper('a').start();
   await ended();
   await redis.del(lease);
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(swept).toEqual(['a', 'a']));
 });
 
@@ -125,7 +125,7 @@ it('a chore that fails is reported by name, holds up no other one, and comes aga
   expect(swept).toEqual(['a', 'after']);
   expect(reports).toMatchObject([{ error: { message: 'no luck' }, chore: 'fails' }]);
   await leaseOver();
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(swept).toEqual(['a', 'after', 'a', 'after']));
   expect(tried).toBe(2);
 });
@@ -145,12 +145,12 @@ it('a read that Redis refuses is reported, and the next one sweeps', async () =>
   await made.start();
   await ended();
   wrong.disconnect();
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(reports).toMatchObject([{ error: { name: 'ServiceUnavailableError' } }]));
   await leaseOver();
   await wrong.connect();
   await looked();
-  clock.advance(everyMs);
+  clock.jump(everyMs);
   await eventually(() => expect(swept).toEqual(['a', 'a']));
   await made.close();
   wrong.disconnect();

@@ -4,39 +4,30 @@ import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { OwnershipLostError, ServiceUnavailableError } from '../../src/errors.ts';
 import { openRedis } from '../../src/redis/connection.ts';
+import { streamNotifier } from '../../src/redis/notifier.ts';
+import { Subscriber } from '../../src/redis/subscriber.ts';
 import { streamKeys, TurnStream, type TurnStreamOptions } from '../../src/redis/turn-stream.ts';
-import type { TextPart } from '../../src/reply/part.ts';
-import type { TurnEntryBody } from '../../src/turn/entry.ts';
 import { beginning } from '../../src/turn/stream-position.ts';
+import { delta, end, part, phase, turnStreamContract } from '../contract/turn-stream.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTcpProxy, through } from '../support/tcp-proxy.ts';
 
 const prefix = 'stream-test';
 const reporter = { report: () => undefined };
-const end = { status: 'completed', text: 'ab' } as const;
-const phase = { type: 'progress', progress: 'prompted' } as const;
-const delta = (offset: number, text: string): TurnEntryBody => ({
-  type: 'text',
-  partId: 'prt_1',
-  offset,
-  delta: text,
-});
-const part = (text: string): TurnEntryBody => ({
-  type: 'part',
-  part: { type: 'text', id: 'prt_1', messageId: 'msg_1', text } as TextPart,
-});
-
 let service: Service;
 let redis: Redis;
+let subscribed: Redis;
 let count = 0;
 let turnId: string;
 
 beforeAll(async () => {
   service = await startRedis(() => undefined);
   redis = await openRedis(service.url, 'commands', reporter);
+  subscribed = await openRedis(service.url, 'subscriber', reporter);
 });
 afterAll(async () => {
   await redis?.quit();
+  await subscribed?.quit();
   await service?.stop();
 });
 beforeEach(() => {
@@ -62,6 +53,14 @@ const lastNumber = async () => (await behind(0)).last.number;
 const dump = async () => ({
   entries: await redis.xrange(streamKeys(prefix, turnId).stream, '-', '+'),
   meta: await redis.hgetall(streamKeys(prefix, turnId).meta),
+});
+
+describe('the contract', () => {
+  turnStreamContract(async () => ({
+    stream,
+    notifier: streamNotifier(new Subscriber(subscribed, reporter), prefix),
+    newTurn: () => `contract${++count}`,
+  }));
 });
 
 describe('entries', () => {
@@ -97,22 +96,6 @@ describe('entries', () => {
     expect(await stream().append(by(1), 'any', [part('a')])).toMatchObject({ number: 2 });
     expect(await bodies()).toEqual([phase, part('a')]);
   });
-
-  it('of writers that race get every number once, and stay together as they were appended', async () => {
-    const pairs = Array.from({ length: 40 }, (_, n) => [delta(n, `${n} first`), delta(n, `${n} second`)]);
-    await Promise.all(pairs.map((pair) => stream().append(by(1), 'any', pair)));
-    expect(await ids()).toEqual(Array.from({ length: 80 }, (_, n) => `${n + 1}-0`));
-    const read = await bodies();
-    for (let n = 0; n < 80; n += 2) {
-      const pair = pairs.find(([first]) => JSON.stringify(first) === JSON.stringify(read[n]));
-      expect(read[n + 1]).toEqual(pair?.[1]);
-    }
-  });
-
-  it('of a turn that was never told are none', async () => {
-    expect(await entries(0)).toEqual([]);
-    expect(await lastNumber()).toBe(0);
-  });
 });
 
 describe('an older epoch', () => {
@@ -134,32 +117,6 @@ describe('an older epoch', () => {
     expect(heard).toEqual(['2']);
     listener.disconnect();
   });
-
-  it('is shut out from the moment a newer one opens, before that has anything to tell', async () => {
-    await stream().append(by(1), 'any', [phase]);
-    await stream().open(by(2));
-    await expect(stream().append(by(1), 'any', [delta(0, 'late')])).rejects.toBeInstanceOf(
-      OwnershipLostError,
-    );
-    expect(await bodies()).toEqual([phase]);
-  });
-});
-
-describe('opening', () => {
-  it('answers what followers have been told', async () => {
-    await stream().append(by(1), 'any', [phase, part('a'), delta(1, 'b')]);
-    expect(await stream().open(by(2))).toMatchObject({
-      at: { number: 3 },
-      view: { progress: 'prompted', parts: [{ id: 'prt_1', text: 'ab' }] },
-    });
-  });
-
-  it('answers null when the beginning is no longer kept, or there never was one', async () => {
-    expect((await stream().open(by(1))).view).toBeNull();
-    const short = stream({ maxLength: 2 });
-    await short.append(by(1), 'any', [phase, part('a'), delta(1, 'b')]);
-    expect((await short.open(by(2))).view).toBeNull();
-  });
 });
 
 describe('a place', () => {
@@ -177,16 +134,6 @@ describe('a place', () => {
     await redis.del(...Object.values(streamKeys(prefix, turnId)));
     expect(await stream().append(by(1), second as never, [delta(2, 'c')])).toBeNull();
     expect(await bodies()).toEqual([]);
-  });
-
-  it('in a stream that was begun anew is of another name, and what was there is gone', async () => {
-    const first = await stream().append(by(1), 'any', [phase, part('a')]);
-    const anew = await stream().append(by(1), 'anew', [part('ab')]);
-    expect(anew?.number).toBe(1);
-    expect(anew?.stream).not.toBe(first?.stream);
-    expect(await bodies()).toEqual([part('ab')]);
-    const read = await stream().read(turnId, first as never, { count: 9, bytes: 9_999 });
-    expect(read).toEqual({ known: false, last: anew, entries: [], size: 0 });
   });
 
   it('of a reader stays good over one change of owners, up to what the new one found', async () => {
@@ -207,23 +154,6 @@ describe('a place', () => {
 });
 
 describe('a read', () => {
-  it('holds so many bytes, and one entry at least', async () => {
-    await stream().append(by(1), 'any', [
-      part('x'.repeat(5_000)),
-      phase,
-      phase,
-      part('y'.repeat(5_000)),
-      phase,
-    ]);
-    const counts = [];
-    for (let at = 0; at < 5; ) {
-      const { entries: some } = await behind(at, { count: 100, bytes: 1_000 });
-      counts.push(some.length);
-      at = some.at(-1)?.number ?? 99;
-    }
-    expect(counts).toEqual([1, 3, 1]);
-  });
-
   it('throws for nothing that somebody has written into the stream', async () => {
     await stream().append(by(1), 'any', [phase]);
     const junk = ['{', '', 'null', '5', '"text"', '[]', '{"type":5}', '\u0000'];
@@ -248,18 +178,6 @@ describe('the end', () => {
 });
 
 describe('what is kept', () => {
-  it('is bounded in length: the oldest go, numbers stay', async () => {
-    const short = stream({ maxLength: 10 });
-    for (let n = 0; n < 50; n += 5)
-      await short.append(
-        by(1),
-        'any',
-        Array.from({ length: 5 }, (_, m) => delta(n + m, 'x')),
-      );
-    expect(await ids()).toEqual(Array.from({ length: 10 }, (_, n) => `${n + 41}-0`));
-    expect(await lastNumber()).toBe(50);
-  });
-
   it('is bounded in time: long while the turn lives, short after its end', async () => {
     const { stream: entries, meta } = streamKeys(prefix, turnId);
     const short = stream({ abandonedMs: 60_000, keepMs: 5_000 });

@@ -1,0 +1,92 @@
+import { ConflictError, NotFoundError } from '../errors.ts';
+import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
+import type { TurnConversation } from '../turn/conversation.ts';
+import type { SessionRef } from '../turn/stored-turn.ts';
+import { checkId } from './memory-ids.ts';
+
+interface Conversation {
+  readonly document: Readonly<Record<string, unknown>>;
+  session: SessionRef | undefined;
+}
+
+/** A host's conversations with their sessions: SessionStore, and what a turn store knows of them. */
+export class MemoryConversations implements SessionStore {
+  readonly collection = 'conversations';
+  readonly #all = new Map<string, Conversation>();
+
+  add(id: string, document: Readonly<Record<string, unknown>>): void {
+    this.#all.set(checkId(id, 'conversation'), { document, session: undefined });
+  }
+
+  remove(id: string): void {
+    this.#all.delete(checkId(id, 'conversation'));
+  }
+
+  has(id: string): boolean {
+    return this.#all.has(checkId(id, 'conversation'));
+  }
+
+  find(id: string): TurnConversation | null {
+    const found = this.#all.get(checkId(id, 'conversation'));
+    if (!found) return null;
+    const { document, session } = found;
+    return { id, title: titleOf(document), ...(session ? { session } : {}), document: { ...document } };
+  }
+
+  async session(conversationId: string): Promise<ConversationSession> {
+    const { document, session } = this.#existing(conversationId);
+    return {
+      sessionId: session?.sessionId ?? null,
+      server: session?.server ?? null,
+      rules: session?.rules ?? null,
+      directory: session?.directory ?? null,
+      title: titleOf(document),
+    };
+  }
+
+  async swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean> {
+    const conversation = this.#existing(conversationId);
+    if ((conversation.session?.sessionId ?? null) !== expected) return false;
+    for (const other of this.#all.values())
+      if (other !== conversation && other.session?.sessionId === next.sessionId)
+        throw new ConflictError('another conversation has this session', ['opencodeSessionId']);
+    conversation.session = next;
+    return true;
+  }
+
+  async noteRules(
+    conversationId: string,
+    seen: string | undefined,
+    { sessionId, rules }: SessionRef,
+  ): Promise<void> {
+    const found = this.#holding(conversationId, sessionId);
+    if (!found) return;
+    const { rules: known, ...session } = found.session;
+    const isNoted = known === seen && rules !== undefined;
+    found.conversation.session = isNoted ? { ...session, rules } : session;
+  }
+
+  async noteDirectory(conversationId: string, { sessionId, directory }: SessionRef): Promise<void> {
+    const found = this.#holding(conversationId, sessionId);
+    if (found && directory !== undefined) found.conversation.session = { ...found.session, directory };
+  }
+
+  async stored(sessionIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const held = [...this.#all.values()].flatMap(({ session }) => session?.sessionId ?? []);
+    return new Set(held.filter((id) => sessionIds.includes(id)));
+  }
+
+  #existing(conversationId: string): Conversation {
+    const found = this.#all.get(checkId(conversationId, 'conversation'));
+    if (!found) throw new NotFoundError('conversation', conversationId);
+    return found;
+  }
+
+  #holding(conversationId: string, sessionId: string) {
+    const conversation = this.#all.get(checkId(conversationId, 'conversation'));
+    const session = conversation?.session;
+    return conversation && session?.sessionId === sessionId ? { conversation, session } : undefined;
+  }
+}
+
+const titleOf = ({ title }: Readonly<Record<string, unknown>>) => (typeof title === 'string' ? title : '');
