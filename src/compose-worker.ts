@@ -29,7 +29,7 @@ import { retryStops } from './stop/open-stops.ts';
 import { MissingJobs } from './sweeper/missing-jobs.ts';
 import { discardOrphanFiles } from './sweeper/orphan-files.ts';
 import { discardOrphans } from './sweeper/orphan-sessions.ts';
-import { PolicyTable } from './worker/policy-table.ts';
+import { defaultUnknownPolicyMs, PolicyTable } from './worker/policy-table.ts';
 import type { WorkOptions } from './worker/running-worker.ts';
 
 /**
@@ -44,7 +44,7 @@ export async function startWorker(
   const { options, redis, prefix, store, stream, jobs, files, models, conversations, reporter, clock } =
     shared;
   checkWorkOptions(workOptions);
-  const policies = new PolicyTable(workOptions.policies, workOptions);
+  const policies = new PolicyTable(workOptions.policies);
   await conversationsOpen(conversations, shared.connectTimeoutMs);
   await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
   await checkIndexes(conversations.collection, neededIndexes(conversations, 'opencodeSessionId'));
@@ -70,10 +70,10 @@ export async function startWorker(
   const sweeper = new Sweeper({ redis, prefix, owner: deps.owner, reporter, everyMs, chores });
   opened.add('sweeper', () => sweeper.close());
   // A job's lock is renewed at half time: nobody else can have taken it within the first third.
-  const { lockMs = defaultLockMs } = workOptions;
-  const policy = (name: string, turnId: string) => policies.of(name, turnId);
+  const { lockMs = defaultLockMs, unknownPolicyMs = defaultUnknownPolicyMs } = workOptions;
+  const policy = (name: string) => policies.of(name);
   const worker = new TurnWorker(
-    { ...deps, jobs, policy, fenceFreshMs: lockMs / 3 },
+    { ...deps, jobs, policy, unknownPolicyMs, fenceFreshMs: lockMs / 3 },
     { connection, prefix, ...workOptions, lockMs },
   );
   opened.add('worker', () => worker.close());

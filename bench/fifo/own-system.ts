@@ -72,7 +72,10 @@ export async function startOwnSystem(options: {
   return {
     turns,
     work: async (concurrency) => {
-      worker = new TurnWorker({ ...deps, jobs, policy: () => policy }, { connection, prefix, concurrency });
+      worker = new TurnWorker(
+        { ...deps, jobs, policy: () => policy, unknownPolicyMs: 600_000 },
+        { connection, prefix, concurrency },
+      );
       await worker.ready();
     },
     stop: async () => {

@@ -5,7 +5,7 @@ import type { TerminalPatch, TurnPatch } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
 import { settled } from './settled.ts';
-import { requestDoc, setOf } from './turn-mapping.ts';
+import { requestDoc, setOf, unsetOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
 
@@ -65,7 +65,12 @@ export class FencedWrites {
   ): Promise<boolean> {
     const filter = { _id: objectId(fence.turnId, 'turnId'), 'run.epoch': fence.epoch, ...state };
     // The epoch is set to what it is: MongoDB refuses an empty `$set`.
-    const change = { ...more, $set: { 'run.epoch': fence.epoch, ...setOf(patch), ...more.$set } };
+    const gone = unsetOf(patch);
+    const change = {
+      ...more,
+      $set: { 'run.epoch': fence.epoch, ...setOf(patch), ...more.$set },
+      ...(gone ? { $unset: { ...gone, ...more.$unset } } : {}),
+    };
     const { request } = patch;
     if (!request) return this.#matched(filter, change);
     const { requestId } = request;

@@ -37,13 +37,17 @@ export interface MessageDoc {
   reasoning: string;
   parts: string;
   usage?: Usage;
-  /** `claim` tells one claim from all others. */
+  /** `claim` tells one claim from all others; `firstClaimedAt` is `startedAt` of a turn that has stored none itself. */
   run?: Omit<RunState, 'claimedAt'> & {
     active?: boolean;
     /** Its end is not announced; from when on somebody may take it to announce it, Unix ms. */
     announceFrom?: number;
     claim?: string;
     claimedAt?: Date;
+    firstClaimedAt?: Date;
+    /** When a worker met it first and last that did not know its policy; gone once it is claimed. */
+    policySoughtSince?: Date;
+    policySoughtAt?: Date;
   };
   requests: (Omit<InputRequest, 'details' | 'answer'> & { details: string; answer?: string })[];
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];

@@ -30,10 +30,16 @@ export class TurnClaim {
   /** Throws ServiceUnavailableError. */
   async raise({ _id, conversation, run }: MessageDoc, owner: string): Promise<Raised> {
     const claim = String(new mongoose.Types.ObjectId());
+    // Of the first claim that has stored it: a turn's time does not begin anew with its next owner.
+    const isFirst = run?.startedAt === undefined && run?.firstClaimedAt === undefined;
     const change = {
       $inc: { 'run.epoch': 1 },
       $set: { 'run.active': true, 'run.owner': owner, 'run.claim': claim },
-      $currentDate: { 'run.claimedAt': true as const },
+      $unset: { 'run.policySoughtSince': 1 as const, 'run.policySoughtAt': 1 as const },
+      $currentDate: {
+        'run.claimedAt': true as const,
+        ...(isFirst ? { 'run.firstClaimedAt': true as const } : {}),
+      },
     };
     try {
       const message = await this.#messages

@@ -111,10 +111,17 @@ function runOf(run: MessageDoc['run']): RunState {
     active: _active,
     claim: _claim,
     announceFrom: _announceFrom,
+    policySoughtSince: _policySoughtSince,
+    policySoughtAt: _policySoughtAt,
     claimedAt,
+    firstClaimedAt,
     ...state
   } = run ?? { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
-  return claimedAt ? { ...state, claimedAt: timeOf(claimedAt) ?? Number.NaN } : state;
+  return {
+    ...(firstClaimedAt ? { startedAt: timeOf(firstClaimedAt) ?? Number.NaN } : {}),
+    ...state,
+    ...(claimedAt ? { claimedAt: timeOf(claimedAt) ?? Number.NaN } : {}),
+  };
 }
 
 /** `collection`: the one of this process's conversations; without it nobody asks whose the turn is. */
@@ -129,6 +136,18 @@ export function waitingOf(message: MessageDoc, collection?: string): WaitingTurn
     ...(foreign === undefined ? {} : { foreign }),
   };
 }
+
+/** What `waitingOf` and a claim read. */
+export const waitingFields = {
+  conversation: 1,
+  conversationCollection: 1,
+  counterpart: 1,
+  policy: 1,
+  carrier: 1,
+  'run.epoch': 1,
+  'run.startedAt': 1,
+  'run.firstClaimedAt': 1,
+};
 
 /** Of a message with the fields of `pendingFields`. */
 export function pendingOf(message: MessageDoc): PendingTurn {
@@ -178,13 +197,21 @@ export function artifactDoc({ metadata, ...file }: FileRef): StoredFileDoc {
 /** The `$set` of a patch; run fields one by one, so that nothing else in `run` is touched. */
 export function setOf(patch: TurnPatch): Record<string, unknown> {
   const { run = {}, parts, artifacts, request: _request, ...rest } = patch;
-  const fields = Object.entries(run).map(([key, value]) => [`run.${key}`, value] as const);
+  const fields = Object.entries(run).flatMap(([key, value]) =>
+    value === null ? [] : [[`run.${key}`, value] as const],
+  );
   return {
     ...withoutUndefined(rest),
     ...(parts ? { parts: JSON.stringify(parts) } : {}),
     ...(artifacts ? { artifacts: artifacts.map(artifactDoc) } : {}),
     ...withoutUndefined(Object.fromEntries(fields)),
   };
+}
+
+/** The `$unset` of a patch; undefined when it takes nothing away. */
+export function unsetOf({ run = {} }: TurnPatch): Record<string, 1> | undefined {
+  const gone = Object.entries(run).flatMap(([key, value]) => (value === null ? [[`run.${key}`, 1]] : []));
+  return gone.length === 0 ? undefined : Object.fromEntries(gone);
 }
 
 function withoutUndefined(values: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -26,9 +26,10 @@ import type { MessageDoc } from './models.ts';
 import { conversationKey, objectId } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
+import { policySoughtMs } from './sought-policy.ts';
 import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
-import { controlOf, turnOf, waitingOf } from './turn-mapping.ts';
+import { controlOf, turnOf, waitingFields, waitingOf } from './turn-mapping.ts';
 import { type PageStart, pageOfTurns } from './turn-pages.ts';
 import { dueToAnnounce, notAnnounced, UnannouncedEnds } from './unannounced-ends.ts';
 
@@ -37,15 +38,6 @@ type Filter = Record<string, unknown>;
 
 const { trusted } = mongoose;
 
-/** What `waitingOf` and a claim read. */
-const waitingFields = {
-  conversation: 1,
-  conversationCollection: 1,
-  counterpart: 1,
-  policy: 1,
-  carrier: 1,
-  'run.epoch': 1,
-};
 /** Owners that want one turn at the same moment; each lost try means that another one got it. */
 const maxClaims = 100;
 
@@ -130,6 +122,10 @@ export class MongoTurnStore implements TurnStore {
       }
       throw new ConflictError('too many owners claim this turn at once; try again', ['run.epoch']);
     });
+  }
+
+  policySoughtMs(turnId: string): Promise<number> {
+    return mongoCall(() => policySoughtMs(this.#messages, turnId));
   }
 
   write(fence: Fence, patch: TurnPatch): Promise<void> {

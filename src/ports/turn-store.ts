@@ -58,7 +58,12 @@ export interface TurnStore {
   create(turn: NewTurn): Promise<CreatedTurn>;
   get(turnId: string): Promise<StoredTurn | null>;
   conversation(conversationId: string): Promise<TurnConversation | null>;
-  /** Raises the epoch, so that every earlier owner is fenced off. */
+  /**
+   * How long, in ms by the database's clock, workers have met this turn and not known its policy: since the first that
+   * asked this, unless the turn was claimed meanwhile. 0 for the first, and when there is no such turn.
+   */
+  policySoughtMs(turnId: string): Promise<number>;
+  /** Raises the epoch, so that every earlier owner is fenced off. The time of the first claim stays `run.startedAt`. */
   claim(turn: Pick<StoredTurn, 'id' | 'conversationId'>, owner: string): Promise<ClaimResult>;
   /** Read often, while the turn runs. Null when there is no such turn. */
   control(turnId: string): Promise<TurnControl | null>;

@@ -1,17 +1,20 @@
 import { isAmbiguous, TurnsError } from '../errors.ts';
 import type { OpenCode } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
+import { leftOf } from '../timing/deadline.ts';
 
 /** A server that answers again within this time was hardly away: nobody is told. */
-const tellAfterMs = 1_000;
+export const tellAfterMs = 1_000;
 
 export interface ServerAbsenceOptions {
   readonly clock: Clock;
   /** How long the server may be away in one piece. */
   readonly limitMs: number;
+  /** How long it has been away, ms, when that began under an earlier owner and nobody has seen it back. */
+  readonly awayForMs?: () => number | undefined;
   /** It has been away for a second: whoever follows the turn should know why nothing happens. */
   readonly onAway: () => void;
-  /** It is back, after `onAway`. */
+  /** It is back, after `onAway` or after it was away for somebody before. */
   readonly onBack: () => void;
   /** It was away for `limitMs`. */
   readonly onLimit: (error: TurnsError) => void;
@@ -81,21 +84,22 @@ export class ServerAbsence {
     const begins = this.#error === undefined;
     this.#error = error;
     if (!begins || this.#closed) return;
-    const { clock, limitMs, onAway, onLimit } = this.#options;
+    const { clock, limitMs, awayForMs, onAway, onLimit } = this.#options;
+    const leftMs = leftOf(limitMs, awayForMs?.() ?? 0);
     const tell = () => {
       this.#told = true;
       onAway();
     };
     this.#cancelTimers = [
       clock.setTimer(tellAfterMs, tell),
-      clock.setTimer(limitMs, () => onLimit(this.#error ?? error)),
+      clock.setTimer(leftMs, () => onLimit(this.#error ?? error)),
     ];
   }
 
   #answered(): void {
     this.#error = undefined;
     this.#clearTimers();
-    if (!this.#told || this.#closed) return;
+    if (this.#closed || (!this.#told && this.#options.awayForMs?.() === undefined)) return;
     this.#told = false;
     this.#options.onBack();
   }

@@ -6,6 +6,7 @@ import type { Upstream } from '../ports/upstream.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
+import { AwayNote } from './away-note.ts';
 import type { TurnDeps } from './deps.ts';
 import { LiveReply } from './live-reply.ts';
 import { Ownership } from './ownership.ts';
@@ -56,11 +57,13 @@ export class TurnRun {
     this.startedAt = turn.run.startedAt ?? this.own.now();
     this.live = new LiveReply(deps, turn, this.own, this.stopSwitch);
     this.submission = new Submission(turn, conversation);
+    const note = new AwayNote(this);
     this.absence = new ServerAbsence({
       clock: deps.clock,
       limitMs: policy.limits.upstreamAwayMs,
-      onAway: () => this.live.followers.setWaiting(true),
-      onBack: () => this.live.followers.setWaiting(false),
+      awayForMs: () => note.awayForMs,
+      onAway: () => note.away(),
+      onBack: () => note.back(),
       onLimit: (error) => this.stopSwitch.stop('deadline', 'upstreamAwayMs', error),
     });
     this.defer(() => this.absence.close());

@@ -17,6 +17,7 @@ const phases: Readonly<
 const times = [
   'claimedAt',
   'startedAt',
+  'awaySince',
   'promptedAt',
   'firstTokenAt',
   'lostPromptedAt',

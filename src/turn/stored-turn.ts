@@ -21,9 +21,12 @@ export interface RunState {
   readonly directory?: string;
   readonly promptMessageId?: string;
   readonly promptPartId?: string;
-  /** When its owner claimed it. This and the next three: Unix ms by the database's clock, which all owners share. */
+  /** When its owner claimed it. This and the next four: Unix ms by the database's clock, which all owners share. */
   readonly claimedAt?: number;
+  /** When its first owner did: the turn's time limit runs from then on. */
   readonly startedAt?: number;
+  /** Since when the server has been away, as long as no owner has seen it back. */
+  readonly awaySince?: number;
   readonly promptedAt?: number;
   readonly firstTokenAt?: number;
   /**
@@ -152,7 +155,10 @@ export interface SessionRef {
 
 /** What a running turn may write, under its fence. `run` fields are merged one by one. */
 export interface TurnPatch {
-  readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt'>>;
+  readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt' | 'awaySince'>> & {
+    /** Null takes it away. */
+    readonly awaySince?: number | null;
+  };
   readonly text?: string;
   readonly reasoning?: string;
   readonly parts?: readonly Part[];

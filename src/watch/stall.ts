@@ -39,9 +39,15 @@ export class StallWatch {
     return this.#limit.remainingMs;
   }
 
-  /** The whole time again: what is followed begins now, or upstream was away. */
+  /** The whole time again: upstream was away. */
   renew(): void {
     this.#limit.touch();
+  }
+
+  /** What is followed begins now, or has waited for its first sign for so long under an earlier owner. */
+  begin(passedMs: number): void {
+    if (this.#started) this.renew();
+    else this.#limit.begin(passedMs);
   }
 
   setSuspended(suspended: boolean): void {

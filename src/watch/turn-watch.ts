@@ -135,7 +135,7 @@ export class TurnWatch {
   async follow(ids: PromptIds): Promise<WatchEnd> {
     const { clock } = this.#run.deps;
     const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
-    this.#stall.renew();
+    this.#stall.begin(this.#waitedMs);
     for (;;) {
       if (this.#answerLost) throw this.#answerLost.error;
       const reading = this.#due() ? await this.#poll(ids) : undefined;
@@ -172,6 +172,13 @@ export class TurnWatch {
       }
       await this.#wait(settling.pauseMs);
     }
+  }
+
+  /** How long an owner before us has waited for what we follow. */
+  get #waitedMs(): number {
+    const { turn, submission, own } = this.#run;
+    const { promptedAt } = turn.run;
+    return submission.posted || promptedAt === undefined ? 0 : own.now() - promptedAt;
   }
 
   /** True when there is a reason to ask upstream. A silent stream may be mute: then what it should have told is read, too. */

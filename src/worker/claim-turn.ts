@@ -10,8 +10,10 @@ import { runTurn } from './run-turn.ts';
 
 export interface ClaimDeps extends TurnDeps {
   readonly jobs: TurnJobs;
-  /** The policy of that name, for that turn. Throws UnknownPolicyError while another worker may know it. */
-  readonly policy: (name: string, turnId: string) => CompiledPolicy;
+  /** The policy of that name. Throws UnknownPolicyError. */
+  readonly policy: (name: string) => CompiledPolicy;
+  /** How long a turn whose policy is not known is left to other workers, ms. */
+  readonly unknownPolicyMs: number;
 }
 
 export type Claimed =
@@ -49,19 +51,22 @@ export async function claimAndRun(deps: ClaimDeps, turn: WaitingTurn, signal: Ab
 }
 
 /**
- * An unknown policy must not claim: another worker may know it. A turn that is to be cancelled needs none, unless it is
- * only to be told.
+ * An unknown policy must not claim: another worker may know it, as they come with a deploy. For `unknownPolicyMs` since the
+ * first worker that met it, however often workers are replaced meanwhile: no turn waits for ever for a name that nobody
+ * has. One that is to be cancelled needs no policy, unless it is only to be told.
  */
 async function policyFor(
-  { policy, store }: ClaimDeps,
+  { policy, store, unknownPolicyMs }: ClaimDeps,
   turn: WaitingTurn,
 ): Promise<CompiledPolicy | UnknownPolicyError> {
   try {
-    return policy(turn.policy, turn.id);
+    return policy(turn.policy);
   } catch (error) {
     if (!(error instanceof UnknownPolicyError)) throw error;
     const control = await store.control(turn.id);
-    if (control?.run.cancelRequestedAt === undefined || control.run.phase === 'finished') return error;
-    return compilePolicy(turn.policy, {});
+    if (control?.run.cancelRequestedAt !== undefined && control.run.phase !== 'finished')
+      return compilePolicy(turn.policy, {});
+    if ((await store.policySoughtMs(turn.id)) < unknownPolicyMs) return error;
+    return { ...compilePolicy(turn.policy, {}), ends: 'unknownPolicyMs' };
   }
 }

@@ -13,8 +13,8 @@ export interface WorkOptions<R = ReadyConversation> {
   /** The products' rules by name; jobs name one of them. */
   readonly policies: Policies<R>;
   /**
-   * How long a turn whose policy is not among them is left to other workers before this one ends it as an error. By
-   * default 600,000 ms.
+   * How long a turn whose policy is not among them is left to other workers before this one ends it as an error, since any
+   * worker met it that did not know the policy. By default 600,000 ms.
    */
   readonly unknownPolicyMs?: number;
   /** How often what fell between two systems is looked for (default 15,000), and from what age on (default 10,000). */

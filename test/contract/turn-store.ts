@@ -242,6 +242,27 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       expect(again.turn.run).toMatchObject({ epoch: 2, owner: 'two' });
     });
 
+    it('keeps the time of the first one, whoever claims it afterwards, and before anything else is stored', async () => {
+      const { turn } = await running();
+      const { startedAt, claimedAt } = turn.run;
+      expect(startedAt).toBe(claimedAt);
+      await eventually(async () => {
+        const { run } = claimed(await store.claim(turn, 'two')).turn;
+        expect(run.claimedAt).toBeGreaterThan(claimedAt as number);
+        expect(run.startedAt).toBe(startedAt);
+      });
+    });
+
+    it('ends the time for which nobody knew its policy; that time is of all workers', async () => {
+      const turn = await create(await world.conversation());
+      expect(await store.policySoughtMs(turn.id)).toBe(0);
+      await eventually(async () => expect(await store.policySoughtMs(turn.id)).toBeGreaterThan(5));
+      expect((await stored(turn.id)).run).toEqual(turn.run);
+      claimed(await store.claim(turn, 'one'));
+      expect(await store.policySoughtMs(turn.id)).toBe(0);
+      expect(await store.policySoughtMs(world.unknownId())).toBe(0);
+    });
+
     it('gives twenty concurrent owners twenty epochs', async () => {
       const turn = await create(await world.conversation());
       const claims = await Promise.all(Array.from({ length: 20 }, (_, n) => store.claim(turn, `w${n}`)));
@@ -288,6 +309,16 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
   });
 
   describe('write', () => {
+    it('takes away when upstream was last seen to be away', async () => {
+      const { fence, turn } = await running();
+      await store.write(fence, { run: { awaySince: 5 } });
+      expect((await stored(turn.id)).run.awaySince).toBe(5);
+      await store.write(fence, { run: { awaySince: null, phase: 'prompted' } });
+      const { run } = await stored(turn.id);
+      expect(run).not.toHaveProperty('awaySince');
+      expect(run.phase).toBe('prompted');
+    });
+
     it('merges run fields one by one and keeps what it does not name', async () => {
       const { fence, turn } = await running();
       await store.write(fence, { run: { phase: 'prompting', sessionId: 'ses_1', promptMessageId: 'msg_1' } });

@@ -8,10 +8,11 @@ const facts = { method: 'GET', path: '/session/status' };
 const refused = new ConnectionError('cannot be reached', facts);
 
 /** A server that does what it is told, and a clock that is moved by hand. */
-function watched() {
+function watched(awayForMs?: number) {
   const log: string[] = [];
   const timers = new Set<{ at: number; fire: () => void }>();
   let now = 0;
+  let inherited = awayForMs;
   const clock: Clock = {
     now: () => now,
     monotonicMs: () => now,
@@ -23,9 +24,13 @@ function watched() {
   };
   const absence = new ServerAbsence({
     clock,
-    limitMs: 10_000,
+    limitMs: 100_000,
+    awayForMs: () => (inherited === undefined ? undefined : inherited + now),
     onAway: () => log.push('away'),
-    onBack: () => log.push('back'),
+    onBack: () => {
+      inherited = undefined;
+      log.push('back');
+    },
     onLimit: ({ code }: TurnsError) => log.push(`limit: ${code}`),
   });
   let answer: () => Promise<never> | Promise<object> = async () => ({});
@@ -75,10 +80,34 @@ describe('a server', () => {
   it('that is away for the limit in one piece is told of with its last error', async () => {
     const { log, ask, pass } = watched();
     await ask(refused);
-    pass(9_999);
+    pass(99_999);
     await ask(new ConnectionError('still', facts));
     pass(1);
     expect(log).toEqual(['away', 'limit: upstream_connection']);
+  });
+
+  it('that was away under an earlier owner has what is left of the limit, and a moment at least', async () => {
+    for (const [awayForMs, leftMs] of [
+      [60_000, 40_000],
+      [99_000, 30_000],
+      [9_000_000, 30_000],
+    ] as const) {
+      const { log, ask, pass } = watched(awayForMs);
+      await ask(refused);
+      pass(leftMs - 1);
+      expect(log).toEqual(['away']);
+      pass(1);
+      expect(log).toEqual(['away', 'limit: upstream_connection']);
+    }
+  });
+
+  it('that was away under an earlier owner is back with its first answer, and has the whole limit again', async () => {
+    const { log, ask, pass } = watched(60_000);
+    await ask();
+    expect(log).toEqual(['back']);
+    await ask(refused);
+    pass(99_999);
+    expect(log).toEqual(['back', 'away']);
   });
 
   it('is not told of any more once the turn is over, and no timer is left', async () => {
