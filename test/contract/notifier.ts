@@ -46,10 +46,13 @@ export function notifierContract(open: () => Promise<NotifierWorld>): void {
       here += 1;
     });
     await heard(turn, () => left > 0);
-    off();
-    off();
     left = 0;
     here = 0;
+    // Who leaves while he is being notified has left.
+    const notified = world.notifier.notify(turn);
+    off();
+    off();
+    await notified;
     await heard(turn, () => here > 0);
     expect(left).toBe(0);
     stay();

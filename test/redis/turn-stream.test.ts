@@ -74,22 +74,6 @@ describe('entries', () => {
     expect(await lastNumber()).toBe(3);
   });
 
-  it('are kept up to a number of bytes, and the last one whatever its size', async () => {
-    const bounded = stream({ maxBytes: 1_000 });
-    const sizes = async () => (await behind(0)).entries.map(({ body }) => JSON.stringify(body).length);
-    for (let n = 0; n < 20; n += 1) await bounded.append(by(1), 'any', [part('x'.repeat(200)), phase]);
-    const kept = await sizes();
-    expect(kept.length).toBeGreaterThan(4);
-    expect(kept.reduce((a, b) => a + b)).toBeLessThanOrEqual(1_000);
-    expect((await ids()).at(-1)).toBe('40-0');
-    await bounded.append(by(1), 'any', [part('y'.repeat(5_000))]);
-    expect(await ids()).toEqual(['41-0']);
-    await bounded.append(by(1), 'any', [phase]);
-    expect(await ids()).toEqual(['42-0']);
-    // Nothing that was told to the end of what is kept counts as missing: the numbers go on.
-    expect(await lastNumber()).toBe(42);
-  });
-
   it('go on in a Redis that has lost its scripts', async () => {
     await stream().append(by(1), 'any', [phase]);
     await redis.script('FLUSH');
@@ -161,19 +145,6 @@ describe('a read', () => {
       await redis.xadd(streamKeys(prefix, turnId).stream, `${at + 2}-0`, 'e', text);
     expect(await bodies()).toEqual([phase, ...junk.map(() => undefined)]);
     expect((await stream().open(by(1))).view).toBeNull();
-  });
-});
-
-describe('the end', () => {
-  it('is told once: nothing comes behind it, whoever writes', async () => {
-    await stream().append(by(1), 'any', [part('ab')]);
-    await stream().end(by(1), end);
-    const before = await dump();
-    await stream().end(by(1), { status: 'error', text: '' });
-    await stream().end(by(2), { status: 'error', text: '' });
-    expect(await stream().append(by(2), 'any', [delta(2, 'more')])).toMatchObject({ number: 2 });
-    expect(await dump()).toEqual(before);
-    expect(await bodies()).toEqual([part('ab'), { type: 'finished', ...end }]);
   });
 });
 

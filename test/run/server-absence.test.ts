@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { BadRequestError, ConnectionError, type TurnsError } from '../../src/errors.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { ServerAbsence } from '../../src/run/server-absence.ts';
-import type { Clock } from '../../src/timing/clock.ts';
+import { manualClock } from '../../src/testing/manual-clock.ts';
 
 const facts = { method: 'GET', path: '/session/status' };
 const refused = new ConnectionError('cannot be reached', facts);
@@ -10,22 +10,12 @@ const refused = new ConnectionError('cannot be reached', facts);
 /** A server that does what it is told, and a clock that is moved by hand. */
 function watched(awayForMs?: number) {
   const log: string[] = [];
-  const timers = new Set<{ at: number; fire: () => void }>();
-  let now = 0;
   let inherited = awayForMs;
-  const clock: Clock = {
-    now: () => now,
-    monotonicMs: () => now,
-    setTimer: (ms, fire) => {
-      const timer = { at: now + ms, fire };
-      timers.add(timer);
-      return () => timers.delete(timer);
-    },
-  };
+  const clock = manualClock();
   const absence = new ServerAbsence({
     clock,
     limitMs: 100_000,
-    awayForMs: () => (inherited === undefined ? undefined : inherited + now),
+    awayForMs: () => (inherited === undefined ? undefined : inherited + clock.monotonicMs()),
     onAway: () => log.push('away'),
     onBack: () => {
       inherited = undefined;
@@ -42,20 +32,12 @@ function watched(awayForMs?: number) {
     };
     await client.statuses('/x').catch((error: unknown) => expect(error).toBe(outcome));
   };
-  const pass = (ms: number) => {
-    now += ms;
-    for (const timer of timers) {
-      if (timer.at > now) continue;
-      timers.delete(timer);
-      timer.fire();
-    }
-  };
-  return { absence, client, log, timers, ask, pass };
+  return { absence, client, log, clock, ask, pass: (ms: number) => clock.jump(ms) };
 }
 
 describe('a server', () => {
   it('is away once it has not answered for a second, and back with its first answer, a refusal too', async () => {
-    const { absence, log, timers, ask, pass } = watched();
+    const { absence, log, clock, ask, pass } = watched();
     await ask(refused);
     pass(999);
     expect([log, absence.error]).toEqual([[], refused]);
@@ -63,18 +45,18 @@ describe('a server', () => {
     await ask(refused);
     expect(log).toEqual(['away']);
     await ask(new BadRequestError('answered 400', { ...facts, status: 400 }));
-    expect([log, absence.error, timers.size]).toEqual([['away', 'back'], undefined, 0]);
+    expect([log, absence.error, clock.waiting]).toEqual([['away', 'back'], undefined, 0]);
   });
 
   it('that answers again at once was never away', async () => {
-    const { log, timers, ask, pass } = watched();
+    const { log, clock, ask, pass } = watched();
     for (let hiccup = 0; hiccup < 50; hiccup += 1) {
       await ask(refused);
       pass(500);
       await ask();
     }
     pass(60_000);
-    expect([log, timers.size]).toEqual([[], 0]);
+    expect([log, clock.waiting]).toEqual([[], 0]);
   });
 
   it('that is away for the limit in one piece is told of with its last error', async () => {
@@ -111,14 +93,14 @@ describe('a server', () => {
   });
 
   it('is not told of any more once the turn is over, and no timer is left', async () => {
-    const { absence, log, timers, ask, pass } = watched();
+    const { absence, log, clock, ask, pass } = watched();
     await ask(refused);
     absence.close();
     await ask(refused);
     await ask();
     await ask(refused);
     pass(60_000);
-    expect([log, timers.size]).toEqual([[], 0]);
+    expect([log, clock.waiting]).toEqual([[], 0]);
   });
 
   it('is the same one to whoever watches it twice, and keeps its name', () => {

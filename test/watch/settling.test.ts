@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { Exchange } from '../../src/reply/exchange.ts';
 import { startGraceMs } from '../../src/stop/stop-turn.ts';
-import { systemClock } from '../../src/timing/clock.ts';
+import { manualClock } from '../../src/testing/manual-clock.ts';
 import { type OpenVerdict, Settling } from '../../src/watch/settling.ts';
 
 const lostAfterMs = 2_000;
@@ -12,10 +12,10 @@ const notBegun = Exchange.from([], 'msg_own');
 
 /** Whether each verdict, at its time, was said to stay. */
 function looks(...told: readonly (readonly [atMs: number, verdict: OpenVerdict])[]): boolean[] {
-  let now = 0;
-  const settling = new Settling(lostAfterMs, { ...systemClock, monotonicMs: () => now });
+  const clock = manualClock();
+  const settling = new Settling(lostAfterMs, clock);
   return told.map(([at, verdict]) => {
-    now = at;
+    clock.jump(at - clock.monotonicMs());
     return settling.stays(verdict, notBegun);
   });
 }
