@@ -71,6 +71,14 @@ export class MemoryTurnStore implements TurnStore {
     return this.#conversations.find(conversationId);
   }
 
+  async policySoughtMs(turnId: string): Promise<number> {
+    const found = this.#find(turnId);
+    if (!found) return 0;
+    const now = this.#clock.now();
+    found.policySoughtSince ??= now;
+    return now - found.policySoughtSince;
+  }
+
   async claim(
     { id, conversationId }: Pick<StoredTurn, 'id' | 'conversationId'>,
     owner: string,
@@ -84,10 +92,10 @@ export class MemoryTurnStore implements TurnStore {
     const head = this.#turns.head(conversationId);
     if (head && head !== found) return { kind: 'behind', turnId: head.turn.id };
     const { run } = found.turn;
-    found.turn = {
-      ...found.turn,
-      run: { ...run, epoch: run.epoch + 1, owner, claimedAt: this.#clock.now() },
-    };
+    const now = this.#clock.now();
+    const startedAt = run.startedAt ?? now;
+    found.turn = { ...found.turn, run: { ...run, epoch: run.epoch + 1, owner, claimedAt: now, startedAt } };
+    found.policySoughtSince = undefined;
     return { kind: 'claimed', turn: stored(found.turn), conversation };
   }
 

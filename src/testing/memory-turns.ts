@@ -1,6 +1,7 @@
 import type {
   InputRequest,
   PendingTurn,
+  RunState,
   StoredTurn,
   TerminalPatch,
   TurnPatch,
@@ -16,6 +17,8 @@ export interface MemoryTurn {
   readonly idempotencyKey: string | undefined;
   /** Since when an end that no run has written may be told; undefined once it was. Unix ms. */
   announceFrom: number | undefined;
+  /** When a worker met it first that did not know its policy; undefined once it was claimed. Unix ms. */
+  policySoughtSince?: number | undefined;
 }
 
 /** What the stores of turns and of open stops share, in the order of creation. */
@@ -43,15 +46,20 @@ export class MemoryTurns {
   }
 }
 
-/** The turn after a write of its run: fields of `run` one by one, a known request in place and never its answer. */
+/** The turn after a write of its run: fields of `run` one by one (null takes one away), a known request in place and never its answer. */
 export function patched(turn: StoredTurn, patch: TurnPatch | TerminalPatch): StoredTurn {
   const { run = {}, request, ...fields } = stored(patch);
   const known = turn.requests.some(({ requestId }) => requestId === request?.requestId);
   const requests = known
     ? turn.requests.map((one) => inState(one, request))
     : [...turn.requests, ...(request ? [request] : [])];
-  return { ...turn, requests, ...fields, run: { ...turn.run, ...run, epoch: turn.run.epoch } };
+  return { ...turn, requests, ...fields, run: { ...merged(turn.run, run), epoch: turn.run.epoch } };
 }
+
+const merged = (run: RunState, patch: NonNullable<TurnPatch['run']>) =>
+  Object.fromEntries(
+    Object.entries({ ...run, ...patch }).filter(([, value]) => value !== null),
+  ) as unknown as RunState;
 
 const inState = (one: InputRequest, changed: InputRequest | undefined): InputRequest =>
   one.requestId === changed?.requestId ? { ...one, state: changed.state } : one;

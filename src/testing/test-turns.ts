@@ -16,7 +16,7 @@ import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
 import type { Policies } from '../turn/policy.ts';
 import { Turns } from '../turns.ts';
-import { PolicyTable } from '../worker/policy-table.ts';
+import { defaultUnknownPolicyMs, PolicyTable } from '../worker/policy-table.ts';
 import type { WorkOptions } from '../worker/running-worker.ts';
 import type { ScriptedUpstream } from './agent.ts';
 import { withoutShortWaits } from './manual-clock.ts';
@@ -162,15 +162,16 @@ function turnsOver<R>({ client, run, closers, hurried }: Parts): Turns<R> {
   let workers = 0;
   const work = async (options: WorkOptions<never>) => {
     checkWorkOptions(options);
-    const policies = new PolicyTable(options.policies, { ...options, clock: run.clock });
+    const policies = new PolicyTable(options.policies);
+    const { unknownPolicyMs = defaultUnknownPolicyMs, concurrency } = options;
     workers += 1;
     const owner = `testing:${workers}`;
-    const policy = (name: string, turnId: string) => policies.of(name, turnId);
+    const policy = (name: string) => policies.of(name);
     const worker = new MemoryWorker(
-      { ...run, owner, jobs: client.jobs, policy },
+      { ...run, owner, jobs: client.jobs, policy, unknownPolicyMs },
       client.jobs,
       hurried,
-      options.concurrency,
+      concurrency,
     );
     return { worker, closers: new Closers() };
   };

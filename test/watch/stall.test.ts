@@ -1,13 +1,13 @@
 import { expect, it } from '@jest/globals';
+import { manualClock } from '../../src/testing/manual-clock.ts';
 import { defaultLimits } from '../../src/turn/policy.ts';
 import { StallWatch } from '../../src/watch/stall.ts';
-import { manualClock } from '../support/manual-clock.ts';
 
 function watch(waitedMs: number) {
   const clock = manualClock();
   const limits = { ...defaultLimits, firstEventTimeoutMs: 120_000, idleTimeoutMs: 300_000 };
   const stall = new StallWatch(limits, clock);
-  clock.advance(5_000);
+  clock.jump(5_000);
   stall.begin(waitedMs);
   return { stall, clock };
 }
@@ -21,9 +21,9 @@ it('the time until the first sign goes on where the owner before left it, and ha
     [-5_000, 120_000],
   ] as const) {
     const { stall, clock } = watch(waitedMs);
-    clock.advance(leftMs - 1);
+    clock.jump(leftMs - 1);
     expect([waitedMs, stall.passed]).toEqual([waitedMs, false]);
-    clock.advance(1);
+    clock.jump(1);
     expect([waitedMs, stall.passed]).toEqual([waitedMs, true]);
   }
 });
@@ -31,6 +31,6 @@ it('the time until the first sign goes on where the owner before left it, and ha
 it('a run that has begun has the time of one that moves, however long it was waited for', () => {
   const { stall, clock } = watch(9_000_000);
   expect(stall.moved()).toBe(true);
-  clock.advance(299_999);
+  clock.jump(299_999);
   expect(stall.passed).toBe(false);
 });

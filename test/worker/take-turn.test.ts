@@ -50,7 +50,16 @@ beforeEach(() => {
     if (name !== 'default') throw new UnknownPolicyError(name, ['default']);
     return compilePolicy(name, {});
   };
-  deps = { store, jobs, tracer, clock, reporter, owner: 'me', policy } as unknown as ClaimDeps;
+  deps = {
+    store,
+    jobs,
+    tracer,
+    clock,
+    reporter,
+    owner: 'me',
+    policy,
+    unknownPolicyMs: 600_000,
+  } as unknown as ClaimDeps;
 });
 
 const create = async (policy = 'default') => {
