@@ -79,7 +79,7 @@ export class Turns<R = ReadyConversation> {
     return enqueue(this.#open('enqueue').client, input as EnqueueInput<never>);
   }
 
-  /** The stored turn, or null. Throws InvalidInputError, ServiceUnavailableError. */
+  /** The stored turn, or null. Throws InvalidInputError, NewerVersionError (stored by a newer release), ServiceUnavailableError. */
   async get(turnId: string): Promise<StoredTurn | null> {
     return this.#open('get').client.store.get(checkTurnId(turnId));
   }
@@ -87,7 +87,7 @@ export class Turns<R = ReadyConversation> {
   /**
    * Entries from the beginning, or behind the cursor `after`, to the terminal one; see `live/follow.ts` for what is
    * yielded when entries are no longer kept. Leaving the loop cancels nothing. Throws InvalidInputError, NotFoundError,
-   * ServiceUnavailableError.
+   * NewerVersionError, ServiceUnavailableError.
    */
   follow(turnId: string, options: FollowOptions = {}): AsyncGenerator<TurnEntry> {
     return follow(this.#open('follow').client, checkTurnId(turnId), options);
@@ -104,7 +104,7 @@ export class Turns<R = ReadyConversation> {
 
   /**
    * Requests a turn's end, from any process. One that waits is cancelled at once; a running one by its worker, keeping
-   * what was streamed, or by the next owner if that worker is dead. Throws NotFoundError, InvalidInputError,
+   * what was streamed, or by the next owner if that worker is dead. Throws NotFoundError, InvalidInputError, NewerVersionError,
    * ServiceUnavailableError('mongodb'). Redis being away only delays it.
    */
   async cancel(turnId: string): Promise<CancelResult> {
@@ -113,8 +113,8 @@ export class Turns<R = ReadyConversation> {
 
   /**
    * Stores a person's answer to an open question or permission, and tells the worker. False when it was
-   * answered or closed before. Throws NotFoundError (turn or request), InvalidInputError also for one that does not fit
-   * what was asked; nothing is stored then.
+   * answered or closed before. Throws NotFoundError (turn or request), NewerVersionError, InvalidInputError also for one
+   * that does not fit what was asked; nothing is stored then.
    */
   async answer(turnId: string, requestId: string, given: InputAnswer): Promise<boolean> {
     return answer(this.#open('answer').client, turnId, requestId, given);

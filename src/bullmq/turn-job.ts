@@ -5,6 +5,7 @@
 import type { JobsOptions } from 'bullmq';
 import { z } from 'zod';
 import { InvalidInputError } from '../errors.ts';
+import { assertReadable, versions } from '../turn/versions.ts';
 
 export const queueName = 'turns';
 export const jobName = 'turn';
@@ -13,13 +14,15 @@ export const defaultPrefix = 'opencode-turns';
 const objectId = z.string().regex(/^[0-9a-f]{24}$/, 'must be 24 hex digits');
 
 /**
- * The turn's id and nothing else: conversation, policy and trace come from the stored turn, so whoever can write to Redis can
- * change none of them. Other fields are left alone: those of a newer release, whose jobs reach older workers during a
- * deploy, and of an older one.
+ * The turn's id, the payload's version and nothing else: conversation, policy and trace come from the stored turn, so whoever
+ * can write to Redis can change none of them. Other fields are left alone: those of a newer release, whose jobs reach
+ * older workers during a deploy, and of an older one.
  */
-const payloadSchema = z.object({ turnId: objectId });
+const payloadSchema = z.object({ turnId: objectId, version: z.number().int().min(1).optional() });
 
 export type TurnJobData = z.infer<typeof payloadSchema>;
+
+export const payloadOf = (turnId: string): TurnJobData => ({ version: versions.job, turnId });
 
 /** What a job's processor returns; shown by the board. */
 export interface TurnJobResult {
@@ -27,8 +30,13 @@ export interface TurnJobResult {
   readonly reason?: string;
 }
 
-/** Throws InvalidInputError: a job that somebody else wrote into the queue is refused, not guessed at. */
-export function parseJobData(data: unknown): TurnJobData {
+/**
+ * Throws InvalidInputError: a job that somebody else wrote into the queue is refused, not guessed at. NewerVersionError for
+ * one of a newer release, of which nothing else is read.
+ */
+export function parseJobData(data: unknown, jobId: string): TurnJobData {
+  if (typeof data === 'object' && data !== null && 'version' in data)
+    assertReadable('job', jobId, data.version);
   const parsed = payloadSchema.safeParse(data);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];

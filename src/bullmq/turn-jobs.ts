@@ -6,7 +6,7 @@ import { behindDelayMs, type TurnJobs } from '../ports/turn-jobs.ts';
 import { judgeRedis, redisError } from '../redis/errors.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { WaitingTurn } from '../turn/stored-turn.ts';
-import { jobName, queueName, type TurnJobData, turnJobId, turnJobOptions } from './turn-job.ts';
+import { jobName, payloadOf, queueName, turnJobId, turnJobOptions } from './turn-job.ts';
 
 /** A job that is due later than anybody delays one: the clock of whoever delayed it is ahead. */
 const farMs = behindDelayMs + 5_000;
@@ -42,9 +42,8 @@ export class BullTurnJobs implements TurnJobs {
   }
 
   async add(turn: WaitingTurn, behind: boolean): Promise<void> {
-    const data: TurnJobData = { turnId: turn.id };
     const options = { ...turnJobOptions, jobId: turnJobId(turn.id), delay: behind ? behindDelayMs : 0 };
-    await this.#try(() => this.queue.add(jobName, data, options));
+    await this.#try(() => this.queue.add(jobName, payloadOf(turn.id), options));
   }
 
   async ensure(turn: WaitingTurn, { now }: { now: boolean }): Promise<'added' | 'woken' | 'there'> {

@@ -1,11 +1,11 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { InvalidConfigError, messageOf } from '../errors.ts';
+import { InvalidConfigError, messageOf, NewerVersionError } from '../errors.ts';
 import { redisError } from '../redis/errors.ts';
 import type { ClaimDeps } from '../worker/claim-turn.ts';
 import { HeldTurns } from '../worker/held-turns.ts';
 import type { WorkerState, WorkOptions } from '../worker/running-worker.ts';
-import { isBehind, type JobEnd, takeTurn } from '../worker/take-turn.ts';
+import { isBehind, type JobEnd, leaveToOthers, takeTurn } from '../worker/take-turn.ts';
 import { closeWorker } from './close-worker.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
@@ -97,19 +97,22 @@ export class TurnWorker {
   }
 
   async #process(job: TurnJob, token?: string, lockLost?: AbortSignal): Promise<TurnJobResult> {
+    const attempt = job.attemptsStarted;
     const turnId = turnIdOf(job);
+    if (turnId instanceof NewerVersionError)
+      return this.#end(job, token, leaveToOthers(this.#deps, { attempt }, turnId));
     const take = async (signal: AbortSignal) => {
       // Fetched while we were told to take no more: BullMQ hands it over, and nobody would abort it.
       const end: JobEnd =
         this.state === 'running'
-          ? await takeTurn(this.#deps, { turnId, attempt: job.attemptsStarted }, signal)
+          ? await takeTurn(this.#deps, { turnId, attempt }, signal)
           : { kind: 'hand-back' };
-      return this.#end(job, token, turnId, end);
+      return this.#end(job, token, end, turnId);
     };
     return this.#held.hold(turnId, take, lockLost);
   }
 
-  async #end(job: TurnJob, token: string | undefined, turnId: string, end: JobEnd): Promise<TurnJobResult> {
+  async #end(job: TurnJob, token: string | undefined, end: JobEnd, turnId?: string): Promise<TurnJobResult> {
     switch (end.kind) {
       case 'complete':
         return { status: end.status };
@@ -123,7 +126,7 @@ export class TurnWorker {
       case 'delay':
         await job.moveToDelayed(this.#deps.clock.now() + end.ms, token);
         // Loses against its own timer or another waker: then it is awake.
-        if (end.behind !== undefined && !(await isBehind(this.#deps, turnId, end.behind)))
+        if (end.behind !== undefined && !(await isBehind(this.#deps, end.behind, turnId)))
           await job.promote().catch(() => undefined);
         throw new DelayedError();
     }
@@ -141,11 +144,15 @@ export class TurnWorker {
   }
 }
 
-/** A job that somebody else wrote into the queue is refused, not guessed at, and not tried again. */
-function turnIdOf(job: Job): string {
+/**
+ * A job that somebody else wrote into the queue is refused, not guessed at, and not tried again; one of a newer release is
+ * for a worker of that.
+ */
+function turnIdOf(job: Job): string | NewerVersionError {
   try {
-    return parseJobData(job.data).turnId;
+    return parseJobData(job.data, String(job.id)).turnId;
   } catch (cause) {
+    if (cause instanceof NewerVersionError) return cause;
     throw new UnrecoverableError(`job ${job.id} is none of a turn: ${messageOf(cause)}`);
   }
 }

@@ -143,3 +143,33 @@ export class ForeignConversationError extends TurnsError {
     this.collection = collection;
   }
 }
+
+/**
+ * Something was stored by a newer release in a form that this one does not know: it is neither read nor changed here, and
+ * left to a process of that release. `id` is that of the turn, or of the conversation whose session data it is (`session`), or
+ * of the job. Deploy the newer release here, too; see docs/upgrading.md.
+ */
+export class NewerVersionError extends TurnsError {
+  readonly code = 'newer_version';
+  readonly disposition = 'fail';
+  readonly kind: 'turn' | 'session' | 'entry' | 'job';
+  readonly id: string;
+  /** The version that it is stored in. */
+  readonly found: number;
+  /** The highest version that this release reads. */
+  readonly known: number;
+  constructor(kind: NewerVersionError['kind'], id: string, found: number, known: number) {
+    super(`${storedAs[kind]} ${id} is stored in version ${found}; this release knows version ${known}`);
+    this.kind = kind;
+    this.id = id;
+    this.found = found;
+    this.known = known;
+  }
+}
+
+const storedAs = {
+  turn: 'turn',
+  session: 'the session of conversation',
+  entry: 'an entry of turn',
+  job: 'the job',
+} as const;

@@ -32,8 +32,9 @@ export interface FollowDeps {
  * is no longer kept, or the cursor is of a stream that Redis has lost, a `snapshot` entry comes first and replaces all
  * that the reader holds. Whatever was lost in between, what a reader holds in the end is what is stored. Nothing is
  * read ahead of a reader who does not ask, but for one batch of a bounded size (`ReaderShare`).
- * Redis or MongoDB being away, also when it begins, delays it. Throws NotFoundError, InvalidInputError for a cursor that
- * is none, ServiceUnavailableError for a service that stays away for five minutes.
+ * Redis or MongoDB being away, also when it begins, delays it. Throws NotFoundError, InvalidInputError for a cursor that is
+ * none, ServiceUnavailableError for a service that stays away for five minutes, and NewerVersionError behind all that
+ * this release can read: a process of the newer one goes on from there.
  */
 export async function* follow(
   given: FollowDeps,

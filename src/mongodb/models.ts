@@ -24,6 +24,8 @@ export interface MessageDoc {
   conversation: Types.ObjectId;
   /** The collection of its conversation: processes with another model leave the turn alone. Absent on older ones. */
   conversationCollection?: string;
+  /** In which version it is stored, see `turn/versions.ts`. Absent on older ones. */
+  schemaVersion?: number;
   sequence: number;
   role: 'user' | 'assistant';
   status: TurnStatus;
@@ -90,6 +92,8 @@ function messageSchema(): Schema {
     {
       conversation: { type: Schema.Types.ObjectId, required: true },
       conversationCollection: { type: String },
+      // Mixed, as all that may have been stored by another release: nothing is cast.
+      schemaVersion: { type: mixed },
       sequence: { type: Number, required: true },
       role: { type: String, enum: ['user', 'assistant'], required: true },
       status: { type: String, enum: ['pending', 'completed', 'error', 'cancelled'], required: true },

@@ -1,5 +1,6 @@
 import type { Model, Schema, Types } from 'mongoose';
 import type { SessionRef } from '../turn/stored-turn.ts';
+import { versions } from '../turn/versions.ts';
 
 /** The fields that a conversation gains, set together by compare-and-set. */
 export interface OpenCodeSessionFields {
@@ -10,13 +11,15 @@ export interface OpenCodeSessionFields {
   opencodeRules?: string | null;
   /** The directory that the session works in, as the policy named it. */
   opencodeDirectory?: string | null;
+  /** In which version these are stored. */
+  opencodeSessionVersion?: number | null;
 }
 
 /** The statics that a model gains. */
 export interface OpenCodeSessionStatics {
   /**
    * Stores `next` if the document still holds `expected` (null = no session), with the schema's validators.
-   * False when it holds another one, or does not exist. Throws what Mongoose throws: E11000 when another
+   * False when it holds another one, or one that a newer release has stored, or does not exist. Throws what Mongoose throws: E11000 when another
    * document has this session.
    */
   swapOpencodeSession(
@@ -45,6 +48,7 @@ export function opencodeSession(given: PluggableSchema): void {
     opencodeServer: { type: String },
     opencodeRules: { type: String },
     opencodeDirectory: { type: String },
+    opencodeSessionVersion: { type: Number },
   });
   schema.index(
     { opencodeSessionId: 1 },
@@ -62,13 +66,14 @@ export function opencodeSession(given: PluggableSchema): void {
   ) {
     const result = await this.updateOne(
       // Null matches a missing field too: both mean "no session".
-      { _id, opencodeSessionId: expected },
+      { _id, opencodeSessionId: expected, ...readableSession() },
       {
         $set: {
           opencodeSessionId: sessionId,
           opencodeServer: server,
           opencodeRules: rules ?? null,
           opencodeDirectory: directory ?? null,
+          opencodeSessionVersion: versions.session,
         },
       },
       { runValidators: true },
@@ -79,6 +84,16 @@ export function opencodeSession(given: PluggableSchema): void {
     ...args: Parameters<OpenCodeSessionStatics['swapOpencodeSession']>
   ) => Promise<boolean>);
 }
+
+/**
+ * Matches documents whose session data this release knows. Each version by its number: a host's Mongoose may take an operator for
+ * a value.
+ */
+export const readableSession = () => ({
+  $or: [null, ...Array.from({ length: versions.session }, (_, at) => at + 1)].map((version) => ({
+    opencodeSessionVersion: version,
+  })),
+});
 
 /** The session of a stored document, or undefined when it has none. */
 export function sessionIn(document: OpenCodeSessionFields): SessionRef | undefined {

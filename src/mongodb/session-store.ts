@@ -2,10 +2,15 @@ import type { Model, Types } from 'mongoose';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
+import { assertReadable } from '../turn/versions.ts';
 import { checkConversationModel } from './conversation-model.ts';
 import { mongoCall } from './errors.ts';
 import { conversationKey } from './object-id.ts';
-import type { OpenCodeSessionFields, OpenCodeSessionStatics } from './opencode-session-plugin.ts';
+import {
+  type OpenCodeSessionFields,
+  type OpenCodeSessionStatics,
+  readableSession,
+} from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
 
 type OwnerDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
@@ -28,6 +33,7 @@ export class MongoSessionStore implements SessionStore {
         .findOne({ _id: conversationKey(conversationId) })
         .lean<OwnerDoc>();
       if (!conversation) throw new NotFoundError('conversation', conversationId);
+      assertReadable('session', conversationId, conversation.opencodeSessionVersion);
       return {
         sessionId: conversation.opencodeSessionId ?? null,
         server: conversation.opencodeServer ?? null,
@@ -56,7 +62,7 @@ export class MongoSessionStore implements SessionStore {
     { sessionId, rules }: SessionRef,
   ): Promise<void> {
     return mongoCall(async () => {
-      const session = { _id: conversationKey(conversationId), opencodeSessionId: sessionId };
+      const session = sessionOf(conversationId, sessionId);
       const unchanged = { ...session, opencodeRules: seen ?? null };
       const { matchedCount } = await this.#conversations.updateOne(unchanged, {
         $set: { opencodeRules: rules },
@@ -67,7 +73,7 @@ export class MongoSessionStore implements SessionStore {
 
   noteDirectory(conversationId: string, { sessionId, directory }: SessionRef): Promise<void> {
     return mongoCall(async () => {
-      const session = { _id: conversationKey(conversationId), opencodeSessionId: sessionId };
+      const session = sessionOf(conversationId, sessionId);
       await this.#conversations.updateOne(session, { $set: { opencodeDirectory: directory } });
     });
   }
@@ -91,3 +97,10 @@ export class MongoSessionStore implements SessionStore {
     });
   }
 }
+
+/** The conversation while it holds that session, stored in a version that this release may change. */
+const sessionOf = (conversationId: string, sessionId: string) => ({
+  _id: conversationKey(conversationId),
+  opencodeSessionId: sessionId,
+  ...readableSession(),
+});

@@ -1,12 +1,17 @@
 import mongoose, { type Model } from 'mongoose';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
+import { readableVersion } from './readable-version.ts';
 
 const { trusted } = mongoose;
 
 /** See `TurnStore.policySoughtMs`. Idempotent but for the time of the last look. */
 export async function policySoughtMs(messages: Model<MessageDoc>, turnId: string): Promise<number> {
-  const filter: Record<string, unknown> = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
+  const filter: Record<string, unknown> = {
+    _id: objectId(turnId, 'turnId'),
+    role: 'assistant',
+    ...readableVersion(),
+  };
   const first = { ...filter, 'run.policySoughtSince': trusted({ $exists: false }) };
   const begun = await messages.updateOne(first, { $currentDate: { 'run.policySoughtSince': true } });
   if (begun.modifiedCount === 1) return 0;

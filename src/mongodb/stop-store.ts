@@ -1,9 +1,11 @@
 import mongoose, { type Model } from 'mongoose';
 import type { OpenStop, StopStore } from '../ports/stop-store.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
+import { assertReadable } from '../turn/versions.ts';
 import { mongoCall } from './errors.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
+import { readableVersion } from './readable-version.ts';
 
 type Filter = Record<string, unknown>;
 const { trusted } = mongoose;
@@ -28,13 +30,16 @@ export class MongoStopStore implements StopStore {
         ...(turnId === undefined ? {} : { _id: objectId(turnId, 'turnId') }),
         ...(conversationId === undefined ? {} : { conversation: objectId(conversationId, 'conversation') }),
         ...(sessionId === undefined ? {} : { 'run.openStops.sessionId': sessionId }),
+        // Whoever asks for a session's is about to prompt it: what it cannot read must keep it from that.
+        ...(sessionId === undefined ? readableVersion() : {}),
       };
-      const fields = { conversation: 1, run: 1, finishedAt: 1, createdAt: 1 };
+      const fields = { schemaVersion: 1, conversation: 1, run: 1, finishedAt: 1, createdAt: 1 };
       const messages = await this.#messages
         .find(filter, fields)
         .sort({ 'run.stopTriedAt': 1 })
         .limit(limit)
         .lean<MessageDoc[]>();
+      for (const { _id, schemaVersion } of messages) assertReadable('turn', String(_id), schemaVersion);
       return messages.map(({ _id, conversation, run, finishedAt, createdAt }) => ({
         turnId: String(_id),
         conversationId: String(conversation),

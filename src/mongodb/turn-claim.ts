@@ -1,7 +1,9 @@
 import mongoose, { type Model } from 'mongoose';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
+import { versions } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
+import { readableVersion } from './readable-version.ts';
 import { Patience } from './settled.ts';
 import { isDuplicate } from './verdicts.ts';
 
@@ -40,12 +42,15 @@ export class TurnClaim {
         'run.claimedAt': true as const,
         ...(isFirst ? { 'run.firstClaimedAt': true as const } : {}),
       },
+      $max: { schemaVersion: versions.turn },
     };
     try {
       const message = await this.#messages
-        .findOneAndUpdate({ _id, status: 'pending', 'run.epoch': run?.epoch ?? 0 }, change, {
-          returnDocument: 'after',
-        })
+        .findOneAndUpdate(
+          { _id, status: 'pending', 'run.epoch': run?.epoch ?? 0, ...readableVersion() },
+          change,
+          { returnDocument: 'after' },
+        )
         .lean<MessageDoc>();
       return message ? { kind: 'claimed', message } : await this.#beatenAgain();
     } catch (error) {

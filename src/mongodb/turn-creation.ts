@@ -4,6 +4,7 @@ import type { CreatedTurn, NewTurn } from '../ports/turn-store.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
+import { assertReadable, isNewer, versions } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
 import { conversationKey, objectId } from './object-id.ts';
 import { Patience, settled } from './settled.ts';
@@ -16,6 +17,7 @@ type UserMessage = Pick<
   | '_id'
   | 'conversation'
   | 'conversationCollection'
+  | 'schemaVersion'
   | 'counterpart'
   | 'sequence'
   | 'policy'
@@ -125,6 +127,8 @@ export class TurnCreation {
   async #sequenceAfter(latest: MessageDoc | null): Promise<number> {
     if (!latest) return 1;
     if (latest.role === 'assistant') return latest.sequence + 1;
+    // What its reply has to look like a newer release knows: its number is left free for that.
+    if (isNewer('turn', latest.schemaVersion)) return latest.sequence + 2;
     await this.#withReply(latest);
     return latest.sequence + 2;
   }
@@ -151,6 +155,7 @@ export class TurnCreation {
 
   /** The turn of a stored user message; its reply is added when it is missing. */
   async #withReply(userMessage: UserMessage): Promise<StoredTurn> {
+    assertReadable('turn', String(userMessage.counterpart), userMessage.schemaVersion);
     const _id = userMessage.counterpart;
     const known = await this.#find({ _id });
     if (known) return turnOf(known, userMessage);
@@ -176,6 +181,7 @@ function userMessageOf(intent: Intent, sequence: number) {
     counterpart: replyId,
     conversation,
     conversationCollection,
+    schemaVersion: versions.turn,
     sequence,
     policy,
     role: 'user',
@@ -194,6 +200,7 @@ function replyTo(userMessage: UserMessage) {
     counterpart: _id,
     conversation,
     ...(conversationCollection === undefined ? {} : { conversationCollection }),
+    schemaVersion: versions.turn,
     sequence: sequence + 1,
     policy,
     role: 'assistant',

@@ -11,6 +11,7 @@ import type {
   TurnPatch,
   WaitingTurn,
 } from '../turn/stored-turn.ts';
+import { assertReadable, isVersion } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
 import { readJson, readObject, readParts } from './stored-json.ts';
 
@@ -18,10 +19,11 @@ type InputRequestDoc = MessageDoc['requests'][number];
 type StoredFileDoc = MessageDoc['artifacts'][number];
 
 /** What a turn needs of its user message. */
-export type UserMessageDoc = Pick<MessageDoc, 'text' | 'artifacts'>;
+export type UserMessageDoc = Pick<MessageDoc, 'text' | 'artifacts' | 'schemaVersion'>;
 
-/** The assistant message and its user message as the turn that they are. */
+/** The assistant message and its user message as the turn that they are. Throws NewerVersionError. */
 export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null): StoredTurn {
+  for (const each of [message, userMessage]) assertReadable('turn', String(message._id), each?.schemaVersion);
   const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
   const { parts, damaged } = partsOf(message, userMessage);
   const createdAt = timeOf(message.createdAt);
@@ -58,6 +60,7 @@ function partsOf(
   const { conversation, createdAt, artifacts, requests } = message;
   const uploads = userMessage?.artifacts ?? [];
   const damaged = Object.entries({
+    schemaVersion: isVersion(message.schemaVersion),
     parts: whole,
     conversation: idText(conversation) !== '',
     createdAt: timeOf(createdAt) !== undefined,
@@ -141,6 +144,7 @@ export function waitingOf(message: MessageDoc, collection?: string): WaitingTurn
 export const waitingFields = {
   conversation: 1,
   conversationCollection: 1,
+  schemaVersion: 1,
   counterpart: 1,
   policy: 1,
   carrier: 1,

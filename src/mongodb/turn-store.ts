@@ -9,7 +9,6 @@ import type {
   TurnStore,
 } from '../ports/turn-store.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
-import { promptIds, stopRefOf } from '../turn/phase.ts';
 import type {
   InputAnswer,
   PendingTurn,
@@ -20,11 +19,14 @@ import type {
   TurnPatch,
   WaitingTurn,
 } from '../turn/stored-turn.ts';
+import { assertReadable } from '../turn/versions.ts';
+import { abandoned } from './abandoned-turn.ts';
 import { mongoCall } from './errors.ts';
 import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
 import { conversationKey, objectId } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
+import { readableVersion } from './readable-version.ts';
 import { settled } from './settled.ts';
 import { policySoughtMs } from './sought-policy.ts';
 import { TurnClaim } from './turn-claim.ts';
@@ -94,8 +96,9 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(async () => {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
       const message = await this.#messages
-        .findOne(filter, { run: 1, requests: 1, status: 1 })
+        .findOne(filter, { schemaVersion: 1, run: 1, requests: 1, status: 1 })
         .lean<MessageDoc>();
+      assertReadable('turn', turnId, message?.schemaVersion);
       return message && controlOf(message);
     });
   }
@@ -115,6 +118,8 @@ export class MongoTurnStore implements TurnStore {
         if (!conversation || !first?._id.equals(_id))
           return this.#unclaimed(_id, conversationId, conversation, first);
         const userMessage = await this.#find({ _id: first.counterpart });
+        for (const each of [first, userMessage]) assertReadable('turn', id, each?.schemaVersion);
+        assertReadable('session', conversationId, conversation.document.opencodeSessionVersion);
         const raised = await claim.raise(first, owner);
         if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
         if (raised.kind === 'claimed')
@@ -151,7 +156,13 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
       const now = new Date();
-      const queued: Filter = { _id, role: 'assistant', status: 'pending', 'run.epoch': 0 };
+      const queued: Filter = {
+        _id,
+        role: 'assistant',
+        status: 'pending',
+        'run.epoch': 0,
+        ...readableVersion(),
+      };
       const end = {
         status: 'cancelled',
         finishedAt: now,
@@ -168,13 +179,17 @@ export class MongoTurnStore implements TurnStore {
         _id,
         status: 'pending',
         'run.cancelRequestedAt': trusted({ $exists: false }),
+        ...readableVersion(),
       };
-      await settled(
-        () => this.#messages.updateOne(running, { $set: { 'run.cancelRequestedAt': now.getTime() } }),
+      const request = { $set: { 'run.cancelRequestedAt': now.getTime() } };
+      const requested = await settled(
+        async () => (await this.#messages.updateOne(running, request)).modifiedCount === 1,
         async () => undefined,
       );
       const message = await this.#find({ _id, role: 'assistant' });
       if (!message) throw new NotFoundError('turn', turnId);
+      // A newer owner may have claimed it meanwhile: he finds what was requested.
+      if (!requested) assertReadable('turn', turnId, message.schemaVersion);
       return message.status === 'pending' ? 'requested' : 'finished';
     });
   }
@@ -201,6 +216,7 @@ export class MongoTurnStore implements TurnStore {
         role: 'assistant',
         status: 'pending',
         requests: trusted({ $elemMatch: open }),
+        ...readableVersion(),
       };
       const text = JSON.stringify(answer);
       const stored: Filter = { _id, requests: trusted({ $elemMatch: { requestId, answer: text } }) };
@@ -214,6 +230,7 @@ export class MongoTurnStore implements TurnStore {
       if (written) return true;
       const message = await this.#find({ _id, role: 'assistant' });
       if (!message) throw new NotFoundError('turn', turnId);
+      assertReadable('turn', turnId, message.schemaVersion);
       if (!message.requests.some((request) => request.requestId === requestId))
         throw new NotFoundError('request', requestId);
       return false;
@@ -232,28 +249,7 @@ export class MongoTurnStore implements TurnStore {
 
   abandon(turnId: string, failure: TurnFailure): Promise<StoredTurn | null> {
     return mongoCall(async () => {
-      const _id = objectId(turnId, 'turnId');
-      const known = await this.#messages
-        .findOne({ _id, role: 'assistant' }, { conversation: 1, run: 1 })
-        .lean<MessageDoc>();
-      // A secondary may not have heard of a conversation that is new.
-      if (!known || (await this.#conversations.exists({ _id: String(known.conversation) }).read('primary')))
-        return null;
-      const end = {
-        status: 'error',
-        error: failure,
-        finishedAt: new Date(),
-        'run.phase': 'finished',
-        ...notAnnounced,
-        ...leftRunning(known.run),
-      };
-      // The owner of before may prompt at this moment: then what is left running is another one.
-      const { promptMessageId = trusted({ $exists: false }) } = known.run ?? {};
-      const pending: Filter = { _id, status: 'pending', 'run.promptMessageId': promptMessageId };
-      const change = { $set: end, $inc: { 'run.epoch': 1 }, $unset: { 'run.active': 1 as const } };
-      const message = await this.#messages
-        .findOneAndUpdate(pending, change, { returnDocument: 'after' })
-        .lean<MessageDoc>();
+      const message = await abandoned(this.#messages, this.#conversations, turnId, failure);
       return message && turnOf(message, await this.#find({ _id: message.counterpart }));
     });
   }
@@ -274,6 +270,7 @@ export class MongoTurnStore implements TurnStore {
     return mongoCall(async () => {
       const filter: Filter = { _id: objectId(turnId, 'turnId'), role: 'assistant' };
       const found = await this.#messages.findOne(filter, waitingFields).lean<MessageDoc>();
+      assertReadable('turn', turnId, found?.schemaVersion);
       return found && waitingOf(found, this.#collection);
     });
   }
@@ -297,6 +294,7 @@ export class MongoTurnStore implements TurnStore {
   ): Promise<ClaimResult> {
     const message = await this.#find({ _id, role: 'assistant' });
     if (!message) return { kind: 'missing' };
+    assertReadable('turn', String(_id), message.schemaVersion);
     if (message.status !== 'pending') return { kind: 'finished' };
     // A job that names another conversation than the turn's says nothing about either.
     if (String(message.conversation) !== conversationId) return { kind: 'missing' };
@@ -308,13 +306,4 @@ export class MongoTurnStore implements TurnStore {
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
-}
-
-/** What an owner may have left running, for the sweeper; beside what he could not see end before. */
-function leftRunning(run: MessageDoc['run']): Record<string, unknown> {
-  // Prompted or not: its phase says what was stored last, not what was done.
-  const ids = run && promptIds({ ...run, claimedAt: 0, phase: 'prompted' });
-  if (!ids) return {};
-  const open = Array.isArray(run.openStops) ? run.openStops : [];
-  return { 'run.openStops': [...open, stopRefOf(ids)], 'run.stopTriedAt': Date.now() };
 }

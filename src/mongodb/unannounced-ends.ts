@@ -1,6 +1,7 @@
 import mongoose, { type Model } from 'mongoose';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
+import { readableVersion } from './readable-version.ts';
 
 const { trusted } = mongoose;
 
@@ -23,7 +24,11 @@ export class UnannouncedEnds {
 
   /** Of two that take it at once, one matches. */
   async take(turnId: string, againMs: number): Promise<MessageDoc | null> {
-    const filter = { _id: objectId(turnId, 'turnId'), 'run.announceFrom': dueToAnnounce() };
+    const filter = {
+      _id: objectId(turnId, 'turnId'),
+      'run.announceFrom': dueToAnnounce(),
+      ...readableVersion(),
+    };
     const later = { $set: { 'run.announceFrom': Date.now() + againMs } };
     return this.#messages.findOneAndUpdate(filter, later, { returnDocument: 'after' }).lean<MessageDoc>();
   }

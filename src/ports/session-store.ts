@@ -4,9 +4,11 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 export interface SessionStore {
   /** The collection of the conversations. */
   readonly collection: string;
+  /** Throws NotFoundError, NewerVersionError. */
   session(conversationId: string): Promise<ConversationSession>;
   /**
-   * Compare-and-set: stores `next` if the conversation still holds `expected` (null = none). False when it does not.
+   * Compare-and-set: stores `next` if the conversation still holds `expected` (null = none). False when it does not,
+   * or holds one that a newer release has stored.
    * Throws NotFoundError when the conversation is gone, ConflictError when the session id belongs to another conversation.
    */
   swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean>;

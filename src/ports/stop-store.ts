@@ -10,7 +10,11 @@ export interface OpenStop {
 
 /** Runs upstream that turns have aborted and not seen to end. Errors: `ServiceUnavailableError('mongodb')`. */
 export interface StopStore {
-  /** Those of one turn, one conversation, one session, or all; at most `limit` turns, the one that was tried last comes last. */
+  /**
+   * Those of one turn, one conversation, one session, or all; at most `limit` turns, the one that was tried last comes last.
+   * What a newer release has stored is not among them; with `sessionId`, which then must not be prompted, it throws
+   * NewerVersionError.
+   */
   open(filter: {
     readonly turnId?: string;
     readonly conversationId?: string;

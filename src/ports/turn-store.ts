@@ -50,8 +50,9 @@ export interface Fence {
 export type CancelResult = 'cancelled' | 'requested' | 'finished';
 
 /**
- * Turns in the database. Errors: `ServiceUnavailableError('mongodb')` when it is away; the others are named
- * per method. Every write of a run is fenced and throws `OwnershipLostError` when it matched nothing.
+ * Turns in the database. Errors: `ServiceUnavailableError('mongodb')` when it is away, and `NewerVersionError` for a turn that a
+ * newer release has stored, or whose conversation has session data of one (`claim`): nothing is written then. Lists and
+ * `head` name such turns all the same; `abandon` and `takeUnannounced` pass them over. The others are named per method. Every write of a run is fenced and throws `OwnershipLostError` when it matched nothing.
  */
 export interface TurnStore {
   /** Writes user message and pending assistant message. Same idempotency key: the turn of the first call. Throws NotFoundError, TurnBusyError. */

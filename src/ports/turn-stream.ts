@@ -30,7 +30,7 @@ export interface StreamRead {
   readonly last: StreamPosition;
   /** The place that was asked for is one of this stream. Otherwise there are no entries. */
   readonly known: boolean;
-  /** Those behind that place, in order. `body` is undefined for one that is no entry of ours. */
+  /** Those behind that place, in order. `body` is undefined for one that is no entry of ours, and throws NewerVersionError. */
   readonly entries: readonly { readonly number: number; readonly body: TurnEntryBody | undefined }[];
   /** Characters of all of them. */
   readonly size: number;

@@ -8,6 +8,7 @@ import { RedisScript } from './script.ts';
  *   epoch          of the newest owner
  *   ended          once the last entry was told
  *   bytes          told so far; each entry carries what was told before it, so those of what is kept are known
+ * An entry has the fields e (its text), b (bytes told before it) and v (its version), in this order.
  * A reader sees from an id alone whether something in front of it was trimmed, and from the name whether the entries are
  * those that he has begun to read.
  */
@@ -34,7 +35,7 @@ end
  * name of the stream, whose last entry must then have the number `at`. Returns the last number and the name; -1 to an
  * older epoch, -2 when the stream does not stand there, the unchanged number once it has ended.
  * KEYS: entries, hash, channel. ARGV: epoch, max length, max bytes, time to live in ms, "end" or "", where, at, a name
- * that nobody has used, entries…
+ * that nobody has used, version, entries…
  */
 export const appendScript = new RedisScript(
   'turnsAppend',
@@ -63,12 +64,12 @@ elseif where == 'anew' or (where == 'any' and g == '') then
   g, n = fresh, 0
 end
 local bytes = count(redis.call('HGET', meta, 'bytes'))
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   n = n + 1
-  redis.call('XADD', stream, 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes)
+  redis.call('XADD', stream, 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes, 'v', ARGV[9])
   bytes = bytes + #ARGV[i]
 end
-while #ARGV > 8 do
+while #ARGV > 9 do
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest or oldest[1] == n .. '-0' or bytes - count(oldest[2][4]) <= tonumber(ARGV[3]) then break end
   redis.call('XDEL', stream, oldest[1])
@@ -85,7 +86,7 @@ return {n, g}
 /**
  * Reads what comes behind a place: at most `count` entries, and no more once they hold `bytes`, but one at least.
  * Returns the stream's name ('' for none), the number of its last entry, 1 when the place is in it (or in front of it)
- * and 0 when it is of another one, then id and text of each entry.
+ * and 0 when it is of another one, then id, text and version ('' for none) of each entry.
  * KEYS: entries, hash. ARGV: name and number of the place, count, bytes.
  */
 export const readScript = new RedisScript(
@@ -113,6 +114,7 @@ while g ~= '' and left > 0 and room > 0 do
     room = room - #row[2][2]
     table.insert(answer, row[1])
     table.insert(answer, row[2][2])
+    table.insert(answer, row[2][5] == 'v' and row[2][6] or '')
   end
 end
 return answer

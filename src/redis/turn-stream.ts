@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { OwnershipLostError } from '../errors.ts';
+import { NewerVersionError, OwnershipLostError } from '../errors.ts';
 import type { Fence } from '../ports/turn-store.ts';
 import type { StreamBatch, StreamRead, TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type TurnView,
 } from '../turn/entry.ts';
 import { beginning, type StreamPlace, type StreamPosition } from '../turn/stream-position.ts';
+import { assertReadable, versions } from '../turn/versions.ts';
 import { redisError } from './errors.ts';
 import { appendScript, readScript } from './stream-scripts.ts';
 
@@ -58,10 +59,7 @@ export class TurnStream implements TurnPublisher, TurnReader {
     const at = await this.#append(fence, 'open', []);
     if (!at) throw new OwnershipLostError(fence.turnId, fence.epoch);
     const { entries } = await this.read(fence.turnId, beginning, everything);
-    const bodies = entries.flatMap(({ body }) => body ?? []);
-    // What cannot be told for certain counts as not known: then all of it is told again.
-    const whole = entries[0]?.number === 1 && bodies.length === entries.length;
-    return { at, view: whole ? bodies.reduce(applyEntry, emptyView) : null };
+    return { at, view: wholeOf(entries) };
   }
 
   append(
@@ -87,8 +85,10 @@ export class TurnStream implements TurnPublisher, TurnReader {
     try {
       const args = [after.stream, after.number, batch.count, batch.bytes];
       const [name, last, known, ...rows] = (await readScript.run(redis, [stream, meta], args)) as Answer;
-      const entries = rows.flatMap((id, at) => (at % 2 === 1 ? [] : [entryOf(id, rows[at + 1])]));
-      const size = rows.reduce<number>((sum, row, at) => (at % 2 === 1 ? sum + String(row).length : sum), 0);
+      const entries = rows.flatMap((id, at) =>
+        at % 3 === 0 ? [entryOf(turnId, id, rows[at + 1], rows[at + 2])] : [],
+      );
+      const size = rows.reduce<number>((sum, row, at) => (at % 3 === 1 ? sum + String(row).length : sum), 0);
       return { last: { stream: name, number: Number(last) }, known: known === 1, entries, size };
     } catch (error) {
       throw redisError(error);
@@ -130,7 +130,7 @@ export class TurnStream implements TurnPublisher, TurnReader {
     const rows = entries.map((entry) => JSON.stringify(entry));
     const fresh = randomBytes(6).toString('hex');
     try {
-      const args = [...bounds, ...place, fresh, ...rows];
+      const args = [...bounds, ...place, fresh, versions.entry, ...rows];
       const [number, name] = (await appendScript.run(redis, [stream, meta, channel], args)) as [
         number,
         string,
@@ -143,12 +143,31 @@ export class TurnStream implements TurnPublisher, TurnReader {
   }
 }
 
+/** What cannot be told for certain counts as not known: then all of it is told again. So does what a newer release has told. */
+function wholeOf(entries: StreamRead['entries']): TurnView | null {
+  try {
+    const bodies = entries.flatMap(({ body }) => body ?? []);
+    const whole = entries[0]?.number === 1 && bodies.length === entries.length;
+    return whole ? bodies.reduce(applyEntry, emptyView) : null;
+  } catch (error) {
+    if (error instanceof NewerVersionError) return null;
+    throw error;
+  }
+}
+
 type Answer = [string, number, number, ...(string | number)[]];
 
 /** Read only when it is looked at: a reader who is slow holds the text of his batch and nothing more. */
-const entryOf = (id: unknown, text: unknown): StreamRead['entries'][number] => ({
+const entryOf = (
+  turnId: string,
+  id: unknown,
+  text: unknown,
+  version: unknown,
+): StreamRead['entries'][number] => ({
   number: Number.parseInt(String(id), 10),
   get body() {
+    if (version !== '' && !/^\d{1,9}$/.test(String(version))) return undefined;
+    assertReadable('entry', turnId, Number(version));
     return bodyOf(text);
   },
 });

@@ -1,4 +1,4 @@
-import { OwnershipLostError } from '../errors.ts';
+import { NewerVersionError, OwnershipLostError } from '../errors.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnControl } from '../turn/stored-turn.ts';
 import type { TurnRun } from './turn-run.ts';
@@ -38,7 +38,9 @@ export function watchControl(run: Run, onAnswers: (turn: TurnControl) => void): 
         await read();
         away = false;
       } catch (error) {
-        if (error instanceof OwnershipLostError) run.stopSwitch.stop('ownership-lost', undefined, error);
+        // A version is raised with a claim.
+        if (error instanceof OwnershipLostError || error instanceof NewerVersionError)
+          run.stopSwitch.stop('ownership-lost', undefined, error);
         // Once until it is back: a thousand turns would say it every five seconds.
         else if (!away)
           deps.reporter.report(error, { action: 'turn.control', severity: 'warning', turnId: turn.id });

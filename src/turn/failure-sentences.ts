@@ -73,6 +73,7 @@ const table = {
   unknown_policy: 'The assistant is not set up correctly. Please tell whoever runs this service.',
   foreign_conversation: 'The assistant is not set up correctly. Please tell whoever runs this service.',
   call_aborted: interrupted,
+  newer_version: 'The assistant is being updated. Please try again in a few minutes.',
   illegal_state: 'The assistant was just being stopped. Please try again.',
   not_found: 'Something that belongs to the message is missing.',
   unsafe_file: 'A file cannot be used.',

@@ -1,4 +1,4 @@
-import { CorruptTurnError, isRetryable, isTurnsError } from '../errors.ts';
+import { CorruptTurnError, isRetryable, isTurnsError, NewerVersionError } from '../errors.ts';
 import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
 import type { Ending } from '../finish/terminal-write.ts';
@@ -102,7 +102,9 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
     if (!run.stopSwitch.reason) {
       run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
       run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
-      if (isServiceAway(error)) return interruptedOutcome(run, 'service-unavailable', error);
+      // A newer release has stored something behind our claim: its worker goes on with the turn.
+      if (isServiceAway(error) || error instanceof NewerVersionError)
+        return interruptedOutcome(run, 'service-unavailable', error);
     }
     // What went wrong may be ours; a run that goes on upstream would have no owner.
     const { exchange, confirmed } = await stopAndRead(run, watch);
@@ -141,7 +143,8 @@ const badEnding = ({ stopSwitch: { reason } }: TurnRun, error: unknown): Ending 
   reason ? stoppedEnding(reason) : { status: 'error', error: failureOfError(error) };
 
 /** Another owner is there, or may do better. */
-const isLeft = (run: TurnRun, problem: unknown) => run.stopSwitch.mustLetGo(problem) || isRetryable(problem);
+const isLeft = (run: TurnRun, problem: unknown) =>
+  run.stopSwitch.mustLetGo(problem) || isRetryable(problem) || problem instanceof NewerVersionError;
 
 async function leave(run: TurnRun, problem: unknown): Promise<TurnOutcome> {
   if (run.stopSwitch.mustLetGo(problem)) return letGo(run, problem);

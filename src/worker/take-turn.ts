@@ -1,6 +1,7 @@
 import {
   type ForeignConversationError,
   isRetryable,
+  NewerVersionError,
   TurnFailedError,
   type UnknownPolicyError,
 } from '../errors.ts';
@@ -59,11 +60,11 @@ export async function takeTurn(deps: ClaimDeps, job: TakenJob, signal: AbortSign
  * Whether the turn in front still is, to be asked once the job is delayed: it may have ended between the claim and the delay,
  * when there was nothing to wake yet. True also when nobody can say: the delay's own end wakes it.
  */
-export async function isBehind(deps: ClaimDeps, turnId: string, behind: string): Promise<boolean> {
+export async function isBehind(deps: ClaimDeps, behind: string, turnId?: string): Promise<boolean> {
   try {
     return (await deps.store.get(behind))?.status === 'pending';
   } catch (error) {
-    report(deps, error, 'turn.delay', turnId);
+    if (!(error instanceof NewerVersionError)) report(deps, error, 'turn.delay', turnId);
     return true;
   }
 }
@@ -79,13 +80,13 @@ async function carry(
   if ('kind' in claimed) return claimed;
   switch (claimed.status) {
     case 'not-ours':
-      return leave(deps, job, claimed.error);
+      return leaveToOthers(deps, job, claimed.error);
     case 'behind':
       deps.tracer.event('turn.delayed', { 'turn.blocker': claimed.turnId });
       return { kind: 'delay', ms: behindDelayMs, behind: claimed.turnId };
     case 'interrupted':
       if (claimed.reason === 'ownership-lost') return { kind: 'lost' };
-      return claimed.reason === 'shutdown' ? { kind: 'hand-back' } : away(deps, job, claimed.cause);
+      return claimed.reason === 'shutdown' ? { kind: 'hand-back' } : unforeseen(deps, job, claimed.cause);
     default:
       await wakeNext(deps, turn.conversationId, signal);
       if (claimed.status === 'error') throw new TurnFailedError(turn.id, claimed.error);
@@ -93,18 +94,22 @@ async function carry(
   }
 }
 
-/** Another worker may know the policy, or have the conversation: the job waits for it, and costs no attempt. */
-function leave(
+/**
+ * Another worker may know the policy or the version, or have the conversation: the job waits for it, and costs no attempt. It
+ * is offered again every few seconds, without an end: only an unknown policy has one, see `PolicyTable`.
+ */
+export function leaveToOthers(
   deps: ClaimDeps,
-  { turnId, attempt }: TakenJob,
-  error: UnknownPolicyError | ForeignConversationError,
+  { turnId, attempt }: Partial<TakenJob> & Pick<TakenJob, 'attempt'>,
+  error: UnknownPolicyError | ForeignConversationError | NewerVersionError,
 ): JobEnd {
   report(deps, error, 'turn.job', turnId);
   return { kind: 'delay', ms: backoffMs(attempt, leaveBackoff) };
 }
 
-/** A service that is away delays the job; everything else is its failure. */
+/** A service that is away delays the job, and so does what a newer release has stored; everything else is its failure. */
 function unforeseen(deps: ClaimDeps, job: TakenJob, error: unknown): JobEnd {
+  if (error instanceof NewerVersionError) return leaveToOthers(deps, job, error);
   if (!isRetryable(error)) throw error;
   return away(deps, job, error);
 }

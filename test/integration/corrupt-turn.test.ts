@@ -97,5 +97,5 @@ describe('a stored turn that makes no sense', () => {
 
 it('a job that a newer release has added, with a field that this one does not know, is taken', () => {
   const known = { turnId: 'a'.repeat(24), conversationId: 'b'.repeat(24), policy: 'default' };
-  expect(parseJobData({ ...known, priority: 1 })).toEqual({ turnId: known.turnId });
+  expect(parseJobData({ ...known, priority: 1 }, 'turn-x')).toEqual({ turnId: known.turnId });
 });

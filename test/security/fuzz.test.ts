@@ -70,7 +70,7 @@ it('policies', () => {
 it('job data', () => {
   const given = fc.oneof(anythingNamed('turnId'), spoiled({ turnId: '0'.repeat(24), policy: 'x' }));
   fc.assert(
-    fc.property(given, (value) => takenOrRefused(InvalidInputError, () => parseJobData(value))),
+    fc.property(given, (value) => takenOrRefused(InvalidInputError, () => parseJobData(value, 'turn-x'))),
     runs,
   );
 });
