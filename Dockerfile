@@ -4,6 +4,7 @@ FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY workers/package.json workers/
+COPY dev/reference/package.json dev/reference/
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src

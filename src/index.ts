@@ -9,11 +9,15 @@
  * const worker = await turns.work({ policies: { default: { model: 'anthropic/claude-sonnet-4-5' } } });
  * ```
  *
- * @module
+ * @module opencode-turns
  */
 export type { AgentFile } from './artifacts/agent-file.ts';
-export type { FileRef } from './artifacts/attachment.ts';
-export { type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
+export type { Artifact } from './artifacts/artifact.ts';
+export type { FileRef, NewFile } from './artifacts/attachment.ts';
+export type { FileContent } from './artifacts/content-pieces.ts';
+export type { HostConfigFile } from './artifacts/server-config-files.ts';
+export { type CallBounds, type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
+export type { UploadedFile } from './artifacts/uploaded-files-prompt.ts';
 export type { ConversationId, ConversationRef, EnqueueInput } from './client/enqueue-input.ts';
 export {
   type ConversationModel,
@@ -27,6 +31,7 @@ export {
   ConflictError,
   CorruptFileError,
   DatabaseRefusedError,
+  type Disposition,
   DocumentTooLargeError,
   type ErrorCode,
   FileTooLargeError,
@@ -36,33 +41,57 @@ export {
   InvalidInputError,
   isTurnsError,
   NotFoundError,
+  type ServiceName,
   ServiceUnavailableError,
   TransformError,
   TurnBusyError,
   TurnsError,
   UnsafeFileError,
 } from './errors.ts';
+export type { AttributeName, Attributes, AttributeValue } from './instrumentation/attributes.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
-export { noopTracer, type Tracer } from './instrumentation/tracer.ts';
+export {
+  noopTracer,
+  type SpanHandle,
+  type SpanKind,
+  type SpanOptions,
+  type TraceCarrier,
+  type Tracer,
+} from './instrumentation/tracer.ts';
 export type { FollowOptions } from './live/follow.ts';
 export type { ResultOptions } from './live/result.ts';
-export { opencodeSession } from './mongodb/opencode-session-plugin.ts';
+export type { ConversationDoc, MessageDoc, MessageModel, TurnModels } from './mongodb/models.ts';
+export { opencodeSession, type PluggableSchema } from './mongodb/opencode-session-plugin.ts';
 export type { FileStore } from './ports/file-store.ts';
 export type { CancelResult } from './ports/turn-store.ts';
 export type { Exchange } from './reply/exchange.ts';
+export type { ExchangeError } from './reply/exchange-error.ts';
 export type { Part, ReasoningPart, TextPart, TokenUsage, ToolPart, ToolStatus, Usage } from './reply/part.ts';
+export type { PartSource } from './reply/part-source.ts';
 export type { Todo } from './reply/todo.ts';
+export type { ToolFile } from './reply/tool-files.ts';
+export type { MessageKind } from './reply/turn-messages.ts';
 export type { AnyDocument, ReadyConversation, TurnConversation } from './turn/conversation.ts';
-export type { TurnEnd, TurnEntry, TurnProgress, TurnView } from './turn/entry.ts';
+export type {
+  InputRequestView,
+  TurnEnd,
+  TurnEntry,
+  TurnEntryBody,
+  TurnProgress,
+  TurnView,
+} from './turn/entry.ts';
 export type { FailureReason } from './turn/failure-sentences.ts';
-export type { TurnOutcome } from './turn/outcome.ts';
+export type { TurnOutcome, TurnResult } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { Policies, TurnLimits, TurnPolicy } from './turn/policy.ts';
 export type {
   FinishedTurn,
   InputAnswer,
   InputRequest,
+  PermissionReply,
   RunState,
+  SessionRef,
+  StopRef,
   StoredTurn,
   TurnFailure,
   TurnNotice,
@@ -70,4 +99,4 @@ export type {
   TurnStatus,
 } from './turn/stored-turn.ts';
 export type { Turns } from './turns.ts';
-export type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
+export type { RunningWorker, WorkerState, WorkOptions } from './worker/running-worker.ts';

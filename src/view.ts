@@ -6,7 +6,7 @@
  * for await (const entry of entries) view = applyEntry(view, entry);
  * ```
  *
- * @module
+ * @module opencode-turns/view
  */
 export type { Part, ReasoningPart, TextPart, ToolPart, ToolStatus, Usage } from './reply/part.ts';
 export type { Todo } from './reply/todo.ts';

@@ -36,6 +36,8 @@ export class Artifact {
   /**
    * Idempotent by filename: `attached` is true for the one call that did it, also when two workers try at once;
    * `file` is what the message holds under that name afterwards. Throws what `Attachments.attach` throws.
+   *
+   * @internal
    */
   attachTo(message: Attachments, signal?: AbortSignal): Promise<{ attached: boolean; file: FileRef }> {
     return message.attach(this, signal);

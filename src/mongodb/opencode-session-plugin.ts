@@ -30,7 +30,7 @@ export interface OpenCodeSessionStatics {
 }
 
 /** Any schema, whatever it has been told of its documents and whichever copy of Mongoose it comes from. */
-interface PluggableSchema {
+export interface PluggableSchema {
   add(fields: never): unknown;
   index(fields: never): unknown;
   static(name: never, fn: never): unknown;

@@ -2,6 +2,6 @@
  * Spans by OpenTelemetry: `opencode-turns/otel`. Needs `@opentelemetry/api` and `@opentelemetry/core`; `connect` uses it by
  * itself where they are installed.
  *
- * @module
+ * @module opencode-turns/otel
  */
 export { otelTracer } from './tracer.ts';

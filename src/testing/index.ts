@@ -9,8 +9,9 @@
  * await close();
  * ```
  *
- * @module
+ * @module opencode-turns/testing
  */
+export type { Clock } from '../timing/clock.ts';
 export type {
   Agent,
   AgentCall,
@@ -23,4 +24,4 @@ export type {
 export { type ManualClock, manualClock } from './manual-clock.ts';
 export { scriptedUpstream } from './scripted-server.ts';
 export { type TestTurns, type TestTurnsOptions, testTurns } from './test-turns.ts';
-export { type WaitOptions, waitForRequest, waitForTurn } from './wait-for.ts';
+export { type Followed, type WaitOptions, waitForRequest, waitForTurn } from './wait-for.ts';

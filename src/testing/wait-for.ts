@@ -3,7 +3,7 @@ import { applyEntry, emptyView, type TurnView } from '../turn/entry.ts';
 import type { FinishedTurn, InputRequest } from '../turn/stored-turn.ts';
 import type { Turns } from '../turns.ts';
 
-type Followed = Pick<Turns, 'follow' | 'result'>;
+export type Followed = Pick<Turns, 'follow' | 'result'>;
 
 export interface WaitOptions {
   /** By the system's clock, also where the turn has another one. Default 5,000. */
