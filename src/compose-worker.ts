@@ -3,10 +3,12 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import type { Model } from 'mongoose';
 import { makeDirectory } from './artifacts/make-directory.ts';
+import type { BullTurnJobs } from './bullmq/turn-jobs.ts';
 import { defaultLockMs, TurnWorker } from './bullmq/turn-worker.ts';
 import type { Closers } from './closers.ts';
 import { checkWorkOptions } from './config/check-options.ts';
 import { InvalidConfigError } from './errors.ts';
+import type { Observation } from './instrumentation/meter.ts';
 import { checkIndexes, neededIndexes } from './mongodb/check-indexes.ts';
 import { conversationsOpen } from './mongodb/conversation-model.ts';
 import type { MessageDoc } from './mongodb/models.ts';
@@ -17,6 +19,7 @@ import { EventHub } from './opencode/event-hub.ts';
 import { openCodeIds } from './opencode/ids.ts';
 import { serverProbe } from './opencode/probe.ts';
 import { openTransport } from './opencode/transport.ts';
+import { metered, meteredLock, meteredUpstream } from './ports/metered.ts';
 import type { Upstream } from './ports/upstream.ts';
 import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
 import { ConversationLock } from './redis/lock.ts';
@@ -29,6 +32,7 @@ import { retryStops } from './stop/open-stops.ts';
 import { MissingJobs } from './sweeper/missing-jobs.ts';
 import { discardOrphanFiles } from './sweeper/orphan-files.ts';
 import { discardOrphans } from './sweeper/orphan-sessions.ts';
+import { atMostEvery } from './timing/at-most-every.ts';
 import { defaultUnknownPolicyMs, PolicyTable } from './worker/policy-table.ts';
 import type { WorkOptions } from './worker/running-worker.ts';
 
@@ -77,6 +81,11 @@ export async function startWorker(
     { connection, prefix, ...workOptions, lockMs },
   );
   opened.add('worker', () => worker.close());
+  const notWaiting = shared.meter.observe(
+    'opencode_turns.waiting',
+    atMostEvery(waitingMs, waitingJobs(jobs)),
+  );
+  opened.add('gauge of waiting turns', async () => notWaiting());
   const { policies: registered } = workOptions;
   const agreement = new PolicyAgreement({
     redis,
@@ -90,24 +99,56 @@ export async function startWorker(
   return { worker, closers: opened };
 }
 
+/** Redis is asked for the number of jobs this often at most, whoever collects the gauge and how often. */
+const waitingMs = 5_000;
+
+/** Redis that is away is counted where it was asked; there is no number then. */
+const waitingJobs =
+  (jobs: BullTurnJobs) => async (): Promise<readonly Observation<'opencode_turns.waiting'>[]> => {
+    const counts = await jobs.counts().catch(() => undefined);
+    if (!counts) return [];
+    return [
+      { value: counts.ready, attributes: { 'job.state': 'ready' } },
+      { value: counts.delayed, attributes: { 'job.state': 'delayed' } },
+    ];
+  };
+
 function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 'fenceFreshMs'> {
-  const { options, redis, prefix, store, files, models, conversations, tracer, reporter, clock } = shared;
+  const {
+    options,
+    redis,
+    prefix,
+    store,
+    files,
+    models,
+    conversations,
+    tracer,
+    meter,
+    levels,
+    reporter,
+    clock,
+  } = shared;
   return {
     store,
-    sessions: new MongoSessionStore(conversations),
-    stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
-    lock: new ConversationLock({
-      redis,
-      prefix,
-      reporter,
-      ...(options.lockLeaseMs ? { leaseMs: options.lockLeaseMs } : {}),
-    }),
+    sessions: metered(new MongoSessionStore(conversations), meter),
+    stops: metered(new MongoStopStore(models.Message as unknown as Model<MessageDoc>), meter),
+    lock: meteredLock(
+      new ConversationLock({
+        redis,
+        prefix,
+        reporter,
+        ...(options.lockLeaseMs ? { leaseMs: options.lockLeaseMs } : {}),
+      }),
+      meter,
+    ),
     files,
     publisher: shared.stream,
     notifier: shared.control,
     upstream: (server) => serverNamed(servers, server),
     ids: openCodeIds(clock),
     tracer,
+    meter,
+    levels,
     reporter,
     clock,
     prefix,
@@ -121,13 +162,14 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
   };
 }
 
-function upstreams({ servers, tracer, reporter }: Shared, closers: Closers): readonly Upstream[] {
+function upstreams({ servers, tracer, meter, reporter }: Shared, closers: Closers): readonly Upstream[] {
   return servers.map((address) => {
     const transport = openTransport();
     const probe = serverProbe({ address, reporter, transport });
     const feed = new EventHub({ address, reporter, probe });
     closers.add(`events of ${address.server}`, () => feed.close());
-    return { client: openCodeClient({ address, tracer, probe, transport }), feed };
+    const client = openCodeClient({ address, tracer, probe, transport });
+    return { client: meteredUpstream(client, meter), feed };
   });
 }
 

@@ -6,6 +6,9 @@ import { checkConnectOptions } from './config/check-options.ts';
 import type { TurnsOptions } from './config/options.ts';
 import { calmReporter } from './instrumentation/calm-reporter.ts';
 import { consoleReporter, safeReporter } from './instrumentation/error-reporter.ts';
+import { Levels, observeLevels } from './instrumentation/level.ts';
+import { type Meter, noopMeter } from './instrumentation/meter.ts';
+import { safeMeter } from './instrumentation/safe-meter.ts';
 import { safeTracer } from './instrumentation/safe-tracer.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import { noopTracer } from './instrumentation/tracer.ts';
@@ -17,6 +20,7 @@ import { refuseFormerNames } from './mongodb/former-names.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './mongodb/models.ts';
 import { MongoTurnStore } from './mongodb/turn-store.ts';
 import { type ServerAddress, serverAddress } from './opencode/address.ts';
+import { metered } from './ports/metered.ts';
 import { closeRedis, openRedis } from './redis/connection.ts';
 import { controlNotifier, streamNotifier } from './redis/notifier.ts';
 import { Subscriber } from './redis/subscriber.ts';
@@ -37,6 +41,8 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
   if (options.conversations !== undefined) checkConversationModel(options.conversations);
   const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
   const tracer = safeTracer(options.tracer ?? (await defaultTracer()), reporter);
+  const meter = safeMeter(options.meter ?? (await defaultMeter()), reporter);
+  const levels = new Levels();
   const servers = addresses(options);
   const clock = systemClock;
   const names = collectionNames(options.collectionPrefix);
@@ -50,15 +56,20 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
 
   const models = turnModels(mongo, names);
   const conversations = (options.conversations ?? models.Conversation) as unknown as Model<never>;
-  const store = new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations);
-  const files = new GridFsFileStore(mongo, { bucketName: names.files });
+  const store = metered(
+    new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations),
+    meter,
+  );
+  const files = metered(new GridFsFileStore(mongo, { bucketName: names.files }), meter);
   const subscriber = new Subscriber(subscribed, reporter);
   const control = controlNotifier({ subscriber, redis, prefix });
-  const stream = new TurnStream({ redis, prefix });
-  const jobs = new BullTurnJobs(redis, prefix, reporter);
+  const stream = metered(new TurnStream({ redis, prefix }), meter);
+  const jobs = metered(new BullTurnJobs(redis, prefix, reporter), meter);
   closers.add('queue', () => jobs.close());
   const notifier = streamNotifier(subscriber, prefix);
-  const client = { store, files, jobs, stream, notifier, control, tracer, reporter };
+  const client = { store, files, jobs, stream, notifier, control, tracer, meter, levels, reporter };
+  const unobserve = observeLevels(meter, levels);
+  closers.add('gauges', async () => unobserve());
 
   const shared: Shared = {
     options,
@@ -74,6 +85,8 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
     stream,
     control,
     tracer,
+    meter,
+    levels,
     reporter,
     clock,
   };
@@ -105,13 +118,17 @@ function addresses({ opencode }: Pick<TurnsOptions, 'opencode'>): readonly Serve
   return configured.map(({ url, username, password }) => serverAddress(url, username, password));
 }
 
+const defaultTracer = (): Promise<Tracer> =>
+  whereInstalled(async () => (await import('./otel/tracer.ts')).otelTracer(), noopTracer);
+const defaultMeter = (): Promise<Meter> =>
+  whereInstalled(async () => (await import('./otel/meter.ts')).otelMeter(), noopMeter);
+
 /** OpenTelemetry's API where the host has it: it is an optional peer. */
-async function defaultTracer(): Promise<Tracer> {
+async function whereInstalled<T>(load: () => Promise<T>, otherwise: T): Promise<T> {
   try {
-    const { otelTracer } = await import('./otel/tracer.ts');
-    return otelTracer();
+    return await load();
   } catch (error) {
-    if (/MODULE_NOT_FOUND/.test(String((error as { code?: unknown })?.code))) return noopTracer;
+    if (/MODULE_NOT_FOUND/.test(String((error as { code?: unknown })?.code))) return otherwise;
     throw error;
   }
 }

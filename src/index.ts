@@ -50,6 +50,15 @@ export {
 } from './errors.ts';
 export type { AttributeName, Attributes, AttributeValue } from './instrumentation/attributes.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
+export { type Meter, noopMeter, type Observation } from './instrumentation/meter.ts';
+export {
+  type CounterName,
+  type GaugeName,
+  type HistogramName,
+  type MetricAttributes,
+  type MetricName,
+  metrics,
+} from './instrumentation/metrics.ts';
 export {
   noopTracer,
   type SpanHandle,

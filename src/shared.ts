@@ -3,6 +3,8 @@ import type { Model } from 'mongoose';
 import type { BullTurnJobs } from './bullmq/turn-jobs.ts';
 import type { TurnsOptions } from './config/options.ts';
 import type { ErrorReporter } from './instrumentation/error-reporter.ts';
+import type { Levels } from './instrumentation/level.ts';
+import type { Meter } from './instrumentation/meter.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import type { GridFsFileStore } from './mongodb/file-store.ts';
 import type { TurnModels } from './mongodb/models.ts';
@@ -28,6 +30,8 @@ export interface Shared {
   readonly stream: TurnStream;
   readonly control: ControlNotifier;
   readonly tracer: Tracer;
+  readonly meter: Meter;
+  readonly levels: Levels;
   readonly reporter: ErrorReporter;
   readonly clock: Clock;
 }

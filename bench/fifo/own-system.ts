@@ -4,6 +4,8 @@ import { BullTurnJobs } from '../../src/bullmq/turn-jobs.ts';
 import { TurnWorker } from '../../src/bullmq/turn-worker.ts';
 import { connect, type Turns } from '../../src/index.ts';
 import { consoleReporter as reporter } from '../../src/instrumentation/error-reporter.ts';
+import { Levels } from '../../src/instrumentation/level.ts';
+import { noopMeter } from '../../src/instrumentation/meter.ts';
 import { GridFsFileStore } from '../../src/mongodb/file-store.ts';
 import type { MessageDoc } from '../../src/mongodb/models.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
@@ -58,6 +60,8 @@ export async function startOwnSystem(options: {
     upstream: () => upstream,
     ids: openCodeIds(systemClock),
     tracer: otelTracer(),
+    meter: noopMeter,
+    levels: new Levels(),
     reporter,
     clock: systemClock,
     prefix,

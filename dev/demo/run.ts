@@ -51,7 +51,7 @@ export async function runDemo(options: DemoOptions, context: DemoContext): Promi
   const collector = await startSpanCollector();
   closers.add('span collector', () => collector.stop());
   process.env.OTEL_EXPORTER_OTLP_ENDPOINT = collector.url;
-  const stopTelemetry = startTelemetry('demo-web-app');
+  const stopTelemetry = startTelemetry('demo-web-app', { traces: true, metrics: false });
   closers.add('telemetry', stopTelemetry);
 
   const prefix = `opencode-turns-demo-${randomBytes(4).toString('hex')}`;

@@ -78,6 +78,15 @@ export class BullTurnJobs implements TurnJobs {
     if (!woken) await this.ensure(turn, { now: true });
   }
 
+  /** Jobs that any worker may take, and those that are delayed; in one command. Throws ServiceUnavailableError. */
+  async counts(): Promise<{ readonly ready: number; readonly delayed: number }> {
+    return this.#try(async () => {
+      const counts = await this.queue.getJobCounts('waiting', 'prioritized', 'delayed');
+      const { waiting = 0, prioritized = 0, delayed = 0 } = counts;
+      return { ready: waiting + prioritized, delayed };
+    });
+  }
+
   async close(): Promise<void> {
     await this.queue.close();
   }

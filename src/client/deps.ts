@@ -1,4 +1,5 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Meter } from '../instrumentation/meter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { FollowDeps } from '../live/follow.ts';
 import type { FileStore } from '../ports/file-store.ts';
@@ -16,5 +17,6 @@ export interface ClientDeps extends FollowDeps {
   /** Tells the worker that runs a turn of what is stored for it. */
   readonly control: ControlNotifier;
   readonly tracer: Tracer;
+  readonly meter: Meter;
   readonly reporter: ErrorReporter;
 }

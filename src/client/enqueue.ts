@@ -12,13 +12,14 @@ import { removeFiles, storeFiles } from './store-files.ts';
  */
 export async function enqueue(deps: ClientDeps, input: EnqueueInput<never>): Promise<StoredTurn> {
   const checked = checkEnqueueInput(input);
-  const { tracer, jobs, reporter } = deps;
+  const { tracer, meter, jobs, reporter } = deps;
   const attributes = { 'turn.policy': checked.policy };
   return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
     // Asked before anything is written: a turn without a queue would look accepted and not move.
     jobs.assertReachable();
     const { turn, created, first } = await create(deps, checked, tracer.carrier());
     span.set({ 'turn.id': turn.id, 'turn.created': created });
+    if (created) meter.add('opencode_turns.enqueued', 1);
     if (turn.status !== 'pending') return turn;
     try {
       await Promise.all([created ? publishQueued(deps, turn.id) : undefined, addJob(deps, turn, first)]);

@@ -28,6 +28,7 @@ const connectSchema = z.strictObject({
   collectionPrefix: z.string().optional(),
   sandboxRoot: text.refine((value) => path.isAbsolute(value), 'must be an absolute path').optional(),
   tracer: withMethods('span', 'event', 'carrier', 'traceId').optional(),
+  meter: withMethods('add', 'measure', 'observe').optional(),
   reporter: withMethods('report').optional(),
   connectTimeoutMs: timeMs.optional(),
   lockLeaseMs: timeMs.optional(),

@@ -1,5 +1,6 @@
 import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Meter } from '../instrumentation/meter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
 import { checkEnvNames } from './env-names.ts';
@@ -44,7 +45,10 @@ export interface TurnsOptions<R = ReadyConversation> {
   readonly collectionPrefix?: string;
   /** Absolute folder; a conversation's agent works in the folder of it that is named after the conversation's id. */
   readonly sandboxRoot?: string;
+  /** Default: OpenTelemetry's API where it is installed. */
   readonly tracer?: Tracer;
+  /** Where figures go. Default: OpenTelemetry's API where it is installed, `noopMeter` else. */
+  readonly meter?: Meter;
   readonly reporter?: ErrorReporter;
   /** Bound of connecting to each service. Default 5,000. */
   readonly connectTimeoutMs?: number;

@@ -23,7 +23,7 @@ export async function announceEnd(
 ): Promise<void> {
   const turn = await deps.store.takeUnannounced(turnId, policy.limits.hookTimeoutMs + tellMs);
   if (!turn) return;
-  await announce(deps, { policy, outcome: outcomeOf(turn) }, signal);
+  await announce(deps, { policy, outcome: outcomeOf(turn), unclaimed: true }, signal);
   // The waiting for a hook ends with the worker: what became of it nobody knows.
   if (!signal.aborted) await deps.store.announced(turnId);
 }

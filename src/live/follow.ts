@@ -1,4 +1,5 @@
 import { InvalidInputError, NotFoundError } from '../errors.ts';
+import type { Levels } from '../instrumentation/level.ts';
 import type { TurnNotifier } from '../ports/notifier.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { StreamRead, TurnReader } from '../ports/turn-stream.ts';
@@ -25,6 +26,7 @@ export interface FollowDeps {
   readonly stream: TurnReader;
   /** Hints that a turn's stream has grown. */
   readonly notifier: TurnNotifier;
+  readonly levels: Pick<Levels, 'followers'>;
 }
 
 /**
@@ -51,6 +53,7 @@ export async function* follow(
   const share = new ReaderShare();
   const wakeup = new Wakeup();
   const stop = () => wakeup.wake();
+  const leave = deps.levels.followers.enter();
   const unlisten = deps.notifier.listen(turnId, () => wakeup.wake());
   signal?.addEventListener('abort', stop);
   try {
@@ -96,6 +99,7 @@ export async function* follow(
     if (!signal?.aborted) throw error;
   } finally {
     share.release();
+    leave();
     unlisten();
     signal?.removeEventListener('abort', stop);
   }

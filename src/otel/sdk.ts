@@ -8,12 +8,14 @@ import { envDetector, hostDetector, resourceFromAttributes } from '@opentelemetr
 import {
   createAllowListAttributesProcessor,
   PeriodicExportingMetricReader,
+  type PeriodicExportingMetricReaderOptions,
 } from '@opentelemetry/sdk-metrics';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { ATTR_SERVICE_NAME } from '@opentelemetry/semantic-conventions';
 import { attributeNames } from '../instrumentation/attributes.ts';
 import { redactingExporter } from './redacting-exporter.ts';
+import type { Signals } from './signals.ts';
 
 /** Spans leave soon, so that a process that is about to end has little left to send. */
 const exportDelayMs = 500;
@@ -25,7 +27,7 @@ const shutdownMs = 3_000;
  * `instrumentation/attributes.ts` only, and only W3C trace context goes along with a request, whatever OTEL_PROPAGATORS
  * says.
  */
-export function startTelemetry(serviceName: string): () => Promise<void> {
+export function startTelemetry(serviceName: string, signals: Signals): () => Promise<void> {
   const sdk = new NodeSDK({
     resource: resourceFromAttributes({
       [ATTR_SERVICE_NAME]: process.env.OTEL_SERVICE_NAME ?? serviceName,
@@ -35,12 +37,21 @@ export function startTelemetry(serviceName: string): () => Promise<void> {
     // Without that of the process: it tells the command line, with its paths and whatever was given there.
     resourceDetectors: [envDetector, hostDetector],
     textMapPropagator: new W3CTraceContextPropagator(),
-    spanProcessors: [
-      new BatchSpanProcessor(redactingExporter(new OTLPTraceExporter()), {
-        scheduledDelayMillis: exportDelayMs,
-      }),
-    ],
-    metricReaders: [new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter() })],
+    spanProcessors: signals.traces
+      ? [
+          new BatchSpanProcessor(redactingExporter(new OTLPTraceExporter()), {
+            scheduledDelayMillis: exportDelayMs,
+          }),
+        ]
+      : [],
+    metricReaders: signals.metrics
+      ? [
+          new PeriodicExportingMetricReader({
+            exporter: new OTLPMetricExporter(),
+            ...exportInterval(process.env),
+          }),
+        ]
+      : [],
     views: [
       {
         instrumentName: '*',
@@ -55,6 +66,13 @@ export function startTelemetry(serviceName: string): () => Promise<void> {
     const limit = new Promise<void>((resolve) => setTimeout(resolve, shutdownMs).unref());
     await Promise.race([sdk.shutdown().catch(() => undefined), limit]);
   };
+}
+
+/** As the variable says, if it says a time: at least as long as the time of one export, which is cut to it. */
+function exportInterval({
+  OTEL_METRIC_EXPORT_INTERVAL: ms = '',
+}: NodeJS.ProcessEnv): Pick<PeriodicExportingMetricReaderOptions, 'exportIntervalMillis'> {
+  return /^[1-9]\d{0,8}$/.test(ms) ? { exportIntervalMillis: Number(ms) } : {};
 }
 
 /** Told not to record what the exporter would drop: nothing else in the process then sees it either. */

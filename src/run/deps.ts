@@ -1,4 +1,6 @@
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Levels } from '../instrumentation/level.ts';
+import type { Meter } from '../instrumentation/meter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { FileStore } from '../ports/file-store.ts';
 import type { Lock } from '../ports/lock.ts';
@@ -25,6 +27,8 @@ export interface TurnDeps {
   /** Message and part ids in the server's own format, minted at the moment of the call. */
   readonly ids: { message(): string; part(): string };
   readonly tracer: Tracer;
+  readonly meter: Meter;
+  readonly levels: Levels;
   readonly reporter: ErrorReporter;
   readonly clock: Clock;
   /** Key prefix of the deployment. */

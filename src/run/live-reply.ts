@@ -9,7 +9,7 @@ import type { TurnDeps } from './deps.ts';
 import type { Ownership } from './ownership.ts';
 import type { StopSwitch } from './stop-switch.ts';
 
-type Deps = Pick<TurnDeps, 'publisher' | 'store' | 'clock' | 'reporter' | 'tracer'>;
+type Deps = Pick<TurnDeps, 'publisher' | 'store' | 'clock' | 'reporter' | 'tracer' | 'meter'>;
 
 /** The reply of one run while it grows, with all who are kept informed: followers, and the stored turn. */
 export class LiveReply {
@@ -80,6 +80,7 @@ export class LiveReply {
     if (adopted) {
       this.#published = (await this.followers.open()) ?? this.#turn.parts;
       this.#deps.tracer.event('turn.adopted', { 'turn.epoch': this.#own.fence.epoch });
+      this.#deps.meter.add('opencode_turns.adopted', 1, { 'turn.policy': this.#turn.policy });
     } else {
       this.followers.begin();
     }

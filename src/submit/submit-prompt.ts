@@ -49,6 +49,7 @@ export async function reachPrompt(run: TurnRun, watch: TurnWatch): Promise<Promp
 /** The session that the prompt went to is gone, or did nothing: a new session, new ids, once per turn. */
 export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds> {
   const resends = run.submission.countResend();
+  run.deps.meter.add('opencode_turns.resends', 1, { 'turn.policy': run.policy.name });
   run.deps.tracer.event('opencode.session.recreated_with_resend', { 'turn.resends': resends });
   run.live.followers.add({ type: 'progress', progress: 'resent' });
   return promptSession(run, watch, 'recreate');
@@ -56,7 +57,9 @@ export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds>
 
 /** The server lost the run: the same message again, under the same ids. */
 export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
+  const before = run.submission.reruns;
   const reruns = run.submission.countRerun(run.policy.limits.maxReruns);
+  if (reruns > before) run.deps.meter.add('opencode_turns.reruns', 1, { 'turn.policy': run.policy.name });
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': reruns });
   run.live.followers.add({ type: 'progress', progress: 'rerun' });
   await run.own.write({ run: { reruns } });

@@ -8,6 +8,9 @@ import { Closers } from '../closers.ts';
 import { checkWorkOptions } from '../config/check-options.ts';
 import { IllegalStateError, InvalidConfigError } from '../errors.ts';
 import { type ErrorReporter, type ReportContext, safeReporter } from '../instrumentation/error-reporter.ts';
+import { Levels, observeLevels } from '../instrumentation/level.ts';
+import { type Meter, noopMeter } from '../instrumentation/meter.ts';
+import { safeMeter } from '../instrumentation/safe-meter.ts';
 import { safeTracer } from '../instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
 import { openCodeIds } from '../opencode/ids.ts';
@@ -42,6 +45,8 @@ export interface TestTurnsOptions<R = ReadyConversation> {
   /** Default: the system's. With `manualClock` nothing that waits longer than 100 ms goes on until the test moves it. */
   readonly clock?: Clock;
   readonly tracer?: Tracer;
+  /** Is told all but what services tell: `opencode_turns.waiting`, `unavailable` and `upstream.errors`. */
+  readonly meter?: Meter;
   /** Default: what is reported is collected in `reports`. */
   readonly reporter?: ErrorReporter;
 }
@@ -79,8 +84,13 @@ export async function testTurns<R = ReadyConversation>(options: TestTurnsOptions
   const sandboxRoot = mkdtempSync(path.join(tmpdir(), 'opencode-turns-testing-'));
   closers.add('directories', async () => rmSync(sandboxRoot, { recursive: true, force: true }));
   const memory = inMemory(clock, conversations);
-  const client = { ...memory.client, tracer, reporter };
-  const run = { ...memory.run, ...runDeps(options, { clock, reporter, sandboxRoot }), tracer };
+  const meter = safeMeter(options.meter ?? noopMeter, reporter);
+  const levels = new Levels();
+  const unobserve = observeLevels(meter, levels);
+  closers.add('gauges', async () => unobserve());
+  const told = { tracer, meter, levels };
+  const client = { ...memory.client, ...told, reporter };
+  const run = { ...memory.run, ...runDeps(options, { clock, reporter, sandboxRoot }), ...told };
   let closing = false;
   const turns = turnsOver<R>({ client, run, closers, hurried: () => closing });
   const newId = memoryIds(clock);

@@ -33,6 +33,8 @@ export class InputRequests {
   readonly #onLost: (error: unknown) => void;
   readonly #over = new AbortController();
   readonly approvals: Approvals;
+  /** Ends its being counted among the turns that wait for people. */
+  #leave: (() => void) | undefined;
   /** How many requests the turn has had. */
   #count: number;
   /** Aborts when the changes of requests have waited long enough for a database that is away. */
@@ -63,6 +65,7 @@ export class InputRequests {
   /** No time runs out any more, and what is on its way upstream is given up. */
   end(): void {
     this.#over.abort();
+    this.#stopWaiting();
     for (const cancel of this.#timers.values()) cancel();
   }
 
@@ -153,8 +156,9 @@ export class InputRequests {
   }
 
   #track(request: InputRequest): void {
-    const { clock } = this.#run.deps;
+    const { clock, levels } = this.#run.deps;
     this.#open.set(request.requestId, request);
+    if (!this.#over.signal.aborted) this.#leave ??= levels.waitingForPeople.enter();
     if (request.deadlineAt === undefined) return;
     const expire = () => void this.#send(request.requestId, { kind: 'reject' });
     this.#timers.set(request.requestId, clock.setTimer(request.deadlineAt - this.#run.own.now(), expire));
@@ -162,8 +166,14 @@ export class InputRequests {
 
   #untrack(requestId: string): void {
     this.#open.delete(requestId);
+    if (this.#open.size === 0) this.#stopWaiting();
     this.#timers.get(requestId)?.();
     this.#timers.delete(requestId);
+  }
+
+  #stopWaiting(): void {
+    this.#leave?.();
+    this.#leave = undefined;
   }
 
   async #send(requestId: string, answer: InputAnswer): Promise<void> {

@@ -5,7 +5,7 @@ import type { TurnJobs } from '../ports/turn-jobs.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import type { TurnOutcome } from '../turn/outcome.ts';
 import { type CompiledPolicy, compilePolicy } from '../turn/policy.ts';
-import type { TurnFailure, WaitingTurn } from '../turn/stored-turn.ts';
+import type { StoredTurn, TurnFailure, WaitingTurn } from '../turn/stored-turn.ts';
 import { runTurn } from './run-turn.ts';
 
 export interface ClaimDeps extends TurnDeps {
@@ -41,13 +41,24 @@ export async function claimAndRun(deps: ClaimDeps, turn: WaitingTurn, signal: Ab
   if (claim.kind === 'conversation-deleted' && !(await endDeletedConversation(deps, turn.id, signal)))
     return { status: 'behind', turnId: turn.id };
   if (claim.kind === 'missing') return { status: 'missing' };
-  if (claim.kind === 'claimed') return runTurn(deps, policy, claim.turn, claim.conversation, signal);
+  if (claim.kind === 'claimed') {
+    noteWait(deps, claim.turn);
+    const leave = deps.levels.running.enter();
+    return runTurn(deps, policy, claim.turn, claim.conversation, signal).finally(leave);
+  }
   await announceEnd(deps, policy, turn.id, signal);
   // Also when an owner before us wrote the end and died: the job of a turn that failed has failed.
   const ended = await deps.store.get(turn.id);
   return ended?.status === 'error' && ended.error
     ? { status: 'error', error: ended.error }
     : { status: 'finished' };
+}
+
+/** Once for each turn: by its first claim. The clocks are those of the web app and of the database. */
+function noteWait({ meter }: ClaimDeps, { run, createdAt, policy }: StoredTurn): void {
+  if (run.epoch !== 1 || run.claimedAt === undefined) return;
+  const seconds = Math.max(0, run.claimedAt - createdAt) / 1_000;
+  meter.measure('opencode_turns.queue.wait', seconds, { 'turn.policy': policy });
 }
 
 /**

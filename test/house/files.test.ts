@@ -56,12 +56,35 @@ it('the Procfile starts processes that exist', () => {
 
 it('docs/telemetry.md has a row for each span and event', async () => {
   const { spans, events } = await import('../../src/instrumentation/events.ts');
+  const [spansAndEvents = ''] = read('docs/telemetry.md').split('\n## Metrics\n');
   const rows = new Map(
-    [...read('docs/telemetry.md').matchAll(/^\| `([^`]+)` \| (.+?) \|$/gm)].map(
-      ([, name = '', text = '']) => [name, text],
-    ),
+    [...spansAndEvents.matchAll(/^\| `([^`]+)` \| (.+?) \|$/gm)].map(([, name = '', text = '']) => [
+      name,
+      text,
+    ]),
   );
   expect(Object.fromEntries(rows)).toEqual({ ...spans, ...events });
+});
+
+it('docs/telemetry.md has a row for each metric, as the table in the code has it', async () => {
+  const { metrics } = await import('../../src/instrumentation/metrics.ts');
+  const [, section = ''] = read('docs/telemetry.md').split('\n## Metrics\n');
+  const rows = section.split('\n').filter((line) => line.startsWith('| `'));
+  expect(rows).toEqual(
+    Object.entries(metrics).map(([name, { kind, unit, attributes, description }]) => {
+      const beside = attributes.map((attribute) => `\`${attribute}\``).join(', ') || '–';
+      return `| \`${name}\` | ${kind} | \`${unit}\` | ${beside} | ${description} |`;
+    }),
+  );
+});
+
+it('each metric of the table is told somewhere', async () => {
+  const { metrics } = await import('../../src/instrumentation/metrics.ts');
+  const sources = projectFiles().filter((file) => /^src\/(?!instrumentation\/metrics).*\.ts$/.test(file));
+  const code = sources.map(read).join('\n');
+  // The kind of tokens is the end of the name.
+  const start = (name: string) => name.replace(/^(gen_ai\.client\.inference\.usage\.).*/, '$1');
+  expect(Object.keys(metrics).filter((name) => !code.includes(start(name)))).toEqual([]);
 });
 
 it('each span and event of the table is emitted somewhere', async () => {

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { calmReporter } from '../../src/instrumentation/calm-reporter.ts';
 import { type ErrorReporter, safeReporter } from '../../src/instrumentation/error-reporter.ts';
+import type { Meter } from '../../src/instrumentation/meter.ts';
+import { safeMeter } from '../../src/instrumentation/safe-meter.ts';
 import { safeTracer } from '../../src/instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../../src/instrumentation/tracer.ts';
 
@@ -58,6 +60,12 @@ const uses: Readonly<Record<string, (does: () => unknown, told: ErrorReporter) =
       return 7;
     };
     expect(await tracer.span('turn.process', {}, work)).toBe(7);
+  },
+  meter: (does, told) => {
+    const meter = safeMeter(portThat<Meter>(does), told);
+    meter.add('opencode_turns.enqueued', 1);
+    meter.measure('opencode_turns.queue.wait', 1, { 'turn.policy': 'default' });
+    meter.observe('opencode_turns.running', async () => [{ value: 1 }])();
   },
   reporter: (does) => {
     const reporter = calmReporter(safeReporter(portThat<ErrorReporter>(does)));

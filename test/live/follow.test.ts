@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { InvalidInputError, NotFoundError, ServiceUnavailableError } from '../../src/errors.ts';
+import { Levels } from '../../src/instrumentation/level.ts';
 import { type FollowDeps, type FollowOptions, follow } from '../../src/live/follow.ts';
 import type { TurnStore } from '../../src/ports/turn-store.ts';
 import { openRedis } from '../../src/redis/connection.ts';
@@ -72,6 +73,7 @@ beforeEach(() => {
 });
 
 const deps = (): FollowDeps => ({
+  levels: new Levels(),
   // Following asks a store for nothing but the stored turn.
   store: {
     get: async (id: string) => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
+import { Levels } from '../../src/instrumentation/level.ts';
 import { FollowerFeed } from '../../src/live/feed.ts';
 import { type FollowDeps, follow } from '../../src/live/follow.ts';
 import { openRedis } from '../../src/redis/connection.ts';
@@ -153,7 +154,8 @@ class Told {
     const seen = new Map<string, TurnView>();
     let leave = new AbortController();
     const store: FollowDeps['store'] = { get: async () => this.turn };
-    const deps: FollowDeps = { store, stream: this.stream, notifier: streamNotifier(channels, prefix) };
+    const notifier = streamNotifier(channels, prefix);
+    const deps: FollowDeps = { store, stream: this.stream, notifier, levels: new Levels() };
     const done = (async () => {
       while (!view.end) {
         for await (const entry of follow(deps, this.turn.id, {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
+import { Levels } from '../../src/instrumentation/level.ts';
 import { follow } from '../../src/live/follow.ts';
 import type { TurnReader } from '../../src/ports/turn-stream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
@@ -62,7 +63,7 @@ beforeAll(async () => {
   const turns = {
     get,
     follow: (id: string, options: { after?: string; signal?: AbortSignal }) =>
-      follow({ store: { get }, stream, notifier }, id, options),
+      follow({ store: { get }, stream, notifier, levels: new Levels() }, id, options),
   };
   server = createServer(async (_request, response) => {
     const leave = new AbortController();

@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis';
 import { startRedis } from '../../dev/services/redis.ts';
 import type { Service } from '../../dev/services/service.ts';
 import { TurnsError } from '../../src/errors.ts';
+import { Levels } from '../../src/instrumentation/level.ts';
 import { follow } from '../../src/live/follow.ts';
 import type { TurnReader } from '../../src/ports/turn-stream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
@@ -138,6 +139,7 @@ async function followed(
   const deps = {
     store: { get: async () => stored(id) },
     stream: reader,
+    levels: new Levels(),
     notifier: { listen: () => () => undefined } as never,
   };
   for await (const entry of follow(deps, id, after === undefined ? {} : { after })) told.push(entry);

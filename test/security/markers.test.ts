@@ -112,6 +112,8 @@ function env(): NodeJS.ProcessEnv {
     TEST_SERVICE: collector.url,
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_PROPAGATORS: 'b3,baggage',
+    // Gauges, too, which are there only while the process works.
+    OTEL_METRIC_EXPORT_INTERVAL: '200',
     MARKERS: JSON.stringify(marks),
   };
 }
@@ -244,6 +246,9 @@ it('spans and metrics arrived from both processes, and every turn came to its en
   for (const name of ['turn.enqueue', 'turn.process', 'opencode.request', 'evalsha', '"GET"', 'find'])
     expect(places.spans).toContain(name);
   expect(places.metrics).toContain('http.client.request.duration');
+  for (const name of ['finished', 'enqueued', 'queue.wait', 'cost', 'running', 'waiting', 'followers'])
+    expect(places.metrics).toContain(`"opencode_turns.${name}"`);
+  expect(places.metrics).toContain('gen_ai.invoke_agent.duration');
   for (const status of ['completed', 'error', 'cancelled'])
     expect(places.messages).toContain(`"status":"${status}"`);
   expect(places.messages).not.toContain('"status":"pending"');

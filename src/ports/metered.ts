@@ -1,0 +1,56 @@
+import { isAmbiguous, isTurnsError, LockUnavailableError, ServiceUnavailableError } from '../errors.ts';
+import type { Meter } from '../instrumentation/meter.ts';
+import type { Lock } from './lock.ts';
+import type { OpenCode } from './upstream.ts';
+
+/** The same port to MongoDB or Redis; its calls that find the service away are counted, those within it are not. */
+export function metered<T extends object>(port: T, meter: Meter): T {
+  return noticing(port, (error) => {
+    if (error instanceof ServiceUnavailableError && error.service !== 'opencode')
+      meter.add('opencode_turns.unavailable', 1, { 'db.system.name': error.service });
+  });
+}
+
+/** The same lock. What the work under it meets is counted where it meets it. */
+export function meteredLock(lock: Lock, meter: Meter): Lock {
+  return noticing(lock, (error) => {
+    if (error instanceof LockUnavailableError)
+      meter.add('opencode_turns.unavailable', 1, { 'db.system.name': 'redis' });
+  });
+}
+
+/** The same client; its calls that were not answered, or wrongly, are counted. That something is refused is an answer. */
+export function meteredUpstream(client: OpenCode, meter: Meter): OpenCode {
+  const { hostname, port, protocol } = new URL(client.server);
+  const server = {
+    'server.address': hostname,
+    'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+  };
+  return noticing(client, (error) => {
+    if (isAmbiguous(error) && isTurnsError(error))
+      meter.add('opencode_turns.upstream.errors', 1, { 'error.type': error.code, ...server });
+  });
+}
+
+/**
+ * The same port; what its calls throw or reject with is shown to `failed`, once each, and goes on to the caller as it is.
+ * `failed` must not throw.
+ */
+function noticing<T extends object>(port: T, failed: (error: unknown) => void): T {
+  return new Proxy(port, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        try {
+          const returned: unknown = Reflect.apply(value, target, args);
+          if (returned instanceof Promise) returned.catch(failed);
+          return returned;
+        } catch (error) {
+          failed(error);
+          throw error;
+        }
+      };
+    },
+  });
+}
