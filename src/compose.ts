@@ -5,9 +5,11 @@ import { type Closers, orClose } from './closers.ts';
 import { checkConnectOptions } from './config/check-options.ts';
 import type { TurnsOptions } from './config/options.ts';
 import { calmReporter } from './instrumentation/calm-reporter.ts';
-import { consoleReporter, safeReporter } from './instrumentation/error-reporter.ts';
+import { type ErrorReporter, loggingReporter, safeReporter } from './instrumentation/error-reporter.ts';
 import { Levels, observeLevels } from './instrumentation/level.ts';
+import { consoleLogger } from './instrumentation/logger.ts';
 import { type Meter, noopMeter } from './instrumentation/meter.ts';
+import { safeLogger } from './instrumentation/safe-logger.ts';
 import { safeMeter } from './instrumentation/safe-meter.ts';
 import { safeTracer } from './instrumentation/safe-tracer.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
@@ -39,7 +41,7 @@ export async function compose<R>(options: TurnsOptions<R>): Promise<Turns<R>> {
 async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turns<R>> {
   const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
   if (options.conversations !== undefined) checkConversationModel(options.conversations);
-  const reporter = calmReporter(safeReporter(options.reporter ?? consoleReporter));
+  const reporter = reporterOf(options);
   const tracer = safeTracer(options.tracer ?? (await defaultTracer()), reporter);
   const meter = safeMeter(options.meter ?? (await defaultMeter()), reporter);
   const levels = new Levels();
@@ -116,6 +118,14 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
 function addresses({ opencode }: Pick<TurnsOptions, 'opencode'>): readonly ServerAddress[] {
   const configured = 'url' in opencode ? [opencode] : opencode;
   return configured.map(({ url, username, password }) => serverAddress(url, username, password));
+}
+
+/** A host's reporter gets what is reported, its logger the rest; without a reporter the logger gets all. */
+function reporterOf({ reporter, logger }: Pick<TurnsOptions, 'reporter' | 'logger'>): ErrorReporter {
+  const lines = loggingReporter(safeLogger(logger ?? consoleLogger));
+  if (!reporter) return calmReporter(safeReporter(lines));
+  const safe = safeReporter(reporter, calmReporter(lines));
+  return calmReporter(logger && !reporter.note ? { ...lines, report: safe.report } : safe);
 }
 
 const defaultTracer = (): Promise<Tracer> =>

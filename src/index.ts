@@ -50,6 +50,7 @@ export {
 } from './errors.ts';
 export type { AttributeName, Attributes, AttributeValue } from './instrumentation/attributes.ts';
 export { consoleReporter, type ErrorReporter, type ReportContext } from './instrumentation/error-reporter.ts';
+export { consoleLogger, jsonLogger, type LogFields, type Logger } from './instrumentation/logger.ts';
 export { type Meter, noopMeter, type Observation } from './instrumentation/meter.ts';
 export {
   type CounterName,

@@ -2,7 +2,14 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { messageOf } from '../src/errors.ts';
-import { InvalidConfigError, type TurnPolicy, type TurnsOptions } from '../src/index.ts';
+import {
+  consoleLogger,
+  InvalidConfigError,
+  jsonLogger,
+  type Logger,
+  type TurnPolicy,
+  type TurnsOptions,
+} from '../src/index.ts';
 
 /** The variables of a worker that begin with TURNS_. */
 export const variables: readonly string[] = [
@@ -12,6 +19,7 @@ export const variables: readonly string[] = [
   'TURNS_LOCK_MS',
   'TURNS_STALLED_CHECK_MS',
   'TURNS_HEALTH_PORT',
+  'TURNS_LOG_FORMAT',
 ];
 
 export const maxPort = 65_535;
@@ -20,6 +28,13 @@ export const maxPort = 65_535;
 export function wholeNumber(name: string, value: string, max = 9_999_999): number {
   if (/^\d{1,7}$/.test(value) && Number(value) <= max) return Number(value);
   throw new InvalidConfigError(name, `must be a whole number of ${max} at most, not "${value}"`);
+}
+
+/** The logger of that format. Throws InvalidConfigError for one that is none. */
+export function loggerOf(format: string): Logger {
+  if (format === 'json') return jsonLogger;
+  if (format === 'text') return consoleLogger;
+  throw new InvalidConfigError('TURNS_LOG_FORMAT', `must be json or text, not "${format}"`);
 }
 
 /** What a host gives the shipped worker. */

@@ -8,12 +8,13 @@ import './plainly.ts';
 import { checkEnvNames } from '../src/config/env-names.ts';
 import { configFromEnv, connect } from '../src/index.ts';
 import { serveHealth } from '../src/operate/health.ts';
-import { type Given, givenIn, maxPort, variables, wholeNumber } from './policies.ts';
+import { type Given, givenIn, loggerOf, maxPort, variables, wholeNumber } from './policies.ts';
 
 const {
   TURNS_POLICIES,
   TURNS_CONCURRENCY = '50',
   TURNS_SHUTDOWN_MS = '10000',
+  TURNS_LOG_FORMAT = 'text',
   OPENCODE_MODEL,
   OPENCODE_AGENT,
 } = process.env;
@@ -35,7 +36,8 @@ const given = (option: string, name: string, max?: number): Record<string, numbe
 const healthPort = given('port', 'TURNS_HEALTH_PORT', maxPort);
 
 const { policies, conversations } = await load();
-const turns = await connect({ ...configFromEnv(), ...(conversations ? { conversations } : {}) });
+const logger = loggerOf(TURNS_LOG_FORMAT);
+const turns = await connect({ ...configFromEnv(), logger, ...(conversations ? { conversations } : {}) });
 await turns.createIndexes();
 
 let leaving = false;

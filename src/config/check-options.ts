@@ -29,6 +29,7 @@ const connectSchema = z.strictObject({
   sandboxRoot: text.refine((value) => path.isAbsolute(value), 'must be an absolute path').optional(),
   tracer: withMethods('span', 'event', 'carrier', 'traceId').optional(),
   meter: withMethods('add', 'measure', 'observe').optional(),
+  logger: withMethods('info', 'warn', 'error').optional(),
   reporter: withMethods('report').optional(),
   connectTimeoutMs: timeMs.optional(),
   lockLeaseMs: timeMs.optional(),

@@ -1,5 +1,6 @@
 import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import type { Logger } from '../instrumentation/logger.ts';
 import type { Meter } from '../instrumentation/meter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
@@ -49,7 +50,10 @@ export interface TurnsOptions<R = ReadyConversation> {
   readonly tracer?: Tracer;
   /** Where figures go. Default: OpenTelemetry's API where it is installed, `noopMeter` else. */
   readonly meter?: Meter;
+  /** Where errors go that were handled. Default: lines of `logger`. */
   readonly reporter?: ErrorReporter;
+  /** Where lines go: one for each finished turn, and each error unless there is a `reporter`. Default: stderr, for people. */
+  readonly logger?: Logger;
   /** Bound of connecting to each service. Default 5,000. */
   readonly connectTimeoutMs?: number;
   /** Lease of the conversation lock around a session's mint. Default 10,000. */

@@ -1,4 +1,6 @@
-import { printable, sayingOf, shown } from './printable.ts';
+import { errorType } from './attributes.ts';
+import { consoleLogger, type Logger } from './logger.ts';
+import { sayingOf } from './printable.ts';
 import { safeCall } from './safe-call.ts';
 
 /**
@@ -18,29 +20,29 @@ export interface ErrorReporter {
   note?(what: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
-/** The default: one line on stderr, without stack traces, prompt text or file contents; nothing in it moves a terminal. */
-export const consoleReporter: ErrorReporter = {
-  report(error, context) {
-    const { action, severity = 'error', ...facts } = context;
-    tell(`${severity} in ${action}: ${sayingOf(error)}`, Object.entries(facts));
-  },
-  note(what, facts) {
-    tell(
-      what,
-      Object.entries(facts).filter(([, value]) => value !== undefined),
-    );
-  },
-};
-
-function tell(what: string, facts: readonly (readonly [string, unknown])[]): void {
-  const rest = facts.map(([key, value]) => `${key}=${shown(value)}`);
-  console.error(printable([`[opencode-turns] ${what}`, ...rest].join(' ')));
+/** Errors and notes as lines of a logger: `action`, the error's `code` or class, and the facts are its fields. */
+export function loggingReporter(logger: Logger): ErrorReporter {
+  return {
+    report(error, { severity, ...facts }) {
+      const level = severity === 'warning' ? 'warn' : 'error';
+      logger[level]({ code: errorType(error), ...facts }, sayingOf(error));
+    },
+    note: (what, facts) => logger.info(facts, what),
+  };
 }
 
-/** A host's reporter that can break nothing: what it fails with costs its own report, and is told on stderr. */
-export function safeReporter(reporter: ErrorReporter): ErrorReporter {
+/** One line on stderr: see `consoleLogger`. */
+export const consoleReporter: ErrorReporter = loggingReporter(consoleLogger);
+
+/** A host's reporter that can break nothing: what it fails with costs its own report, and is told to `instead`. */
+export function safeReporter(
+  reporter: ErrorReporter,
+  instead: ErrorReporter = consoleReporter,
+): ErrorReporter {
   const safely = (reported: string, call: () => unknown) => {
-    safeCall(call, (error) => consoleReporter.report(error, { action: 'error-reporter.report', reported }));
+    safeCall(call, (error) =>
+      instead.report(error, { action: 'error-reporter.report', severity: 'warning', reported }),
+    );
   };
   return {
     report: (error, context) => safely(context.action, () => reporter.report(error, context)),

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { calmReporter } from '../../src/instrumentation/calm-reporter.ts';
 import { type ErrorReporter, safeReporter } from '../../src/instrumentation/error-reporter.ts';
+import type { Logger } from '../../src/instrumentation/logger.ts';
 import type { Meter } from '../../src/instrumentation/meter.ts';
+import { safeLogger } from '../../src/instrumentation/safe-logger.ts';
 import { safeMeter } from '../../src/instrumentation/safe-meter.ts';
 import { safeTracer } from '../../src/instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../../src/instrumentation/tracer.ts';
@@ -60,6 +62,10 @@ const uses: Readonly<Record<string, (does: () => unknown, told: ErrorReporter) =
       return 7;
     };
     expect(await tracer.span('turn.process', {}, work)).toBe(7);
+  },
+  logger: (does) => {
+    const logger = safeLogger(portThat<Logger>(does));
+    for (const level of ['info', 'warn', 'error'] as const) logger[level]({ turnId: 'x' }, 'test');
   },
   meter: (does, told) => {
     const meter = safeMeter(portThat<Meter>(does), told);

@@ -112,6 +112,7 @@ function env(): NodeJS.ProcessEnv {
     TEST_SERVICE: collector.url,
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_PROPAGATORS: 'b3,baggage',
+    TURNS_LOG_FORMAT: 'json',
     // Gauges, too, which are there only while the process works.
     OTEL_METRIC_EXPORT_INTERVAL: '200',
     MARKERS: JSON.stringify(marks),
@@ -249,6 +250,10 @@ it('spans and metrics arrived from both processes, and every turn came to its en
   for (const name of ['finished', 'enqueued', 'queue.wait', 'cost', 'running', 'waiting', 'followers'])
     expect(places.metrics).toContain(`"opencode_turns.${name}"`);
   expect(places.metrics).toContain('gen_ai.invoke_agent.duration');
+  expect(places.log).toMatch(
+    /^\{.*"policy":"default","status":"completed".*"level":"info","message":"turn finished"\}$/m,
+  );
+  expect(places.log).toMatch(/^\{.*"action":"turn.finished".*"level":"error"/m);
   for (const status of ['completed', 'error', 'cancelled'])
     expect(places.messages).toContain(`"status":"${status}"`);
   expect(places.messages).not.toContain('"status":"pending"');
