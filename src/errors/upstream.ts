@@ -103,6 +103,11 @@ export function isAmbiguous(error: unknown): boolean {
   return [...awayErrors, ...wrongAnswers].some((kind) => error instanceof kind);
 }
 
+/** True when the same question may be answered well soon, for all that its error says; its effect may be anything. */
+export function mayPass(error: unknown): boolean {
+  return isAmbiguous(error) || error instanceof UnsupportedServerError;
+}
+
 /** True when the server answered wrongly rather than not at all: worth some tries, not the whole time of a turn. */
 export function isWrongAnswer(error: unknown): boolean {
   return [...wrongAnswers, BadRequestError].some((kind) => error instanceof kind);

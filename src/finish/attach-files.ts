@@ -2,7 +2,7 @@ import type { Attachments, FileRef } from '../artifacts/attachment.ts';
 import type { DroppedFiles } from '../artifacts/dropped-files.ts';
 import { MessageArtifacts } from '../artifacts/message-artifacts.ts';
 import { Sandbox } from '../artifacts/sandbox.ts';
-import { isAmbiguous } from '../errors.ts';
+import { mayPass } from '../errors.ts';
 import { printable } from '../instrumentation/printable.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { TurnRun } from '../run/turn-run.ts';
@@ -20,7 +20,7 @@ type Run = Pick<
 const storeMs = 30_000;
 /** How long one file is asked for that only the server has. */
 const readMs = 30_000;
-const readRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
+const readRetry = { firstMs: 100, maxMs: 2_000, again: mayPass };
 
 /**
  * Attaches the files that came out of a completed turn and returns what the message holds. `begin` resolves before

@@ -7,7 +7,10 @@ import { patiently } from './patience.ts';
 import type { TurnRun } from './turn-run.ts';
 
 /** What of a run is touched here. */
-type Run = Pick<TurnRun, 'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'upstream'>;
+type Run = Pick<
+  TurnRun,
+  'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'submission' | 'turn' | 'upstream'
+>;
 
 /**
  * The directory that a stored session works in, when it is another one than the policy names today; undefined when it is

@@ -1,4 +1,4 @@
-import { isAmbiguous, SessionNotFoundError } from '../errors.ts';
+import { mayPass, SessionNotFoundError } from '../errors.ts';
 import type { OpenCode, Upstream } from '../ports/upstream.ts';
 import { Exchange } from '../reply/exchange.ts';
 import type { WireMessage } from '../reply/wire.ts';
@@ -10,7 +10,7 @@ import type { StopRef } from '../turn/stored-turn.ts';
 import { areOver, isBusy, sessionsBelow } from './session-tree.ts';
 
 const polls = { firstMs: 30, maxMs: 1_000 };
-const retry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
+const retry = { firstMs: 100, maxMs: 1_000, again: mayPass };
 /** How long a session that is idle is watched when its messages do not say that all is over. */
 const unclearMs = 2_000;
 /** From this poll on, some half a second after the first, the messages are asked, too. */

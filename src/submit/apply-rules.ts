@@ -12,7 +12,7 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 /** What of a run is touched here. */
 type Run = Pick<
   TurnRun,
-  'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'submission' | 'upstream'
+  'absence' | 'conversation' | 'deps' | 'own' | 'policy' | 'signal' | 'submission' | 'turn' | 'upstream'
 >;
 
 type Rules = readonly PermissionRule[];

@@ -1,10 +1,10 @@
-import { isAmbiguous } from '../errors.ts';
+import { isAmbiguous, mayPass } from '../errors.ts';
 import type { PromptRequest } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
 import { systemText } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
-import type { PromptIds } from '../turn/phase.ts';
+import { isPrompted, type PromptIds } from '../turn/phase.ts';
 import { applyRules } from './apply-rules.ts';
 import { checkServerConfig } from './config-guard.ts';
 import { deliverUploads } from './deliver-files.ts';
@@ -39,6 +39,7 @@ export async function postPrompt(run: Run, ids: PromptIds): Promise<boolean> {
   if (!(await applyRules(run, ids, await rulesOf(run)))) return false;
   const { client } = run.upstream(ids.server);
   const request = await promptRequest(run, ids);
+  const isFirst = !run.submission.posted && !isPrompted(run.turn.run.phase);
   /** It could not be looked up in all the time that such a poll has: whether it arrived stays unknown. */
   let unknown = false;
   const send = async () => {
@@ -55,7 +56,9 @@ export async function postPrompt(run: Run, ids: PromptIds): Promise<boolean> {
     }
   };
   const options = patiently(run);
-  const again = (error: unknown) => isAmbiguous(error) && !unknown && options.again(error);
+  // Another protocol's server gets no first prompt; while one of ours is upstream, it may be there for a moment.
+  const again = (error: unknown) =>
+    (isFirst ? isAmbiguous : mayPass)(error) && !unknown && options.again(error);
   await persevere(send, { ...options, again }, run.signal);
   await notePrompted(run);
   return true;

@@ -1,4 +1,4 @@
-import { BadRequestError, isAmbiguous, isWrongAnswer } from '../errors.ts';
+import { BadRequestError, isAmbiguous, isWrongAnswer, mayPass } from '../errors.ts';
 import type { OpenCode } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
@@ -7,7 +7,7 @@ import type { PromptIds } from '../turn/phase.ts';
 import type { InputAnswer, InputRequest } from '../turn/stored-turn.ts';
 
 /** What of a run is touched here. */
-type Run = Pick<TurnRun, 'absence' | 'deps' | 'policy' | 'upstream'>;
+type Run = Pick<TurnRun, 'absence' | 'deps' | 'policy' | 'submission' | 'turn' | 'upstream'>;
 
 /**
  * Brings the answer to a request upstream. False when the request is not open there any more: somebody has answered it,
@@ -33,7 +33,7 @@ export function answerUpstream(
     }
   };
   const options = patiently(run);
-  const again = (error: unknown) => isAmbiguous(error) && options.again(error);
+  const again = (error: unknown) => mayPass(error) && options.again(error);
   return persevere(send, { ...options, again }, signal);
 }
 

@@ -1,6 +1,6 @@
 import { fittedRequest } from '../bounds/bounded-request.ts';
 import { maxInputRequests } from '../bounds/byte-budget.ts';
-import { BadRequestError, InvalidInputError, isAmbiguous } from '../errors.ts';
+import { BadRequestError, InvalidInputError, mayPass } from '../errors.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
@@ -13,7 +13,17 @@ import { Approvals } from './approvals.ts';
 /** What of a run is touched here. */
 type Run = Pick<
   TurnRun,
-  'absence' | 'defer' | 'deps' | 'live' | 'own' | 'policy' | 'signal' | 'stopSwitch' | 'turn' | 'upstream'
+  | 'absence'
+  | 'defer'
+  | 'deps'
+  | 'live'
+  | 'own'
+  | 'policy'
+  | 'signal'
+  | 'stopSwitch'
+  | 'submission'
+  | 'turn'
+  | 'upstream'
 >;
 
 /** How long the change of a request waits for a database that is away. */
@@ -190,7 +200,7 @@ export class InputRequests {
       this.#report(error);
       // Without it upstream waits for ever. What else fails is ours: the answer stays stored, and the next read of the
       // stored turn, or the next owner, sends it again.
-      if (!this.#run.signal.aborted && isAmbiguous(error)) this.#onLost(error);
+      if (!this.#run.signal.aborted && mayPass(error)) this.#onLost(error);
     } finally {
       this.#sending.delete(requestId);
     }

@@ -1,4 +1,4 @@
-import { BadRequestError, isAmbiguous } from '../errors.ts';
+import { BadRequestError, mayPass } from '../errors.ts';
 import type { OpenCode } from '../ports/upstream.ts';
 import { askingCall, callKey } from '../reply/call-key.ts';
 import { Exchange } from '../reply/exchange.ts';
@@ -11,7 +11,10 @@ import { within } from '../timing/time-limit.ts';
 import type { PromptIds } from '../turn/phase.ts';
 
 /** What of a run is touched here. */
-type Run = Pick<TurnRun, 'absence' | 'deps' | 'letGo' | 'live' | 'policy' | 'signal' | 'turn' | 'upstream'>;
+type Run = Pick<
+  TurnRun,
+  'absence' | 'deps' | 'letGo' | 'live' | 'policy' | 'signal' | 'submission' | 'turn' | 'upstream'
+>;
 
 /** What upstream says at one moment. */
 export interface UpstreamReading {
@@ -103,7 +106,7 @@ async function followBelow(run: Run, client: OpenCode, children: readonly string
 
 /** How long the end of a turn waits for the messages of one child. */
 const childMs = 15_000;
-const childRetry = { firstMs: 100, maxMs: 2_000, again: isAmbiguous };
+const childRetry = { firstMs: 100, maxMs: 2_000, again: mayPass };
 
 /**
  * The final exchange of a turn with the messages of its children, whose cost and files are part of the turn's. A

@@ -1,4 +1,4 @@
-import { isAmbiguous } from '../errors.ts';
+import { mayPass } from '../errors.ts';
 import { askedFirst } from '../reply/asked-first.ts';
 import { callKey } from '../reply/call-key.ts';
 import type { Part, ToolPart } from '../reply/part.ts';
@@ -14,7 +14,7 @@ type Run = Pick<TurnRun, 'deps' | 'own' | 'policy' | 'signal' | 'turn' | 'upstre
 
 /** How long a server that does not answer is asked for the rules of its session. */
 const rulesMs = 15_000;
-const rulesRetry = { firstMs: 200, maxMs: 2_000, again: isAmbiguous };
+const rulesRetry = { firstMs: 200, maxMs: 2_000, again: mayPass };
 
 export interface UnheardCallsOptions {
   readonly run: Run;

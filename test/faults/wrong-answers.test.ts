@@ -259,6 +259,68 @@ describe('wrong answers that stay end the turn with what they are', () => {
   });
 });
 
+describe('another server in the middle of a run', () => {
+  const unknown = { status: 404, headers: text, body: 'Not Found' };
+  it.each<[string, (request: ProxiedRequest) => Substitute | undefined]>([
+    ['that is OpenCode 2', openCode2],
+    ['that is a web page', () => ({ status: 200, headers: html, body: page })],
+    ['that knows nothing', () => unknown],
+    ['that knows no status', (request) => (statuses(request) ? unknown : undefined)],
+  ])(
+    '%s for a moment costs nothing but time',
+    async (_, substitute) => {
+      const before = system.model.turnRequests.length;
+      const release = deferred();
+      system.respond(() => ({ text: ['one ', 'two'], gate: release.promise, gateAt: 1 }));
+      const { id } = await turns.enqueue({ conversation, text: 'moment' });
+      const ended = followAll(turns, id);
+      await eventually(async () => expect((await turns.get(id))?.run.phase).toBe('prompted'), 30_000);
+      await eventually(() => expect(system.model.turnRequests.length).toBe(before + 1), 30_000);
+      const from = proxy.requests.length;
+      let given = 0;
+      proxy.substitute((request) => {
+        const answer = substitute(request);
+        if (answer) given += 1;
+        return answer;
+      });
+      release.resolve();
+      // Asked again and again, and never answered as ours.
+      await eventually(() => expect(given).toBeGreaterThanOrEqual(6), 20_000);
+      expect((await turns.get(id))?.status).toBe('pending');
+      proxy.substitute(() => undefined);
+      await ended;
+      expect(await turns.get(id)).toMatchObject({
+        status: 'completed',
+        text: 'one two',
+        run: { sessionId, resends: 0, reruns: 0, epoch: 1 },
+      });
+      expect(system.model.turnRequests.length).toBe(before + 1);
+      const posts = proxy.requests.slice(from).filter(({ method }) => method !== 'GET');
+      expect(posts).toEqual([]);
+    },
+    60_000,
+  );
+
+  it('is not taken for the one that runs the turn: a cancel reaches that one when it is back', async () => {
+    const before = system.model.turnRequests.length;
+    system.respond(() => ({ text: ['one ', 'two'], gate: deferred().promise, gateAt: 1 }));
+    const { id } = await turns.enqueue({ conversation, text: 'cancel' });
+    const ended = followAll(turns, id);
+    await eventually(async () => expect((await turns.get(id))?.run.phase).toBe('prompted'), 30_000);
+    await eventually(() => expect(system.model.turnRequests.length).toBe(before + 1), 30_000);
+    const from = proxy.requests.length;
+    proxy.substitute(openCode2);
+    await turns.cancel(id);
+    await eventually(() => expect(proxy.requests.length).toBeGreaterThan(from + 6), 20_000);
+    proxy.substitute(() => undefined);
+    await ended;
+    const stored = await turns.get(id);
+    expect(stored).toMatchObject({ status: 'cancelled' });
+    expect(stored?.error).toBeUndefined();
+    await eventually(() => expect(system.model.turnRequests[before]?.outcome).toBe('aborted'));
+  }, 60_000);
+});
+
 describe('a server that speaks another protocol', () => {
   const isProbe = ({ method, path }: ProxiedRequest) =>
     method === 'GET' && ['/global/health', '/api/info', '/api/health', '/event'].includes(path);
@@ -266,7 +328,7 @@ describe('a server that speaks another protocol', () => {
   it('in the place of one that a session lives on ends its turns, and nothing is asked there', async () => {
     const release = deferred();
     system.respond(() => ({ text: ['one ', 'two'], gate: release.promise, gateAt: 1 }));
-    const { id } = await turns.enqueue({ conversation, text: 'run', policy: 'default' });
+    const { id } = await turns.enqueue({ conversation, text: 'run', policy: 'impatient' });
     const ended = followAll(turns, id);
     await eventually(async () => expect((await turns.get(id))?.run.phase).toBe('prompted'), 30_000);
     const from = proxy.requests.length;
