@@ -120,7 +120,9 @@ export function problemOf(
 type Problem = (text: string, facts: UpstreamFacts, type: string) => TurnsError;
 
 const problems: Readonly<Record<Exclude<Meaning, 'ok' | 'redirect'>, Problem>> = {
-  absent: (text, facts) => new BadRequestError(text, facts),
+  // Of a route that asks for nothing by name, so that nothing can be missing: this answers another request.
+  absent: (_text, facts) =>
+    new ForeignAnswerError('answered "not found" where nothing can be missing', facts),
   invalid: (text, facts) => new BadRequestError(text, facts),
   refused: (text, facts) => new AuthenticationError(`${text}; check user name and password`, facts),
   later: (text, facts) => new ServerError(text, facts),

@@ -49,9 +49,11 @@ const providers = z
 const instance = z
   .looseObject({ time: z.looseObject({ updated: z.number() }) })
   .transform(({ time }) => time.updated) as unknown as z.ZodType<number>;
-const done = z.unknown().transform(() => undefined as undefined);
 type SendOptions = Parameters<Call<unknown>['send']>[0];
-const accepted = z.unknown().transform(() => true);
+/** 204. */
+const empty = z.undefined();
+/** What OpenCode answers to the rest once it is done (1.18.33). */
+const accepted = z.literal(true);
 const health = z.looseObject({ healthy: z.literal(true), version: z.string() });
 
 /** Longest body of an answer: lists of messages hold every output of a session's life, the rest is shorter. */
@@ -156,7 +158,7 @@ export function openCodeClient({
           method: 'POST',
           path: '/session/{id}/abort',
           absent: ofSession(sessionID),
-          schema: done,
+          schema: accepted.transform(() => undefined),
           send: (s) => sdk.session.abort({ sessionID, directory }, s),
         },
         signal,
@@ -198,7 +200,7 @@ export function openCodeClient({
           method: 'POST',
           path: '/session/{id}/prompt_async',
           absent: ofSession(sessionID),
-          schema: done,
+          schema: empty,
           timeoutMs: longMs,
           send,
         },

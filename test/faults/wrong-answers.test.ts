@@ -23,6 +23,8 @@ const json = { 'content-type': 'application/json' };
 const html = { 'content-type': 'text/html' };
 const text = { 'content-type': 'text/plain' };
 const page = '<!doctype html><p>proxy</p>';
+/** JSON that says nothing of what was asked. */
+const other = '{"ok":true}';
 const sessionGone = '{"name":"NotFoundError","data":{"message":"Session not found: ses_x"}}';
 
 let system: TestSystem;
@@ -117,6 +119,8 @@ describe('one wrong answer costs nothing but time', () => {
     ],
     ['401 for a prompt that arrived', prompts, { status: 401, applied }],
     ['a page for a prompt that arrived', prompts, { status: 200, headers: html, body: page, applied }],
+    ['another JSON for a prompt that arrived', prompts, { status: 200, headers: json, body: other, applied }],
+    ['another JSON for a prompt that did not', prompts, { status: 200, headers: json, body: other }],
     ['429 for a prompt that arrived', prompts, { ...throttled, applied }],
     ['429 for a prompt that did not', prompts, throttled],
     ['503 for a prompt that did not', prompts, { ...throttled, status: 503 }],
@@ -152,6 +156,14 @@ describe('one wrong answer costs nothing but time', () => {
     ['429 for a session that was made', { ...throttled, applied }],
     ["a proxy's 404 for a session that was made", { status: 404, headers: text, body: 'no', applied }],
     ['401 for a session that was made', { status: 401, applied }],
+    [
+      'a 404 in the words of OpenCode for a session that was made',
+      { status: 404, headers: json, body: sessionGone, applied },
+    ],
+    [
+      'a 404 in the words of OpenCode for a session that was not made',
+      { status: 404, headers: json, body: sessionGone },
+    ],
     [
       'a redirect for a session that was not made',
       { status: 307, headers: { location: 'http://127.0.0.1:1/' } },
