@@ -2,14 +2,19 @@ import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { z } from 'zod';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
 import type { OpenCode } from '../ports/upstream.ts';
-import type {
-  WireMessage,
-  WirePermission,
-  WireQuestion,
-  WireSession,
-  WireSessionStatus,
-} from '../reply/wire.ts';
+import type { WireMessage, WirePermission, WireQuestion, WireSession } from '../reply/wire.ts';
 import type { ServerAddress } from './address.ts';
+import {
+  accepted,
+  empty,
+  health,
+  instance,
+  message,
+  providers,
+  request,
+  session,
+  status,
+} from './answer-schemas.ts';
 import { type Call, upstreamCall } from './http-call.ts';
 import type { ServerProbe } from './probe.ts';
 import { readFile } from './read-file.ts';
@@ -25,36 +30,7 @@ export interface OpenCodeClientOptions {
   readonly timeoutMs?: number;
 }
 
-// What is used of an answer must be there; everything else passes through as it is.
-const session = z.looseObject({ id: z.string().startsWith('ses') }) as unknown as z.ZodType<WireSession>;
-const message = z.looseObject({
-  info: z.looseObject({
-    id: z.string(),
-    sessionID: z.string(),
-    role: z.enum(['user', 'assistant']),
-    time: z.looseObject({ created: z.number(), completed: z.number().optional() }),
-  }),
-  parts: z.array(
-    z.looseObject({ id: z.string(), sessionID: z.string(), messageID: z.string(), type: z.string() }),
-  ),
-}) as unknown as z.ZodType<WireMessage>;
-const status = z.looseObject({
-  type: z.enum(['idle', 'busy', 'retry']),
-}) as unknown as z.ZodType<WireSessionStatus>;
-const request = z.looseObject({ id: z.string(), sessionID: z.string() });
-const providers = z
-  .looseObject({ providers: z.array(z.looseObject({ id: z.string() })) })
-  .transform((answer) => answer.providers.map(({ id }) => id)) as unknown as z.ZodType<readonly string[]>;
-/** A directory's instance keeps what its project was when it began; that is written then, and told as its last update. */
-const instance = z
-  .looseObject({ time: z.looseObject({ updated: z.number() }) })
-  .transform(({ time }) => time.updated) as unknown as z.ZodType<number>;
 type SendOptions = Parameters<Call<unknown>['send']>[0];
-/** 204. */
-const empty = z.undefined();
-/** What OpenCode answers to the rest once it is done (1.18.33). */
-const accepted = z.literal(true);
-const health = z.looseObject({ healthy: z.literal(true), version: z.string() });
 
 /** Longest body of an answer: lists of messages hold every output of a session's life, the rest is shorter. */
 const maxBytes = 64 * 1024 * 1024;
