@@ -71,7 +71,7 @@ export class MemoryWorker implements Omit<RunningWorker, typeof Symbol.asyncDisp
         return job.handBack();
       case 'delay':
         job.delay(end.ms);
-        if (end.behind !== undefined && !(await isBehind(this.#deps, job.turnId, end.behind)))
+        if (end.behind !== undefined && !(await isBehind(this.#deps, end.behind, job.turnId)))
           await this.#jobs.wake({ id: job.turnId });
     }
   }

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { ServiceUnavailableError, TurnFailedError, UnknownPolicyError } from '../../src/errors.ts';
+import { noopMeter } from '../../src/instrumentation/meter.ts';
 import { noopTracer, type Tracer } from '../../src/instrumentation/tracer.ts';
 import { MemoryConversations } from '../../src/testing/memory-conversations.ts';
 import { memoryIds } from '../../src/testing/memory-ids.ts';
@@ -54,6 +55,7 @@ beforeEach(() => {
     store,
     jobs,
     tracer,
+    meter: noopMeter,
     clock,
     reporter,
     owner: 'me',
@@ -90,12 +92,12 @@ describe('a job', () => {
     expect(await take(second.id)).toEqual({ kind: 'delay', ms: 30_000, behind: first.id });
     expect(spans).toEqual([['turn.process', 'fine']]);
     expect((await store.get(second.id))?.run.epoch).toBe(0);
-    expect(await isBehind(deps, second.id, first.id)).toBe(true);
+    expect(await isBehind(deps, first.id, second.id)).toBe(true);
     await store.cancel(first.id);
-    expect(await isBehind(deps, second.id, first.id)).toBe(false);
-    expect(await isBehind(deps, second.id, newId())).toBe(false);
+    expect(await isBehind(deps, first.id, second.id)).toBe(false);
+    expect(await isBehind(deps, newId(), second.id)).toBe(false);
     expect(reports).toEqual([]);
-    expect(await isBehind({ ...deps, ...failing('get', away) }, second.id, first.id)).toBe(true);
+    expect(await isBehind({ ...deps, ...failing('get', away) }, first.id, second.id)).toBe(true);
     expect(reports).toEqual(['turn.delay']);
   });
 
