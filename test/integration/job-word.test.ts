@@ -45,7 +45,7 @@ describe('the word of a job', () => {
   ])('names a turn; its %s is that of the stored one', async (_, forged) => {
     const { id } = await enqueue('strict');
     const job = await queue.getJob(`turn-${id}`);
-    expect(job?.data).toEqual({ turnId: id });
+    expect(job?.data).toEqual({ turnId: id, version: 1 });
     await job?.updateData({ turnId: id, ...forged });
     const worker = await work();
     expect((await followAll(turns, id)).view.status).toBe('completed');
