@@ -21,14 +21,10 @@ const says = (...args: string[]): string | undefined => {
 };
 
 /** `full`: every commit that has landed is there. A tarball has none, also when it lies in somebody else's repository. */
-export function history(): 'none' | 'shallow' | 'full' {
+function history(): 'none' | 'shallow' | 'full' {
   if (says('rev-parse', '--show-prefix') !== '') return 'none';
   return says('rev-parse', '--is-shallow-repository') === 'true' ? 'shallow' : 'full';
 }
-
-/** Whether the commit is in the history of what is checked out. */
-export const hasLanded = (): boolean =>
-  says('merge-base', '--is-ancestor', landedCommit, 'HEAD') !== undefined;
 
 /** Why that version cannot be had here; undefined when it can. */
 export function absence(): string | undefined {
