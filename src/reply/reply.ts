@@ -169,7 +169,11 @@ export class Reply {
     this.#own.sync(exchange.messages, (id) => exchange.kindOf(id));
     for (const [sessionId, messages] of exchange.children) {
       this.#follow(sessionId);
-      this.#children.said(sessionId)?.sync(messages, () => undefined);
+      const said = this.#children.said(sessionId);
+      said?.sync(messages, () => undefined);
+      // What was lost of an earlier message stands in front of what was heard of a later one.
+      const ids = messages.flatMap(({ parts }) => parts.map(({ id }) => id));
+      said?.list.arrange(ids, () => true);
     }
     this.#own.list.arrange(
       exchange.parts.map(({ id }) => id),
