@@ -1,3 +1,4 @@
+import '../support/fuzz-seed.ts';
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { isBasename, isDeceiving, numbered, quoted, sandboxFilename } from '../../src/artifacts/filenames.ts';

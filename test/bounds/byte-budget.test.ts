@@ -1,3 +1,4 @@
+import '../support/fuzz-seed.ts';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { boundedPart } from '../../src/bounds/bounded-part.ts';

@@ -1,3 +1,4 @@
+import '../support/fuzz-seed.ts';
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { areInForce, covers, fingerprintOf, inherited } from '../../src/session/rules.ts';

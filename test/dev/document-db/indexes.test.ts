@@ -1,3 +1,4 @@
+import '../../support/fuzz-seed.ts';
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { Collection } from '../../../dev/document-db/collection.ts';

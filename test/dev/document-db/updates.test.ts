@@ -1,4 +1,5 @@
 /** Update operators against a naive model of what MongoDB documents about them. */
+import '../../support/fuzz-seed.ts';
 import { describe, expect, it } from '@jest/globals';
 import { Decimal128, Long } from 'bson';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+import '../../support/fuzz-seed.ts';
 import { expect, it } from '@jest/globals';
 import { Binary, BSONRegExp, Decimal128, Long, ObjectId, Timestamp } from 'bson';
 import fc from 'fast-check';
