@@ -35,22 +35,12 @@ export function otelMeter(name = 'opencode-turns'): Meter {
   };
   return {
     add(metric, value, attributes) {
-      const { counters } = current();
-      let counter = counters.get(metric);
-      if (!counter) {
-        counter = api.getMeter(name).createCounter(metric, settings(metric));
-        counters.set(metric, counter);
-      }
-      counter.add(value, attributes as Attributes);
+      const make = () => api.getMeter(name).createCounter(metric, settings(metric));
+      kept(current().counters, metric, make).add(value, attributes as Attributes);
     },
     measure(metric, value, attributes) {
-      const { histograms } = current();
-      let histogram = histograms.get(metric);
-      if (!histogram) {
-        histogram = api.getMeter(name).createHistogram(metric, settings(metric));
-        histograms.set(metric, histogram);
-      }
-      histogram.record(value, attributes as Attributes);
+      const make = () => api.getMeter(name).createHistogram(metric, settings(metric));
+      kept(current().histograms, metric, make).record(value, attributes as Attributes);
     },
     observe(metric, read) {
       current();
@@ -63,6 +53,13 @@ export function otelMeter(name = 'opencode-turns'): Meter {
       };
     },
   };
+}
+
+/** The instrument of that name, made when it is asked for first. */
+function kept<T>(instruments: Map<MetricName, T>, metric: MetricName, make: () => T): T {
+  const known = instruments.get(metric) ?? make();
+  instruments.set(metric, known);
+  return known;
 }
 
 const newMade = (): Made => ({

@@ -39,8 +39,7 @@ export function watchControl(run: Run, onAnswers: (turn: TurnControl) => void): 
         away = false;
       } catch (error) {
         // A version is raised with a claim.
-        if (error instanceof OwnershipLostError || error instanceof NewerVersionError)
-          run.stopSwitch.stop('ownership-lost', undefined, error);
+        if (error instanceof OwnershipLostError || error instanceof NewerVersionError) run.own.lose(error);
         // Once until it is back: a thousand turns would say it every five seconds.
         else if (!away)
           deps.reporter.report(error, { action: 'turn.control', severity: 'warning', turnId: turn.id });

@@ -7,7 +7,6 @@ import { viewOf } from '../turn/stored-view.ts';
 import { Autosave } from './autosave.ts';
 import type { TurnDeps } from './deps.ts';
 import type { Ownership } from './ownership.ts';
-import type { StopSwitch } from './stop-switch.ts';
 
 type Deps = Pick<TurnDeps, 'publisher' | 'store' | 'clock' | 'reporter' | 'tracer' | 'meter'>;
 
@@ -23,7 +22,7 @@ export class LiveReply {
   #firstTokenAt: number | undefined;
   #movedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(deps: Deps, turn: StoredTurn, own: Ownership, stopSwitch: StopSwitch) {
+  constructor(deps: Deps, turn: StoredTurn, own: Ownership) {
     this.#deps = deps;
     this.#turn = turn;
     this.#own = own;
@@ -35,7 +34,7 @@ export class LiveReply {
       reporter: deps.reporter,
       view: viewOf(turn),
       parts: () => this.parts,
-      onOwnershipLost: (error) => stopSwitch.stop('ownership-lost', undefined, error),
+      onOwnershipLost: (error) => own.lose(error),
     });
     this.autosave = new Autosave({ deps, own, live: this });
   }

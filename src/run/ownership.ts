@@ -67,9 +67,14 @@ export class Ownership {
     return persevere(() => answered(fn(), signal), { ...storeRetry, clock: this.#deps.clock }, signal);
   }
 
+  /** Somebody else has the turn, as this error says: the run lets go of it. */
+  lose(error: unknown): void {
+    this.#stopSwitch.stop('ownership-lost', undefined, error);
+  }
+
   /** A write that has failed for good ends the turn: whatever else it would do could not be stored either. */
   noteFailure(error: unknown): void {
-    if (error instanceof OwnershipLostError) this.#stopSwitch.stop('ownership-lost', undefined, error);
+    if (error instanceof OwnershipLostError) this.lose(error);
     else if (error instanceof DocumentTooLargeError) this.#stopSwitch.stop('budget', 'documentBytes', error);
   }
 

@@ -1,4 +1,3 @@
-import { ServiceUnavailableError } from '../errors.ts';
 import type { Attributes } from '../instrumentation/attributes.ts';
 import type { EventName, SpanName } from '../instrumentation/events.ts';
 import type { SpanHandle } from '../instrumentation/tracer.ts';
@@ -55,7 +54,7 @@ export class TurnRun {
     this.signal = this.stopSwitch.signal;
     this.own = new Ownership(deps, turn, this.stopSwitch);
     this.startedAt = turn.run.startedAt ?? this.own.now();
-    this.live = new LiveReply(deps, turn, this.own, this.stopSwitch);
+    this.live = new LiveReply(deps, turn, this.own);
     this.submission = new Submission(turn, conversation);
     const note = new AwayNote(this);
     this.absence = new ServerAbsence({
@@ -114,6 +113,3 @@ export class TurnRun {
     this.defer(clock.setTimer(left, passed));
   }
 }
-
-export const isServiceAway = (error: unknown): error is ServiceUnavailableError =>
-  error instanceof ServiceUnavailableError;

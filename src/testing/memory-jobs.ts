@@ -23,8 +23,8 @@ export interface TakenMemoryJob {
   delay(ms: number): void;
   /** Somebody else may have it at once. */
   handBack(): void;
-  /** Tried again some times; false when that was the last one. */
-  retry(): boolean;
+  /** Tried again some times; the last one fails. */
+  retry(): void;
 }
 
 const attempts = 5;
@@ -110,10 +110,8 @@ export class MemoryJobs implements TurnJobs {
       handBack: () => this.#wait(job),
       retry: () => {
         job.failures += 1;
-        const again = job.failures < attempts;
-        if (again) this.#delay(job, backoffMs(job.failures - 1, failedBackoff));
+        if (job.failures < attempts) this.#delay(job, backoffMs(job.failures - 1, failedBackoff));
         else this.#set(job, 'failed');
-        return again;
       },
     };
   }

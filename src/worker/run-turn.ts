@@ -1,11 +1,17 @@
-import { CorruptTurnError, isRetryable, isTurnsError, NewerVersionError } from '../errors.ts';
+import {
+  CorruptTurnError,
+  isRetryable,
+  isTurnsError,
+  NewerVersionError,
+  ServiceUnavailableError,
+} from '../errors.ts';
 import { endingOf, marked, stoppedEnding } from '../finish/ending.ts';
 import { finishTurn, interruptedOutcome } from '../finish/finish-turn.ts';
 import type { Ending } from '../finish/terminal-write.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import { watchControl } from '../run/control.ts';
 import type { TurnDeps } from '../run/deps.ts';
-import { isServiceAway, TurnRun } from '../run/turn-run.ts';
+import { TurnRun } from '../run/turn-run.ts';
 import { stopUpstream } from '../stop/stop-turn.ts';
 import { reachPrompt } from '../submit/submit-prompt.ts';
 import { within } from '../timing/time-limit.ts';
@@ -103,7 +109,7 @@ async function endBadly(run: TurnRun, watch: TurnWatch, error: unknown): Promise
       run.deps.tracer.event('opencode.response.error', { 'error.type': codeOf(error) });
       run.deps.reporter.report(error, { action: 'turn', turnId: run.turn.id });
       // A newer release has stored something behind our claim: its worker goes on with the turn.
-      if (isServiceAway(error) || error instanceof NewerVersionError)
+      if (error instanceof ServiceUnavailableError || error instanceof NewerVersionError)
         return interruptedOutcome(run, 'service-unavailable', error);
     }
     // What went wrong may be ours; a run that goes on upstream would have no owner.
