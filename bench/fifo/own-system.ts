@@ -11,7 +11,7 @@ import type { MessageDoc } from '../../src/mongodb/models.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
-import { openCodeIds } from '../../src/opencode/ids.ts';
+import { openCodeIds } from '../../src/opencode/v1/ids.ts';
 import { otelTracer } from '../../src/otel/tracer.ts';
 import type { Upstream } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';

@@ -1,4 +1,4 @@
-import { openCodeIds } from '../../src/opencode/ids.ts';
+import { openCodeIds } from '../../src/opencode/v1/ids.ts';
 import type { FeedSink, OpenCode, PromptRequest, Upstream } from '../../src/ports/upstream.ts';
 import type { WireEvent, WireMessage, WireMessageInfo } from '../../src/reply/wire.ts';
 import { systemClock } from '../../src/timing/clock.ts';

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { openCodeIds } from '../../src/opencode/ids.ts';
+import { openCodeIds } from '../../src/opencode/v1/ids.ts';
 import type { WireMessage } from '../../src/reply/wire.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 

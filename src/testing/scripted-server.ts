@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ConnectionError } from '../errors.ts';
-import { openCodeIds } from '../opencode/ids.ts';
+import { openCodeIds } from '../opencode/v1/ids.ts';
 import type { NewSession, Upstream } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { AgentPrompt, AgentScript, ScriptedUpstream } from './agent.ts';

@@ -13,7 +13,7 @@ import { type Meter, noopMeter } from '../instrumentation/meter.ts';
 import { safeMeter } from '../instrumentation/safe-meter.ts';
 import { safeTracer } from '../instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
-import { openCodeIds } from '../opencode/ids.ts';
+import { openCodeIds } from '../opencode/v1/ids.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';

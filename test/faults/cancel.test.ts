@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';

@@ -2,7 +2,7 @@ import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { TestSystem } from '../support/system.ts';
 import { expectIdleRedis, expectNoOrphan, expectSteps, expectWholeStory } from './promises.ts';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Step } from '../../dev/scripted-model/script.ts';
 import type { StoredTurn, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import type { WireMessage } from '../../src/reply/wire.ts';
 import { deferred } from '../support/deferred.ts';

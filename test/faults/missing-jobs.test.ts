@@ -3,7 +3,7 @@ import { Queue } from 'bullmq';
 import { turnJobId } from '../../src/bullmq/turn-job.ts';
 import type { StoredTurn, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RedisCommand, RedisReplyProxy } from '../support/redis-reply-proxy.ts';

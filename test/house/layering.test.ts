@@ -39,7 +39,7 @@ const mayImport: Record<string, readonly string[]> = {
   'turns.ts': [...ground, 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
   testing: [
     ...data,
-    ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts', 'opencode/ids.ts'],
+    ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts', 'opencode/v1/ids.ts'],
   ],
   web: ['errors.ts', 'turn', 'artifacts'],
   'view.ts': ['reply', 'turn'],

@@ -9,7 +9,7 @@ import {
   type Turns,
 } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
 

@@ -3,7 +3,7 @@ import { startRedis } from '../../dev/services/redis.ts';
 import { ServiceUnavailableError, type Turns } from '../../src/index.ts';
 import { type GaugeName, type MetricName, metrics } from '../../src/instrumentation/metrics.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { HttpReplyProxy } from '../support/http-reply-proxy.ts';

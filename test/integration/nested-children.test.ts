@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { ModelRequest, Step } from '../../dev/scripted-model/script.ts';
 import type { StoredTurn, TurnPolicy, Turns, TurnsOptions } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
-import { openCodeIds } from '../../src/opencode/ids.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
+import { openCodeIds } from '../../src/opencode/v1/ids.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';

@@ -10,7 +10,7 @@ import { ConflictError, NotFoundError, ServiceUnavailableError, type Turns } fro
 import { noopTracer } from '../../src/instrumentation/tracer.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { Lock } from '../../src/ports/lock.ts';
 import type { SessionStore } from '../../src/ports/session-store.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { byteBudget, maxRequestBytes } from '../../src/bounds/byte-budget.ts';
 import type { StoredTurn, TurnLimits, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Doc, errorReply, type MongoCommand, MongoReplyProxy } from '../support/mongo-reply-proxy.ts';
 import { type Respond, startSystem, type TestSystem } from '../support/system.ts';

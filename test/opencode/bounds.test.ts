@@ -3,9 +3,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
-import { EventHub } from '../../src/opencode/event-hub.ts';
 import { LargeBodies } from '../../src/opencode/large-bodies.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
+import { EventHub } from '../../src/opencode/v1/event-hub.ts';
 import { eventually } from '../support/eventually.ts';
 
 const mebibyte = 1024 * 1024;

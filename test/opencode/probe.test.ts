@@ -2,8 +2,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
 import { serverProbe } from '../../src/opencode/probe.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { openCode2 } from '../support/opencode-2x.ts';
 import type { ProxiedRequest, Substitute } from '../support/upstream-proxy.ts';
 

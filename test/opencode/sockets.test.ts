@@ -2,8 +2,8 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
-import { EventHub } from '../../src/opencode/event-hub.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
+import { EventHub } from '../../src/opencode/v1/event-hub.ts';
 import type { FeedSink } from '../../src/ports/upstream.ts';
 import { eventually } from '../support/eventually.ts';
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { InputRequest, RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import type { InputAnswer } from '../../src/turn/stored-turn.ts';
 import { deferred } from '../support/deferred.ts';

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { Step } from '../../dev/scripted-model/script.ts';
 import type { InputRequest, RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import type { OpenCode } from '../../src/ports/upstream.ts';
 import { type Deferred, deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';

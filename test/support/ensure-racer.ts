@@ -10,7 +10,7 @@ import { connectMongo } from '../../src/mongodb/connection.ts';
 import { turnModels } from '../../src/mongodb/models.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
-import { openCodeClient } from '../../src/opencode/client.ts';
+import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock } from '../../src/redis/lock.ts';
 import { Session } from '../../src/session/session.ts';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import type { StoredTurn, Turns } from '../../../src/index.ts';
 import { serverAddress } from '../../../src/opencode/address.ts';
-import { openCodeClient } from '../../../src/opencode/client.ts';
+import { openCodeClient } from '../../../src/opencode/v1/client.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startSystem, type TestSystem } from '../../support/system.ts';
 import { newConversation } from '../../support/turns.ts';

@@ -1,9 +1,12 @@
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { z } from 'zod';
-import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
-import type { OpenCode } from '../ports/upstream.ts';
-import type { WireMessage, WirePermission, WireQuestion, WireSession } from '../reply/wire.ts';
-import type { ServerAddress } from './address.ts';
+import { noopTracer, type Tracer } from '../../instrumentation/tracer.ts';
+import type { OpenCode } from '../../ports/upstream.ts';
+import type { WireMessage, WirePermission, WireQuestion, WireSession } from '../../reply/wire.ts';
+import type { ServerAddress } from '../address.ts';
+import { type Call, upstreamCall } from '../http-call.ts';
+import type { ServerProbe } from '../probe.ts';
+import { openTransport, type Transport } from '../transport.ts';
 import {
   accepted,
   empty,
@@ -15,10 +18,7 @@ import {
   session,
   status,
 } from './answer-schemas.ts';
-import { type Call, upstreamCall } from './http-call.ts';
-import type { ServerProbe } from './probe.ts';
 import { readFile } from './read-file.ts';
-import { openTransport, type Transport } from './transport.ts';
 
 export interface OpenCodeClientOptions {
   readonly address: ServerAddress;

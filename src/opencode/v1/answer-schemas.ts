@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { WireMessage, WireSession, WireSessionStatus } from '../reply/wire.ts';
+import type { WireMessage, WireSession, WireSessionStatus } from '../../reply/wire.ts';
 
 // What is used of an answer must be there; everything else passes through as it is.
 export const session = z.looseObject({

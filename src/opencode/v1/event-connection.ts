@@ -1,12 +1,12 @@
 import { type Dispatcher, request } from 'undici';
-import { AnswerTooLargeError, ConnectionError, TurnsError } from '../errors.ts';
-import type { WireEvent } from '../reply/wire.ts';
-import { type BackoffOptions, backoffMs } from '../timing/backoff.ts';
-import { type Clock, delay } from '../timing/clock.ts';
-import type { ServerAddress } from './address.ts';
-import { type Answer, meaningOf, problemOf } from './answer.ts';
-import { notAnswered } from './ask.ts';
-import { sseReader } from './sse.ts';
+import { AnswerTooLargeError, ConnectionError, TurnsError } from '../../errors.ts';
+import type { WireEvent } from '../../reply/wire.ts';
+import { type BackoffOptions, backoffMs } from '../../timing/backoff.ts';
+import { type Clock, delay } from '../../timing/clock.ts';
+import type { ServerAddress } from '../address.ts';
+import { type Answer, meaningOf, problemOf } from '../answer.ts';
+import { notAnswered } from '../ask.ts';
+import { sseReader } from '../sse.ts';
 
 export interface ConnectionTimes {
   /** From the request to `server.connected`. Default 10 s. */

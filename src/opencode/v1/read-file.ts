@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { AnswerTooLargeError, FileTooLargeError } from '../errors.ts';
-import type { ServerAddress } from './address.ts';
-import type { Call } from './http-call.ts';
+import { AnswerTooLargeError, FileTooLargeError } from '../../errors.ts';
+import type { ServerAddress } from '../address.ts';
+import type { Call } from '../http-call.ts';
 
 const bytes = z.instanceof(Uint8Array);
 
