@@ -107,9 +107,10 @@ const waitingJobs =
   (jobs: BullTurnJobs) => async (): Promise<readonly Observation<'opencode_turns.waiting'>[]> => {
     const counts = await jobs.counts().catch(() => undefined);
     if (!counts) return [];
+    const queue = { 'messaging.destination.name': jobs.queue.qualifiedName };
     return [
-      { value: counts.ready, attributes: { 'job.state': 'ready' } },
-      { value: counts.delayed, attributes: { 'job.state': 'delayed' } },
+      { value: counts.ready, attributes: { 'job.state': 'ready', ...queue } },
+      { value: counts.delayed, attributes: { 'job.state': 'delayed', ...queue } },
     ];
   };
 

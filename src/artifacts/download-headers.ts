@@ -1,3 +1,4 @@
+import { create } from 'content-disposition';
 import type { FileRef } from './attachment.ts';
 import { stamp } from './transform.ts';
 
@@ -11,7 +12,7 @@ export function downloadHeaders(file: FileRef): Readonly<Record<string, string>>
   return {
     'content-type': inline ? contentType : validType(contentType),
     'content-length': String(bytes),
-    'content-disposition': `${inline ? 'inline' : 'attachment'}; ${dispositionName(filename)}`,
+    'content-disposition': disposition(filename, inline ? 'inline' : 'attachment'),
     etag: `"${sha256}"`,
     'x-content-type-options': 'nosniff',
     ...(inline ? {} : { 'content-security-policy': "default-src 'none'; sandbox" }),
@@ -25,12 +26,6 @@ function validType(contentType: string): string {
     : 'application/octet-stream';
 }
 
-/** RFC 6266: an ASCII name for old clients, the real one encoded. Nothing in it can end the header. */
-function dispositionName(filename: string): string {
-  const plain = filename.replace(/[^\x20-\x7e]|["\\%;]/g, '_');
-  const encoded = encodeURIComponent(filename.replace(/\p{Cs}/gu, '\u{fffd}')).replace(
-    /['()*]/g,
-    (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
-  return `filename="${plain}"; filename*=UTF-8''${encoded}`;
-}
+/** Half a surrogate pair has no UTF-8, so that no header can hold it. */
+const disposition = (filename: string, type: 'inline' | 'attachment') =>
+  create(filename.replace(/\p{Cs}/gu, '\u{fffd}'), { type });

@@ -39,6 +39,7 @@ const rules = {
   'http.response.status_code': code,
   'job.attempt': name,
   'job.state': code,
+  'messaging.destination.name': name,
   'parts.count': name,
   'stream.end': code,
   'turn.blocker': name,

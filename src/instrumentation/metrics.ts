@@ -9,6 +9,8 @@ interface MetricRow {
   readonly description: string;
   /** Upper bounds of a histogram's buckets. */
   readonly buckets?: readonly number[];
+  /** Each observer tells of all there is, not of its own share: values of several are not added up. */
+  readonly told?: 'whole';
 }
 
 /** As the conventions set them for `gen_ai.invoke_agent.duration`, and further: a turn may take an hour. */
@@ -136,7 +138,8 @@ export const metrics = {
   'opencode_turns.waiting': {
     kind: 'gauge',
     unit: '{turn}',
-    attributes: ['job.state'],
+    attributes: ['job.state', 'messaging.destination.name'],
+    told: 'whole',
     description:
       'Jobs of the whole deployment, told by each worker: `ready` for any worker, or `delayed` behind another turn.',
   },

@@ -1,6 +1,7 @@
 import { type Attributes, metrics as api, type Counter, type Histogram } from '@opentelemetry/api';
-import type { Meter, Observation } from '../instrumentation/meter.ts';
-import { type GaugeName, type MetricName, metrics } from '../instrumentation/metrics.ts';
+import type { Meter } from '../instrumentation/meter.ts';
+import { type MetricName, metrics } from '../instrumentation/metrics.ts';
+import { sharedGauges } from './shared-gauges.ts';
 
 /** What was made of one provider: the API's own does nothing, and goes on doing nothing once there is an SDK. */
 interface Made {
@@ -9,23 +10,17 @@ interface Made {
   readonly histograms: Map<MetricName, Histogram>;
 }
 
-interface Gauge {
-  readonly name: GaugeName;
-  readonly read: () => Promise<readonly Observation[]>;
-  end: () => void;
-}
-
 /**
  * Meter on the OpenTelemetry API: silent until the process has an SDK, also one that is started later. Instruments are
- * made when they are used first.
+ * made when they are used first. What several of them observe under one name is told together: see `sharedGauges`.
  */
 export function otelMeter(name = 'opencode-turns'): Meter {
-  const gauges = new Set<Gauge>();
+  const gauges = sharedGauges(name);
   let made = newMade();
   const current = (): Made => {
+    gauges.follow(api.getMeterProvider());
     if (made.provider === api.getMeterProvider()) return made;
     made = newMade();
-    for (const gauge of gauges) register(gauge, name);
     return made;
   };
   const settings = (metric: MetricName) => {
@@ -44,13 +39,7 @@ export function otelMeter(name = 'opencode-turns'): Meter {
     },
     observe(metric, read) {
       current();
-      const gauge: Gauge = { name: metric, read, end: () => undefined };
-      gauges.add(gauge);
-      register(gauge, name);
-      return () => {
-        gauges.delete(gauge);
-        gauge.end();
-      };
+      return gauges.add(metric, read);
     },
   };
 }
@@ -67,13 +56,3 @@ const newMade = (): Made => ({
   counters: new Map(),
   histograms: new Map(),
 });
-
-function register(gauge: Gauge, meter: string): void {
-  const { description, unit } = metrics[gauge.name];
-  const instrument = api.getMeter(meter).createObservableGauge(gauge.name, { description, unit });
-  const observe: Parameters<typeof instrument.addCallback>[0] = async (result) => {
-    for (const { value, attributes } of await gauge.read()) result.observe(value, attributes as Attributes);
-  };
-  instrument.addCallback(observe);
-  gauge.end = () => instrument.removeCallback(observe);
-}

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../timing/clock.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { redisError } from './errors.ts';
+import { RedisScript } from './script.ts';
 
 /** Returns how many things it repaired. May run in two processes at once: see `Sweeper`. */
 export type Chore = () => Promise<number>;
@@ -24,6 +25,19 @@ export interface SweeperOptions {
 
 /** How much longer than the usual time somebody who dies in the middle of a sweep holds up the next one. */
 const graceMs = 10_000;
+/**
+ * Takes the lease when nobody has it. One that would never end, or later than any holder asked for (Redis was restored, or
+ * somebody has set the key by hand), would stop every sweep for good: it ends as if it were taken now.
+ */
+const claimScript = new RedisScript(
+  'turnsClaimSweep',
+  1,
+  `
+  if redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+  local left = redis.call('pttl', KEYS[1])
+  if left == -1 or left > tonumber(ARGV[2]) then redis.call('pexpire', KEYS[1], ARGV[2]) end
+  return 0`,
+);
 /** How long `close` waits for a sweep under way and for Redis. */
 const closeMs = 1_000;
 
@@ -81,9 +95,9 @@ export class Sweeper {
     // The lease counts from the question, not from the answer.
     const heldUntil = this.#clock.monotonicMs() + holdMs;
     try {
-      const answer = await redis.set(this.#lease, owner, 'PX', holdMs, 'NX');
-      if (answer !== null) this.#heldUntil = heldUntil;
-      return answer !== null;
+      const isMine = (await claimScript.run(redis, [this.#lease], [owner, holdMs])) === 1;
+      if (isMine) this.#heldUntil = heldUntil;
+      return isMine;
     } catch (error) {
       throw redisError(error);
     }

@@ -61,6 +61,7 @@ const vendors: Record<string, readonly string[]> = {
   'eventsource-parser': ['opencode'],
   zod: ['bullmq', 'client', 'opencode', 'checking', 'config', 'turn', 'artifacts'],
   mrmime: ['artifacts', 'turn'],
+  'content-disposition': ['artifacts'],
   hono: ['operate'],
 };
 const vendorOf = (name: string) =>

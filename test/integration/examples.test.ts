@@ -53,7 +53,7 @@ it('examples/trusted-report.ts attaches the page that the host rendered, and not
       : { text: ['Done.'] },
   );
   const printed = await run('trusted-report');
-  expect(printed).toMatch(/^completed\ninline; filename="report.html"/);
+  expect(printed).toMatch(/^completed\ninline; filename=report\.html\n/);
   expect(printed).not.toContain('evil');
   // The page shows what its example prints.
   expect(readFileSync(new URL('../../docs/artifacts-and-trust.md', import.meta.url), 'utf8')).toContain(

@@ -129,12 +129,13 @@ describe('each metric is told exactly once where it should be', () => {
     const conversation = await newConversation(turns);
     const first = await heldTurn(conversation);
     const second = await turns.enqueue({ conversation, text: 'next' });
+    const queue = `${system.options.prefix}:turns`;
     expect(await gauge('opencode_turns.running')).toEqual([1]);
     expect(await gauge('opencode_turns.followers')).toEqual([1]);
     await eventually(async () =>
       expect(await meter.read('opencode_turns.waiting')).toEqual([
-        { value: 0, attributes: { 'job.state': 'ready' } },
-        { value: 1, attributes: { 'job.state': 'delayed' } },
+        { value: 0, attributes: { 'job.state': 'ready', 'messaging.destination.name': queue } },
+        { value: 1, attributes: { 'job.state': 'delayed', 'messaging.destination.name': queue } },
       ]),
     );
     await turns.cancel(second.id);

@@ -82,6 +82,29 @@ it('a gauge is read at each collection, until it ends', async () => {
   expect(JSON.stringify(await value()) ?? '').not.toContain('"value":9');
 });
 
+it('of several that observe one gauge each counts: its own share, or the last of what each tells in whole', async () => {
+  const other = otelMeter();
+  const ends = [
+    meter.observe('opencode_turns.running', async () => [{ value: 2 }]),
+    other.observe('opencode_turns.running', async () => [{ value: 3 }]),
+    meter.observe('opencode_turns.waiting', async () => [
+      { value: 4, attributes: { 'job.state': 'delayed' } },
+    ]),
+    other.observe('opencode_turns.waiting', async () => [
+      { value: 4, attributes: { 'job.state': 'delayed' } },
+    ]),
+  ];
+  const running = async () => (await collected()).get('opencode_turns.running')?.dataPoints;
+  expect(await running()).toMatchObject([{ value: 5 }]);
+  const waiting = (await collected()).get('opencode_turns.waiting')?.dataPoints ?? [];
+  expect(waiting.filter(({ attributes }) => attributes['job.state'] === 'delayed')).toMatchObject([
+    { value: 4 },
+  ]);
+  ends[0]?.();
+  expect(await running()).toMatchObject([{ value: 3 }]);
+  for (const end of ends) end();
+});
+
 it.each([
   [{}, false, false],
   [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x' }, true, true],

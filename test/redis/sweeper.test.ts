@@ -200,3 +200,16 @@ it('close under a chore that never ends takes a second, and what that one meets 
   await looked().catch(() => undefined);
   expect(reports).toEqual([]);
 });
+
+it.each([
+  ['never ends', () => redis.set(lease, 'nobody')],
+  ['ends in a day', () => redis.set(lease, 'nobody', 'PX', 86_400_000)],
+  ['is no text', () => redis.lpush(lease, 'nobody')],
+])('a lease that %s does not stop sweeps for good', async (_, spoil) => {
+  await spoil();
+  await sweeper('a').start();
+  await looked();
+  expect(swept).toEqual([]);
+  expect(await ttl()).toBeGreaterThan(0);
+  expect(await ttl()).toBeLessThanOrEqual(everyMs + 10_000);
+});
