@@ -1,10 +1,18 @@
+/** How long one closer may take; each of ours is bounded far below that, unless a vendor hangs. */
+const defaultLimitMs = 10_000;
+
 /**
- * Things to close, in the reverse order of opening. Every closer runs, also when one before it throws; then the
- * errors are thrown together.
+ * Things to close, in the reverse order of opening. Every closer runs, also when one before it throws or is not done within
+ * `limitMs`; then the errors are thrown together.
  */
 export class Closers {
+  readonly #limitMs: number;
   readonly #closers: { readonly name: string; readonly close: () => Promise<unknown> }[] = [];
   #closing: Promise<void> | undefined;
+
+  constructor(limitMs = defaultLimitMs) {
+    this.#limitMs = limitMs;
+  }
 
   add(name: string, close: () => Promise<unknown>): void {
     this.#closers.push({ name, close });
@@ -24,12 +32,25 @@ export class Closers {
     const errors: unknown[] = [];
     for (const { name, close } of this.#closers.reverse()) {
       try {
-        await close();
+        await inTime(close, this.#limitMs);
       } catch (cause) {
         errors.push(new Error(`closing ${name} failed`, { cause }));
       }
     }
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} of the closers failed`);
+  }
+}
+
+/** What it does after that is not waited for. */
+async function inTime(close: () => Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`was not done within ${ms} ms`)), ms);
+  });
+  try {
+    await Promise.race([close(), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

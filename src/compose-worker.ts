@@ -19,6 +19,7 @@ import { openTransport } from './opencode/transport.ts';
 import { openCodeClient } from './opencode/v1/client.ts';
 import { EventHub } from './opencode/v1/event-hub.ts';
 import { openCodeIds } from './opencode/v1/ids.ts';
+import { answered } from './ports/answered.ts';
 import { metered, meteredLock, meteredUpstream } from './ports/metered.ts';
 import type { Upstream } from './ports/upstream.ts';
 import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
@@ -45,17 +46,14 @@ export async function startWorker(
   workOptions: WorkOptions<never>,
   opened: Closers,
 ): Promise<{ worker: TurnWorker; closers: Closers }> {
-  const { options, redis, prefix, store, stream, jobs, files, models, conversations, reporter, clock } =
-    shared;
+  const { options, redis, prefix, store, stream, jobs, files, conversations, reporter, clock } = shared;
   checkWorkOptions(workOptions);
   const policies = new PolicyTable(workOptions.policies);
   await conversationsOpen(conversations, shared.connectTimeoutMs);
-  await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
-  await checkIndexes(conversations.collection, neededIndexes(conversations, 'opencodeSessionId'));
-  await files.checkIndexes();
+  await answered('mongodb', shared.connectTimeoutMs, () => indexesThere(shared));
   const connection = await openRedis(options.redis, 'worker', reporter, shared.connectTimeoutMs);
-  opened.add('Redis worker connection', () => closeRedis(connection));
-  await checkEviction(redis, reporter);
+  opened.add('Redis (worker)', () => closeRedis(connection, 'worker', reporter));
+  await answered('redis', shared.connectTimeoutMs, () => checkEviction(redis, reporter));
   const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
   const servers = upstreams(shared, opened);
   const clients = servers.map(({ client }) => client);
@@ -95,8 +93,16 @@ export async function startWorker(
     policies: registered,
   });
   opened.add('policy agreement', () => agreement.close());
-  await Promise.all([sweeper.start(), worker.ready(), agreement.start()]);
+  await answered('redis', shared.connectTimeoutMs, () =>
+    Promise.all([sweeper.start(), worker.ready(), agreement.start()]),
+  );
   return { worker, closers: opened };
+}
+
+async function indexesThere({ models, conversations, files }: Shared): Promise<void> {
+  await checkIndexes(models.Message.collection, neededIndexes(models.Message as unknown as Model<never>));
+  await checkIndexes(conversations.collection, neededIndexes(conversations, 'opencodeSessionId'));
+  await files.checkIndexes();
 }
 
 /** Redis is asked for the number of jobs this often at most, whoever collects the gauge and how often. */

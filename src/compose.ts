@@ -15,7 +15,7 @@ import { safeTracer } from './instrumentation/safe-tracer.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import { noopTracer } from './instrumentation/tracer.ts';
 import { collectionNames } from './mongodb/collection-names.ts';
-import { connectMongo, plainConnection } from './mongodb/connection.ts';
+import { closeMongo, connectMongo, plainConnection } from './mongodb/connection.ts';
 import { checkConversationModel, conversationsOpen } from './mongodb/conversation-model.ts';
 import { GridFsFileStore } from './mongodb/file-store.ts';
 import { refuseFormerNames } from './mongodb/former-names.ts';
@@ -50,11 +50,14 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
   const names = collectionNames(options.collectionPrefix);
 
   const mongo = await connectMongo(options.mongo, { timeoutMs: connectTimeoutMs });
-  closers.add('MongoDB', () => mongo.close());
-  const redis = await openRedis(options.redis, 'commands', reporter, connectTimeoutMs);
-  closers.add('Redis', () => closeRedis(redis));
-  const subscribed = await openRedis(options.redis, 'subscriber', reporter, connectTimeoutMs);
-  closers.add('Redis subscriber', () => closeRedis(subscribed));
+  closers.add('MongoDB', () => closeMongo(mongo, reporter));
+  const opens = async (role: 'commands' | 'subscriber') => {
+    const opened = await openRedis(options.redis, role, reporter, connectTimeoutMs);
+    closers.add(`Redis (${role})`, () => closeRedis(opened, role, reporter));
+    return opened;
+  };
+  // Both at once, so that the service has one time to connect; both settled, so that none opens behind a failure.
+  const [redis, subscribed] = await bothOf(opens('commands'), opens('subscriber'));
 
   const models = turnModels(mongo, names);
   const conversations = (options.conversations ?? models.Conversation) as unknown as Model<never>;
@@ -113,6 +116,11 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
     indexes,
     closers,
   });
+}
+
+async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<readonly [A, B]> {
+  await Promise.allSettled([first, second]);
+  return Promise.all([first, second]);
 }
 
 function addresses({ opencode }: Pick<TurnsOptions, 'opencode'>): readonly ServerAddress[] {

@@ -17,14 +17,18 @@ import type { FinishedTurn, InputAnswer, StoredTurn } from './turn/stored-turn.t
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
 /** @internal */
+interface Started {
+  readonly worker: Omit<RunningWorker, typeof Symbol.asyncDispose>;
+  readonly closers: Closers;
+}
+
+/** @internal */
 interface Parts {
   readonly client: ClientDeps;
   readonly models: TurnModels;
   readonly files: FileStore;
   readonly connection: Connection;
-  readonly work: (
-    options: WorkOptions<never>,
-  ) => Promise<{ worker: Omit<RunningWorker, typeof Symbol.asyncDispose>; closers: Closers }>;
+  readonly work: (options: WorkOptions<never>) => Promise<Started>;
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }
@@ -32,12 +36,14 @@ interface Parts {
 const defaultStopMs = 10_000;
 
 /**
- * What `connect` returns: enqueue and follow turns, or work on them. `R` is the type of the conversations' documents. Every call
- * after `close` throws IllegalStateError.
+ * What `connect` returns: enqueue and follow turns, or work on them. `R` is the type of the conversations' documents. From the
+ * moment that `close` is called, every call throws IllegalStateError at once.
  */
 export class Turns<R = ReadyConversation> {
   readonly #parts: Parts;
   readonly #workers = new Set<RunningWorker>();
+  readonly #starting = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   /** @internal */
   constructor(parts: Parts) {
@@ -125,7 +131,22 @@ export class Turns<R = ReadyConversation> {
    * an index that correctness rests on is missing (see `createIndexes`); ServiceUnavailableError.
    */
   async work(options: WorkOptions<R>): Promise<RunningWorker> {
-    const { worker, closers } = await this.#open('work').work(options);
+    const starting = this.#open('work').work(options);
+    this.#starting.add(starting);
+    try {
+      const { worker, closers } = await starting;
+      const running = this.#running(worker, closers);
+      this.#workers.add(running);
+      if (!this.#closing) return running;
+      // Closed while it started: nobody else could stop it any more.
+      await running.stop(0);
+      throw new IllegalStateError('work', 'closed');
+    } finally {
+      this.#starting.delete(starting);
+    }
+  }
+
+  #running(worker: Started['worker'], closers: Closers): RunningWorker {
     const workers = this.#workers;
     let stopping: ReturnType<RunningWorker['stop']> | undefined;
     const stop = async (deadlineMs: number) => {
@@ -154,15 +175,23 @@ export class Turns<R = ReadyConversation> {
         await (stopping?.catch(() => undefined) ?? running.stop());
       },
     };
-    workers.add(running);
     return running;
   }
 
   /**
    * Stops the workers of this object, or waits for those that are being stopped, and closes every connection. The second call
    * waits for the first. `await using turns = await connect(…)` calls it at the end of the block.
+   *
+   * It ends whatever the services do: some seconds after the workers' grace, with one that does not answer its goodbye
+   * cut off and told to the reporter. What is left of this object then keeps no process alive.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#starting);
     const stopped = await Promise.allSettled(
       [...this.#workers].map((worker) => worker[Symbol.asyncDispose]()),
     );
@@ -176,7 +205,7 @@ export class Turns<R = ReadyConversation> {
   }
 
   #open(what: string): Parts {
-    if (this.#parts.closers.closed) throw new IllegalStateError(what, 'closed');
+    if (this.#closing || this.#parts.closers.closed) throw new IllegalStateError(what, 'closed');
     return this.#parts;
   }
 }

@@ -39,6 +39,15 @@ export class PollingWorker<Data, Result, Name extends string> extends Worker<Dat
     await super.delay(ms ?? this.#pauseMs(), aborter);
   }
 
+  /**
+   * For one whose `close` does not come to an end: its timers and its blocking connection would keep the process alive. Jobs
+   * that wait for Redis fail with the connection that was given to it, which is the caller's to cut.
+   */
+  abandon(): void {
+    void this.lockManager.close();
+    void this.backend.close(true).catch(() => undefined);
+  }
+
   protected override async moveToActive(token: string, name?: string): Promise<Job<Data, Result, Name>> {
     try {
       const job = await super.moveToActive(token, name);

@@ -1,6 +1,6 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { InvalidConfigError, messageOf, NewerVersionError } from '../errors.ts';
+import { InvalidConfigError, messageOf, NewerVersionError, ServiceUnavailableError } from '../errors.ts';
 import { redisError } from '../redis/errors.ts';
 import type { ClaimDeps } from '../worker/claim-turn.ts';
 import { HeldTurns } from '../worker/held-turns.ts';
@@ -82,11 +82,13 @@ export class TurnWorker {
 
   /**
    * Ends the worker within about `graceMs`: running turns may finish until then, the rest is handed back to the
-   * queue at once and goes on upstream. Returns the ids of those turns. Throws IllegalStateError the second time.
+   * queue at once and goes on upstream. Returns the ids of those turns. One that cannot be handed back, since Redis does not
+   * answer, is told and left to its lock. Throws IllegalStateError the second time.
    */
   async stop(graceMs: number): Promise<{ handedBack: readonly string[] }> {
     this.quiet();
-    const handedBack = await this.#held.leave(graceMs);
+    const { handedBack, left } = await this.#held.leave(graceMs);
+    for (const turnId of left) this.#report(notGivenBack(turnId), 'turn.giveBack', turnId);
     await closeWorker(this.#worker, this.#deps.clock);
     return { handedBack };
   }
@@ -143,6 +145,12 @@ export class TurnWorker {
     });
   }
 }
+
+const notGivenBack = (turnId: string) =>
+  new ServiceUnavailableError(
+    'redis',
+    `the job of turn ${turnId} could not be given back in time; it goes on once its lock has run out`,
+  );
 
 /**
  * A job that somebody else wrote into the queue is refused, not guessed at, and not tried again; one of a newer release is

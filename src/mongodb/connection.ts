@@ -1,5 +1,8 @@
 import mongoose, { type Connection } from 'mongoose';
 import { InvalidConfigError, ServiceUnavailableError } from '../errors.ts';
+import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { within } from '../timing/time-limit.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { plainCause, plainMessage } from './plain-cause.ts';
 
 export interface MongoOptions {
@@ -9,6 +12,8 @@ export interface MongoOptions {
 
 /** A server that took a command and says nothing for this long counts as away: it is frozen, or the way to it is cut. */
 const silentMs = 30_000;
+/** Over the driver's own times at connecting, each of which is for one of its steps: its error says more than ours. */
+const overMs = 250;
 /** How long an operation waits for one of the pool's connections. */
 const poolWaitMs = 10_000;
 
@@ -35,7 +40,7 @@ export async function connectMongo(
   // What goes wrong is told by the operation that it goes wrong for; without a listener it would end the process.
   connection.on('error', () => undefined);
   try {
-    await connection.openUri(url, {
+    const opened = connection.openUri(url, {
       autoIndex: false,
       autoCreate: false,
       bufferCommands: false,
@@ -45,6 +50,7 @@ export async function connectMongo(
       socketTimeoutMS: silentMs,
       waitQueueTimeoutMS: poolWaitMs,
     });
+    await within(timeoutMs + overMs, (limit) => unlessAborted(opened, limit));
     return connection;
   } catch (error) {
     await connection.destroy().catch(() => undefined);
@@ -55,6 +61,34 @@ export async function connectMongo(
       effect: 'none',
     });
   }
+}
+
+/** How long MongoDB may take to hear of the end of our sessions: the driver would wait for `silentMs`. */
+const goodbyeMs = 1_000;
+
+/** The driver's own way (7.8) to let go of connections that owe an answer, which its `close` asks one more question. */
+interface Topology {
+  closeCheckedOutConnections?(): void;
+  close?(): void;
+}
+
+/** Closes in bounded time: a MongoDB that does not answer is told, and its connections cut. Throws what the driver throws. */
+export async function closeMongo(connection: Connection, reporter: ErrorReporter): Promise<void> {
+  const { topology } = connection.getClient() as unknown as { topology?: Topology };
+  const closed = connection.close();
+  await within(goodbyeMs, async (limit) => {
+    try {
+      await unlessAborted(closed, limit);
+    } catch (cause) {
+      if (!limit.aborted) throw cause;
+      topology?.closeCheckedOutConnections?.();
+      topology?.close?.();
+      const problem = 'did not answer the goodbye; its connections were cut';
+      const error = new ServiceUnavailableError('mongodb', problem, { cause });
+      reporter.report(error, { action: 'mongodb.close', severity: 'warning' });
+    }
+  });
+  await closed;
 }
 
 /**

@@ -41,7 +41,7 @@ export class Patience {
   async failed(error: unknown): Promise<void> {
     const verdict = verdictOn(error);
     this.#until ??= this.#clock.monotonicMs() + patienceMs;
-    const over = this.#clock.monotonicMs() >= this.#until;
+    const over = this.#clock.monotonicMs() >= this.#until || isClosed(error);
     if (over || !verdict || verdict.permanent) throw this.#meaning(error);
     await delay(backoffMs(this.#failures, backoff), this.#clock);
     this.#failures += 1;
@@ -54,6 +54,10 @@ export class Patience {
     return new ServiceUnavailableError('mongodb', plainMessage(error), { cause: plainCause(error), effect });
   }
 }
+
+/** Whoever has closed the connection opens no other: waiting would only delay the caller. */
+const isClosed = (error: unknown) =>
+  /^Mongo(ClientClosed|TopologyClosed|NotConnected)Error$/.test(String((error as Error | null)?.name));
 
 /**
  * A write that may be sent twice, whatever its answers are. `readBack` reads back what is stored: what it finds counts,

@@ -1,6 +1,8 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { InvalidConfigError, messageOf, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
+import { within } from '../timing/time-limit.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import { judgeRedis, withoutArguments } from './errors.ts';
 
 /**
@@ -72,8 +74,12 @@ export async function openRedis(
     if (opened) reporter.report(error, { action: `redis.${role}`, severity: 'warning' });
   });
   try {
-    await ready(redis, timeoutMs, () => lastError);
-    await refuseCluster(redis);
+    // One limit for all of it: a Redis that falls silent behind its first answers would be waited for without end.
+    const usable = async () => {
+      await ready(redis, timeoutMs, () => lastError);
+      await refuseCluster(redis);
+    };
+    await within(timeoutMs, (limit) => unlessAborted(usable(), limit));
     opened = true;
     return redis;
   } catch (cause) {
@@ -81,6 +87,7 @@ export async function openRedis(
     if (cause instanceof InvalidConfigError) throw cause;
     throw new ServiceUnavailableError('redis', `cannot use ${withoutPassword(url)}: ${messageOf(cause)}`, {
       cause,
+      effect: 'none',
     });
   }
 }
@@ -150,8 +157,25 @@ export async function checkEviction(redis: Redis, reporter: ErrorReporter): Prom
   reporter.report(new InvalidConfigError('redis', problem), { action: 'redis.check', severity: 'warning' });
 }
 
-/** Says goodbye where that can be heard: a connection that is down would wait for the next one to say it. */
-export async function closeRedis(redis: Pick<Redis, 'status' | 'quit' | 'disconnect'>): Promise<void> {
-  if (redis.status !== 'ready') redis.disconnect();
-  else await redis.quit();
+/** How long Redis may take to answer a goodbye: one that is frozen never does. */
+const goodbyeMs = 1_000;
+
+/**
+ * Says goodbye where that can be heard: a connection that is down would wait for the next one to say it. One that is not
+ * answered is told, and the connection cut, which fails whatever waits for an answer on it. Never throws.
+ */
+export async function closeRedis(
+  redis: Pick<Redis, 'status' | 'quit' | 'disconnect'>,
+  role: RedisRole,
+  reporter: ErrorReporter,
+): Promise<void> {
+  if (redis.status !== 'ready') return redis.disconnect();
+  try {
+    await within(goodbyeMs, (limit) => unlessAborted(redis.quit(), limit));
+  } catch (cause) {
+    redis.disconnect();
+    const problem = `did not answer the goodbye (${messageOf(cause)}); the connection was cut`;
+    const error = new ServiceUnavailableError('redis', problem, { cause: withoutArguments(cause) });
+    reporter.report(error, { action: `redis.${role}.close`, severity: 'warning' });
+  }
 }

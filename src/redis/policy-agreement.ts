@@ -3,12 +3,16 @@ import type { Redis } from 'ioredis';
 import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
+import { within } from '../timing/time-limit.ts';
+import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { Policies, TurnPolicy } from '../turn/policy.ts';
 import { redisError } from './errors.ts';
 
 /** How often each worker says what its policies are, and how long that is believed. */
 const everyMs = 60_000;
 const keptMs = 150_000;
+/** How long `close` waits for Redis; what it did not hear is forgotten after `keptMs`. */
+const closeMs = 1_000;
 
 export interface PolicyAgreementOptions {
   readonly redis: Redis;
@@ -43,12 +47,13 @@ export class PolicyAgreement {
     this.#cancelNext = this.#clock.setTimer(everyMs, () => void this.start());
   }
 
-  /** What this worker has said is taken back, so that whoever comes next is not compared with the dead. */
+  /** What this worker has said is taken back, in a second at most, so that whoever comes next is not compared with the dead. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelNext();
     const { redis, policies, owner } = this.#options;
-    for (const name of Object.keys(policies)) await redis.hdel(this.#key(name), owner).catch(() => undefined);
+    const taken = Promise.allSettled(Object.keys(policies).map((name) => redis.hdel(this.#key(name), owner)));
+    await within(closeMs, (limit) => unlessAborted(taken, limit)).catch(() => undefined);
   }
 
   async #say(name: string, policy: TurnPolicy<never>): Promise<void> {

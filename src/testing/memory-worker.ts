@@ -39,7 +39,8 @@ export class MemoryWorker implements Omit<RunningWorker, typeof Symbol.asyncDisp
 
   async stop(deadlineMs = 10_000): Promise<{ handedBack: readonly string[] }> {
     this.#unlisten();
-    return { handedBack: await this.#held.leave(this.#hurried() ? 0 : deadlineMs) };
+    const { handedBack } = await this.#held.leave(this.#hurried() ? 0 : deadlineMs);
+    return { handedBack };
   }
 
   #fill(): void {

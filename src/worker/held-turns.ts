@@ -10,6 +10,16 @@ interface Held {
 
 /** How often is looked whether a turn has been let go, beside when one says so. */
 const waitMs = 1_000;
+/** How long turns that were let go may take to store what they have and to give back their job. */
+const letGoMs = 5_000;
+
+/** How one worker left its turns, by id. */
+export interface Leaving {
+  /** Given back: whoever takes them next goes on at once. */
+  readonly handedBack: readonly string[];
+  /** Not given back in time, since a service does not answer: they go on once the lock on their job has run out. */
+  readonly left: readonly string[];
+}
 
 /** The turns that one worker has, and how it leaves them. */
 export class HeldTurns {
@@ -59,18 +69,21 @@ export class HeldTurns {
 
   /**
    * Turns may end until `graceMs` are over; the rest is let go at once. Resolves with the ids of those when nothing runs
-   * any more. Throws IllegalStateError the second time.
+   * any more, at the latest after `letGoMs`. Throws IllegalStateError the second time.
    */
-  async leave(graceMs: number): Promise<readonly string[]> {
+  async leave(graceMs: number): Promise<Leaving> {
     if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
     this.#state = 'stopped';
     const end = this.#clock.monotonicMs() + graceMs;
     for (let leftMs = graceMs; this.#held.size > 0 && leftMs > 0; leftMs = end - this.#clock.monotonicMs())
       await this.#ended.wait(leftMs);
-    const handedBack = [...this.#held].map(({ turnId }) => turnId);
-    for (const { controller } of this.#held) controller.abort(new TurnAbortError('shutdown'));
-    // Each gives back or ends within bounds of its own.
-    while (this.#held.size > 0) await this.#ended.wait(waitMs);
-    return handedBack;
+    const running = [...this.#held];
+    for (const { controller } of running) controller.abort(new TurnAbortError('shutdown'));
+    const over = this.#clock.monotonicMs() + letGoMs;
+    for (let leftMs = letGoMs; this.#held.size > 0 && leftMs > 0; leftMs = over - this.#clock.monotonicMs())
+      await this.#ended.wait(Math.min(leftMs, waitMs));
+    const ids = (given: boolean) =>
+      running.filter((held) => this.#held.has(held) !== given).map(({ turnId }) => turnId);
+    return { handedBack: ids(true), left: ids(false) };
   }
 }

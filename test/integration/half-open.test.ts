@@ -18,6 +18,7 @@ import { startTcpProxy, type TcpProxy, through } from '../support/tcp-proxy.ts';
 let database: TestDatabase;
 let service: Service;
 let wire: TcpProxy;
+let databaseWire: TcpProxy;
 let admin: Redis;
 let options: TurnsOptions;
 const reports: ReportContext[] = [];
@@ -25,6 +26,7 @@ const reports: ReportContext[] = [];
 beforeAll(async () => {
   [database, service] = await Promise.all([startDatabase(), startRedis(() => undefined, {})]);
   wire = await startTcpProxy(service.url);
+  databaseWire = await startTcpProxy(/^mongodb:\/\/[^/]+/.exec(database.url)?.[0] ?? '');
   admin = new Redis(service.url);
   await admin.ping();
   options = {
@@ -39,12 +41,14 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   await wire?.stop();
+  await databaseWire?.stop();
   admin?.disconnect();
   await service?.stop();
   await database?.stop();
 });
 afterEach(async () => {
   wire.restore();
+  databaseWire.restore();
   wire.limit(Number.POSITIVE_INFINITY);
   await admin.config('SET', 'maxmemory', '0');
 });
@@ -100,6 +104,29 @@ describe('connect', () => {
   it.each(Object.keys(ways))('(%s) closes what it opened', async (name) => {
     await leavesNothing(() => connect({ ...options, ...ways[name]?.() }));
   });
+
+  it.each(['redis', 'mongo'] as const)(
+    'a %s that takes the connection and falls silent at any step of it is given up in time, and nothing stays open',
+    async (service) => {
+      const proxy = service === 'redis' ? wire : databaseWire;
+      const url = through(proxy, options[service]);
+      const silent = { ...options, [service]: url, connectTimeoutMs: 400 };
+      let steps = 0;
+      for (let opened = false; !opened; steps += 1) {
+        proxy.freezeAfter(steps);
+        const error = await leavesNothing(async () => {
+          // The proxy sees that a socket is gone once it goes on.
+          const turns = await connect(silent).finally(() => proxy.restore());
+          opened = true;
+          await turns.close();
+          throw new Error('connected');
+        });
+        if (!opened) expect(error).toMatchObject({ code: 'service_unavailable', effect: 'none' });
+      }
+      expect(steps).toBeGreaterThan(2);
+    },
+    120_000,
+  );
 
   it('refuses a Redis Cluster, which would take turns and lose them', async () => {
     const cluster = await startRedis(() => undefined, { 'cluster-enabled': 'yes' });
@@ -159,4 +186,31 @@ describe('work', () => {
     await eventually(() => expect(wire.connections).toBe(0));
     expect(reports).toEqual([]);
   });
+
+  it.each(['redis', 'mongo'] as const)(
+    'a %s that falls silent at any step of it is given up in time, and nothing stays open',
+    async (service) => {
+      const proxy = service === 'redis' ? wire : databaseWire;
+      const url = through(proxy, options[service]);
+      let steps = 0;
+      for (let started = false; !started; steps += service === 'redis' ? 2 : 1) {
+        const turns = await connect({ ...options, [service]: url, connectTimeoutMs: 400 });
+        await turns.createIndexes();
+        const before = await settled();
+        proxy.freezeAfter(steps);
+        const outcome = await turns.work({ policies, sweeper: { everyMs: 60_000 } }).catch((error) => error);
+        proxy.restore();
+        if (outcome instanceof Error) {
+          expect(outcome).toMatchObject({ code: 'service_unavailable' });
+          await eventually(async () => expect(await held()).toEqual(before));
+        } else {
+          started = true;
+          await outcome.stop(0);
+        }
+        await turns.close();
+      }
+      expect(steps).toBeGreaterThan(1);
+    },
+    120_000,
+  );
 });

@@ -9,6 +9,8 @@ export interface TcpProxy {
   cut(): void;
   /** Keeps every connection and lets nothing through, as a network does that swallows packets. */
   freeze(): void;
+  /** The same, once so many more answers of the server have passed. */
+  freezeAfter(answers: number): void;
   /** The connections that are open let nothing through any more and stay open; new ones work. A middlebox forgot them. */
   forget(): void;
   /** Refuses connections beyond so many. */
@@ -22,6 +24,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   let state: 'open' | 'cut' | 'frozen' = 'open';
   let room = Number.POSITIVE_INFINITY;
+  let answersLeft = Number.POSITIVE_INFINITY;
   const pairs = await startSocketPairs({ hostname, port: Number(port) }, (client, connect) => {
     if (state === 'cut' || pairs.open.size >= room) {
       client.resetAndDestroy();
@@ -32,9 +35,18 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       from.pipe(to);
       if (state === 'frozen') from.pause();
     }
+    // Behind the pipe's own listener: the last answer passes.
+    upstream.on('data', () => {
+      answersLeft -= 1;
+      if (answersLeft === 0) freeze();
+    });
   });
   const each = (act: (socket: Socket) => void) => {
     for (const pair of [...pairs.open]) for (const socket of pair) act(socket);
+  };
+  const freeze = () => {
+    state = 'frozen';
+    each((socket) => socket.pause());
   };
   return {
     port: pairs.port,
@@ -45,9 +57,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
       state = 'cut';
       each((socket) => socket.resetAndDestroy());
     },
-    freeze() {
-      state = 'frozen';
-      each((socket) => socket.pause());
+    freeze,
+    freezeAfter(answers) {
+      answersLeft = answers;
+      if (answers === 0) freeze();
     },
     forget() {
       each((socket) => socket.pause());
@@ -57,6 +70,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     restore() {
       state = 'open';
+      answersLeft = Number.POSITIVE_INFINITY;
       each((socket) => socket.resume());
     },
     stop: () => pairs.stop(),
