@@ -92,7 +92,7 @@ export class SandboxUpload {
     const handle = await open(unfinished, createFlags);
     try {
       await this.#checkPlace(handle, original);
-      for await (const piece of piecesOf(content, maxPieceBytes, signal)) {
+      for await (const piece of piecesOf(content, { maxPieceBytes }, signal)) {
         bytes += piece.byteLength;
         if (bytes > maxFileBytes) throw new FileTooLargeError(original, maxFileBytes);
         hash.update(piece);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { wellFormed } from '../checking/well-formed.ts';
 import { InvalidInputError } from '../errors.ts';
 import type { InputAnswer } from '../turn/stored-turn.ts';
 
@@ -13,7 +14,7 @@ export function checkRequestId(value: unknown): string {
   throw new InvalidInputError('requestId', "must be the requestId of one of the turn's requests");
 }
 
-const text = z.string().max(10_000);
+const text = z.string().max(10_000).transform(wellFormed);
 /** All texts of one answer together, in UTF-16 units: it is stored with the turn. */
 const maxAnswerLength = 100_000;
 

@@ -1,5 +1,6 @@
 import { sandboxFilename } from '../artifacts/filenames.ts';
 import type { UploadedFile } from '../artifacts/uploaded-files-prompt.ts';
+import { requireWellFormed, wellFormed } from '../checking/well-formed.ts';
 import { InvalidInputError, messageOf } from '../errors.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
 
@@ -19,6 +20,7 @@ export type ConversationRef<R = ReadyConversation> =
 export interface EnqueueInput<R = ReadyConversation> {
   /** The conversation that owns the session. */
   readonly conversation: ConversationRef<R>;
+  /** Half a character (a lone UTF-16 surrogate) becomes U+FFFD: what is returned is what is stored and sent. */
   readonly text: string;
   /** Name of a policy that the workers have registered. Default `default`. */
   readonly policy?: string;
@@ -26,7 +28,10 @@ export interface EnqueueInput<R = ReadyConversation> {
   readonly idempotencyKey?: string;
   /** What to do when the conversation has a turn waiting or running: line up (default), or throw TurnBusyError. */
   readonly onBusy?: 'enqueue' | 'reject';
-  /** Files for the agent, at most 100 of at most 10 MiB each. They are stored before the turn is. */
+  /**
+   * Files for the agent, at most 100 of at most 10 MiB each. They are stored before the turn is. A stream that says nothing for
+   * 30 s, or has not ended after ten minutes, or fails, is an InvalidInputError, and nothing is stored.
+   */
   readonly files?: readonly UploadedFile[];
 }
 
@@ -68,7 +73,7 @@ function checkText(text: unknown): string {
       `is ${bytes} bytes, at most ${maxTextBytes}; send long material as a file`,
     );
   }
-  return text;
+  return wellFormed(text);
 }
 
 function checkFiles(files: unknown): readonly UploadedFile[] {
@@ -83,7 +88,7 @@ function checkFiles(files: unknown): readonly UploadedFile[] {
     if (!bytes && typeof (content as AsyncIterable<Uint8Array>)?.[Symbol.asyncIterator] !== 'function')
       throw new InvalidInputError(
         `files.${at}.content`,
-        'must be a Buffer, a Uint8Array or a stream of them',
+        'must be a Buffer, a Uint8Array, or a stream of them or of strings',
       );
   }
   return files;
@@ -98,8 +103,10 @@ function checkLeadsNowhere(at: number, filename: string): void {
 }
 
 function checkName(field: string, value: unknown): string {
-  if (typeof value === 'string' && value !== '' && value.length <= maxKeyLength) return value;
-  throw new InvalidInputError(field, `must be a string of 1 to ${maxKeyLength} characters`);
+  if (typeof value !== 'string' || value === '' || value.length > maxKeyLength)
+    throw new InvalidInputError(field, `must be a string of 1 to ${maxKeyLength} characters`);
+  requireWellFormed(field, value);
+  return value;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { checkCallOptions } from '../checking/check-signal.ts';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { Levels } from '../instrumentation/level.ts';
 import type { TurnNotifier } from '../ports/notifier.ts';
@@ -43,8 +44,7 @@ export async function* follow(
   turnId: string,
   options: FollowOptions,
 ): AsyncGenerator<TurnEntry> {
-  if (typeof options !== 'object' || options === null)
-    throw new InvalidInputError('options', 'must be an object, or left out');
+  checkCallOptions(options);
   const { signal } = options;
   const deps = ridingOut(given, signal);
   let at = parseCursor(options.after);

@@ -1,4 +1,5 @@
-import { CallAbortedError, InvalidInputError, NotFoundError } from '../errors.ts';
+import { checkCallOptions } from '../checking/check-signal.ts';
+import { CallAbortedError, NotFoundError } from '../errors.ts';
 import type { TurnNotifier } from '../ports/notifier.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { TurnReader } from '../ports/turn-stream.ts';
@@ -31,8 +32,7 @@ export async function result(
   turnId: string,
   options: ResultOptions = {},
 ): Promise<FinishedTurn> {
-  if (typeof options !== 'object' || options === null)
-    throw new InvalidInputError('options', 'must be an object, or left out');
+  checkCallOptions(options);
   const { signal } = options;
   const ask = <T>(read: () => Promise<T>) =>
     unlessAborted(

@@ -1,5 +1,8 @@
 import mongoose, { type Connection } from 'mongoose';
 import type { FileRef, NewFile } from '../artifacts/attachment.ts';
+import { metadataJson } from '../artifacts/file-metadata.ts';
+import { checkSignal } from '../checking/check-signal.ts';
+import { requireWellFormed } from '../checking/well-formed.ts';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { FileStore } from '../ports/file-store.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
@@ -84,10 +87,13 @@ export class GridFsFileStore implements FileStore {
     signal?: AbortSignal,
   ): Promise<{ attached: boolean; file: FileRef }> {
     return mongoCall(async () => {
+      checkSignal(signal);
+      // Before anything is read or written.
+      const extra = metadataJson(file.metadata ?? {});
       const known = await this.#find(messageId, file.filename);
       if (known) return { attached: false, file: refOf(known) };
       try {
-        return { attached: true, file: await this.#upload(messageId, file, signal) };
+        return { attached: true, file: await this.#upload(messageId, file, extra, signal) };
       } catch (error) {
         // What refused ours may be the index, in whatever words. Nothing else of this upload is left by now.
         const winner = verdictOn(error) && (await this.#find(messageId, file.filename));
@@ -137,6 +143,7 @@ export class GridFsFileStore implements FileStore {
 
   /** Past the driver's own stream, which ends as if nothing was amiss when the last chunks are gone (7.8). */
   async *read(fileId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    checkSignal(signal);
     signal?.throwIfAborted();
     const _id = idOf(fileId);
     const entry = _id && (await mongoCall(() => this.#files.findOne({ _id })));
@@ -160,14 +167,19 @@ export class GridFsFileStore implements FileStore {
     await building(collection, wanted, () => collection.createIndexes(wanted as never));
   }
 
-  async #upload(messageId: string, file: NewFile, signal: AbortSignal | undefined): Promise<FileRef> {
+  async #upload(
+    messageId: string,
+    file: NewFile,
+    extra: string,
+    signal: AbortSignal | undefined,
+  ): Promise<FileRef> {
     const { filename, contentType, metadata = {} } = file;
     const id = new ObjectId();
     const target = {
       id,
       bucket: this.#bucket(),
       maxFileBytes: this.#maxFileBytes,
-      fields: { messageId, contentType, extra: JSON.stringify(metadata) },
+      fields: { messageId, contentType, extra },
     };
     try {
       const written = await uploadFile(target, file, signal);
@@ -225,6 +237,7 @@ export class GridFsFileStore implements FileStore {
 function requireText(field: string, value: unknown): void {
   if (typeof value !== 'string' || value === '')
     throw new InvalidInputError(field, 'must be a string, not empty');
+  requireWellFormed(field, value);
 }
 
 function idOf(fileId: unknown): mongoose.Types.ObjectId | undefined {

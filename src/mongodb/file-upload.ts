@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type mongoose from 'mongoose';
 import type { NewFile } from '../artifacts/attachment.ts';
-import { piecesOf } from '../artifacts/content-pieces.ts';
+import { maxSilentMs, piecesOf } from '../artifacts/content-pieces.ts';
 import { FileTooLargeError } from '../errors.ts';
 
 /** GridFS's own default. Each write below fills at most one of these. */
 const chunkSizeBytes = 255 * 1024;
+const pieces = { maxPieceBytes: chunkSizeBytes, silentMs: maxSilentMs };
 
 export interface UploadTarget {
   readonly bucket: InstanceType<typeof mongoose.mongo.GridFSBucket>;
@@ -30,7 +31,7 @@ export async function uploadFile(
   const upload = bucket.openUploadStreamWithId(id, filename, { chunkSizeBytes });
   // Each error is told to the callback of its call as well; without a listener it would end the process.
   upload.on('error', () => undefined);
-  for await (const piece of piecesOf(content, chunkSizeBytes, signal)) {
+  for await (const piece of piecesOf(content, pieces, signal)) {
     bytes += piece.byteLength;
     if (bytes > maxFileBytes) throw new FileTooLargeError(filename, maxFileBytes);
     hash.update(piece);

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileRef, NewFile } from '../artifacts/attachment.ts';
-import { piecesOf } from '../artifacts/content-pieces.ts';
+import { maxSilentMs, piecesOf } from '../artifacts/content-pieces.ts';
+import { metadataJson } from '../artifacts/file-metadata.ts';
+import { checkSignal } from '../checking/check-signal.ts';
+import { requireWellFormed } from '../checking/well-formed.ts';
 import { FileTooLargeError, InvalidInputError, NotFoundError } from '../errors.ts';
 import type { FileStore } from '../ports/file-store.ts';
 import type { Clock } from '../timing/clock.ts';
@@ -13,7 +16,7 @@ interface MemoryFile {
   readonly storedAt: number;
 }
 
-const pieceBytes = 255 * 1024;
+const pieces = { maxPieceBytes: 255 * 1024, silentMs: maxSilentMs };
 
 /** FileStore in memory. */
 export class MemoryFileStore implements FileStore {
@@ -35,13 +38,15 @@ export class MemoryFileStore implements FileStore {
   ): Promise<{ attached: boolean; file: FileRef }> {
     requireText('messageId', messageId);
     requireText('filename', given.filename);
+    checkSignal(signal);
+    const { filename, contentType, metadata = {} } = given;
+    metadataJson(metadata);
     const known = this.#named(messageId, given.filename);
     if (known) return { attached: false, file: stored(known.file) };
     const content = await this.#contentOf(given, signal);
     // Somebody else may have brought one of that name meanwhile.
     const winner = this.#named(messageId, given.filename);
     if (winner) return { attached: false, file: stored(winner.file) };
-    const { filename, contentType, metadata = {} } = given;
     const sha256 = createHash('sha256').update(content).digest('hex');
     const file = stored({
       fileId: this.#newId(),
@@ -75,10 +80,11 @@ export class MemoryFileStore implements FileStore {
   }
 
   async *read(fileId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    checkSignal(signal);
     signal?.throwIfAborted();
     const found = this.#files.get(fileId);
     if (!found) throw new NotFoundError('file', String(fileId));
-    yield* piecesOf(found.content, pieceBytes, signal);
+    yield* piecesOf(found.content, pieces, signal);
   }
 
   #named(messageId: string, filename: string): MemoryFile | undefined {
@@ -88,18 +94,19 @@ export class MemoryFileStore implements FileStore {
   }
 
   async #contentOf({ filename, content }: NewFile, signal: AbortSignal | undefined): Promise<Buffer> {
-    const pieces: Uint8Array[] = [];
+    const read: Uint8Array[] = [];
     let bytes = 0;
-    for await (const piece of piecesOf(content, pieceBytes, signal)) {
+    for await (const piece of piecesOf(content, pieces, signal)) {
       bytes += piece.byteLength;
       if (bytes > this.#maxFileBytes) throw new FileTooLargeError(filename, this.#maxFileBytes);
-      pieces.push(piece);
+      read.push(piece);
     }
-    return Buffer.concat(pieces);
+    return Buffer.concat(read);
   }
 }
 
 function requireText(field: string, value: unknown): void {
   if (typeof value !== 'string' || value === '')
     throw new InvalidInputError(field, 'must be a string, not empty');
+  requireWellFormed(field, value);
 }

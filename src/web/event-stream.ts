@@ -1,3 +1,4 @@
+import { checkCallOptions } from '../checking/check-signal.ts';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
@@ -40,8 +41,10 @@ const retryMs = 1_000;
 export async function eventStream(
   turns: TurnSource,
   turnId: string,
-  { lastEventId, signal, heartbeatMs = 15_000 }: EventStreamOptions = {},
+  options: EventStreamOptions = {},
 ): Promise<Response> {
+  checkCallOptions(options);
+  const { lastEventId, signal, heartbeatMs = 15_000 } = options;
   if (!(await turns.get(turnId))) throw new NotFoundError('turn', turnId);
   const seen = lastEventId ?? '';
   if (typeof seen !== 'string') throw new InvalidInputError('lastEventId', 'must be a string');

@@ -41,7 +41,7 @@ const mayImport: Record<string, readonly string[]> = {
     ...data,
     ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts', 'opencode/v1/ids.ts'],
   ],
-  web: ['errors.ts', 'turn', 'artifacts'],
+  web: ['errors.ts', 'checking', 'turn', 'artifacts'],
   'view.ts': ['reply', 'turn'],
   'connect.ts': ['config', 'turn', 'turns.ts', 'compose.ts'],
   operate: ground,
