@@ -1,7 +1,8 @@
 import { NotFoundError, OwnershipLostError, ServiceUnavailableError, TurnsError } from '../errors.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
-import type { CreatedTurn } from '../ports/turn-store.ts';
-import type { StoredTurn } from '../turn/stored-turn.ts';
+import type { CreatedTurn, TurnStore } from '../ports/turn-store.ts';
+import { AskedAnew } from '../timing/asked-anew.ts';
+import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { ClientDeps } from './deps.ts';
 import { type CheckedInput, checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
 import { removeFiles, storeFiles } from './store-files.ts';
@@ -68,8 +69,15 @@ async function publishQueued({ stream }: ClientDeps, turnId: string): Promise<vo
 /** Delayed unless it is surely the conversation's head; looked at afterwards, since the one in front may end meanwhile. */
 async function addJob({ store, jobs }: ClientDeps, turn: StoredTurn, first: boolean): Promise<void> {
   await jobs.add(turn, !first);
-  if (!first && (await store.head(turn.conversationId))?.id === turn.id) await jobs.wake(turn);
+  if (first) return;
+  const asks = headAsks.get(store) ?? new AskedAnew<WaitingTurn | null>();
+  headAsks.set(store, asks);
+  // A burst of turns of one conversation costs a question now and then, and not one of each.
+  const head = await asks.ask(turn.conversationId, () => store.head(turn.conversationId));
+  if (head?.id === turn.id) await jobs.wake(turn);
 }
+
+const headAsks = new WeakMap<TurnStore, AskedAnew<WaitingTurn | null>>();
 
 const storedNothing = (error: unknown) =>
   error instanceof TurnsError && !(error instanceof ServiceUnavailableError && error.effect === 'unknown');

@@ -1,8 +1,9 @@
 import mongoose, { type Model } from 'mongoose';
-import { ConflictError, NotFoundError, TurnBusyError } from '../errors.ts';
+import { ConflictError, NotFoundError, ServiceUnavailableError, TurnBusyError } from '../errors.ts';
 import type { CreatedTurn, NewTurn } from '../ports/turn-store.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
+import { Lines, type Served } from '../timing/lines.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import { assertReadable, isNewer, versions } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
@@ -37,6 +38,19 @@ interface Intent {
   readonly patience: Patience;
 }
 
+/** The reply that this process has inserted last, as it was then. */
+interface LastReply {
+  readonly role: 'assistant';
+  readonly status: 'pending';
+  readonly sequence: number;
+  readonly run?: undefined;
+}
+
+const tooMany = () =>
+  new ConflictError('too many turns are being enqueued on this conversation at once; try again', [
+    'sequence',
+  ]);
+
 /** Tries to take the next sequence numbers of a conversation; each lost one means that somebody else got them. */
 const maxSequenceTries = 200;
 const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
@@ -44,7 +58,8 @@ const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
 /**
  * Writes a turn's two messages, the user's first, with consecutive numbers. A number is free until its message is
  * stored, so numbers follow the order of insertion and leave no gaps; racers for one number are told apart by the
- * unique index, and the losers read again. The user message names the id of its reply beforehand: whoever finds one
+ * unique index, and the losers read again. Those of one process line up instead: all at once, each would read and lose as often
+ * as others are in front of it, and take time with their square. The user message names the id of its reply beforehand: whoever finds one
  * whose writer has not got further (or died) writes that reply for it, and any number of them write one.
  *
  * Whatever a write was answered, what counts is what is stored: servers do not all say which index refused them, and
@@ -53,6 +68,7 @@ const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
 export class TurnCreation {
   readonly #messages: Model<MessageDoc>;
   readonly #conversations: Model<{ title?: unknown }>;
+  readonly #lines = new Lines<LastReply>({ breaksUp: (error) => error instanceof ServiceUnavailableError });
 
   constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
@@ -81,30 +97,38 @@ export class TurnCreation {
       head,
       patience,
     };
+    return this.#lines.run(turn.conversationId, (last) => this.#take(intent, last), tooMany);
+  }
+
+  /** `last` is what this process has just inserted: only another process can have come between. */
+  async #take(intent: Intent, last: LastReply | undefined): Promise<Served<CreatedTurn, LastReply>> {
+    const { patience } = intent;
     for (let attempt = 0; attempt < maxSequenceTries; attempt += 1) {
       try {
-        return await this.#insert(intent);
+        return await this.#insert(intent, attempt === 0 ? last : undefined);
       } catch (error) {
         patience.doubt(error);
         const stored = await patience.read(() => this.#storedBy(intent));
-        if (stored) return stored;
+        if (stored) return { result: stored };
         if (!isDuplicate(error)) await patience.failed(error);
-        else await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
+        else if (attempt > 0 || !last)
+          await delay(backoffMs(Math.floor(attempt / 8), sequenceBackoff), systemClock);
       }
     }
-    throw new ConflictError('too many turns are being enqueued on this conversation at once; try again', [
-      'sequence',
-    ]);
+    throw tooMany();
   }
 
-  async #insert(intent: Intent): Promise<CreatedTurn> {
+  async #insert(intent: Intent, last: LastReply | undefined): Promise<Served<CreatedTurn, LastReply>> {
     const { patience } = intent;
-    const latest = await patience.read(() => this.#latest(intent.conversation));
+    const latest = last ?? (await patience.read(() => this.#latest(intent.conversation)));
     const sequence = await patience.read(() => this.#sequenceAfter(latest));
     const first = await patience.read(() => this.#isFirst(intent, latest));
     const userMessage = userMessageOf(intent, sequence);
     const [, reply] = await this.#messages.insertMany([userMessage, replyTo(userMessage)], { ordered: true });
-    return { turn: turnOf(reply?.toObject() as MessageDoc, userMessage), created: true, first };
+    const turn = turnOf(reply?.toObject() as MessageDoc, userMessage);
+    // Pending when it was inserted. Whoever is told that it is when it no longer is looks at the head once more.
+    const hint = { role: 'assistant', status: 'pending', sequence: sequence + 1 } as const;
+    return { result: { turn, created: true, first }, hint };
   }
 
   /** The turn that this call has stored without hearing of it, or the one of an earlier call with its key. */
@@ -124,7 +148,7 @@ export class TurnCreation {
       .lean<MessageDoc>();
   }
 
-  async #sequenceAfter(latest: MessageDoc | null): Promise<number> {
+  async #sequenceAfter(latest: MessageDoc | LastReply | null): Promise<number> {
     if (!latest) return 1;
     if (latest.role === 'assistant') return latest.sequence + 1;
     // What its reply has to look like a newer release knows: its number is left free for that.
@@ -138,8 +162,9 @@ export class TurnCreation {
    * behind that one takes our number, so that our insert fails. A turn that has run was the first when it was
    * claimed: when that one has ended, all have.
    */
-  async #isFirst({ turn, head }: Intent, latest: MessageDoc | null): Promise<boolean> {
-    if (latest === null || (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0)) return true;
+  async #isFirst({ turn, head }: Intent, latest: MessageDoc | LastReply | null): Promise<boolean> {
+    if (latest === null) return true;
+    if (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0) return true;
     if (turn.onBusy === 'enqueue' && latest.status === 'pending') return false;
     const ahead = await head();
     if (ahead && turn.onBusy === 'reject') throw new TurnBusyError(turn.conversationId, ahead.id);
