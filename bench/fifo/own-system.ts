@@ -3,7 +3,7 @@ import type { Model } from 'mongoose';
 import { BullTurnJobs } from '../../src/bullmq/turn-jobs.ts';
 import { TurnWorker } from '../../src/bullmq/turn-worker.ts';
 import { connect, type Turns } from '../../src/index.ts';
-import { consoleReporter as reporter } from '../../src/instrumentation/error-reporter.ts';
+import { consoleReporter } from '../../src/instrumentation/error-reporter.ts';
 import { Levels } from '../../src/instrumentation/level.ts';
 import { noopMeter } from '../../src/instrumentation/meter.ts';
 import { GridFsFileStore } from '../../src/mongodb/file-store.ts';
@@ -23,6 +23,9 @@ import type { TurnDeps } from '../../src/run/deps.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 import { compilePolicy, type TurnPolicy } from '../../src/turn/policy.ts';
 
+/** Errors, and no line for each turn: writing them is no cost of a turn. */
+const reporter = { report: consoleReporter.report };
+
 export interface OwnSystem {
   readonly turns: Turns;
   /** Starts the worker. */
@@ -39,7 +42,8 @@ export async function startOwnSystem(options: {
   readonly policy: TurnPolicy;
 }): Promise<OwnSystem> {
   const { prefix, upstream } = options;
-  const turns = await connect({ ...options, opencode: { url: upstream.client.server }, reporter });
+  const { redis: url, mongo } = options;
+  const turns = await connect({ redis: url, mongo, prefix, opencode: { url: upstream.client.server }, reporter });
   await turns.createIndexes();
   const open = (role: 'commands' | 'subscriber' | 'worker') => openRedis(options.redis, role, reporter);
   const [redis, subscriber, connection] = await Promise.all([

@@ -18,12 +18,17 @@ interface Session {
 }
 
 const server = 'http://sleeping.invalid';
+/** What one delta says. */
+const piece = 'thirty bytes of text are told. ';
 
 /**
  * An upstream without a network, to measure what is ours: a prompt's text says how long its turn sleeps, and
- * its whole answer comes then, in the events and messages of the real server.
+ * its whole answer comes then, in the events and messages of the real server; that of one with deltas piece by piece.
  */
-export function sleepingUpstream(sleepMsOf: (text: string) => number): SleepingUpstream {
+export function sleepingUpstream(
+  sleepMsOf: (text: string) => number,
+  deltasOf: (text: string) => number = () => 0,
+): SleepingUpstream {
   const sessions = new Map<string, Session>();
   const sinks = new Map<string, Set<FeedSink>>();
   const mint = openCodeIds(systemClock);
@@ -38,22 +43,43 @@ export function sleepingUpstream(sleepMsOf: (text: string) => number): SleepingU
     info,
     parts: [{ id: partId, sessionID: info.sessionID, messageID: info.id, type: 'text', text }],
   });
-  const answer = (session: Session, parentID: string, text: string) => {
+  const answer = (session: Session, parentID: string, sleepMs: number, text: string) => {
     const now = Date.now();
     const ids = { sessionID: session.id, parentID };
     const info = { id: mint.message(), ...ids, role: 'assistant', time: { created: now } } as const;
-    const done = messageOf(
-      { ...info, time: { created: now, completed: now }, finish: 'stop' },
-      text,
-      mint.part(),
-    );
-    session.messages.push(done);
-    session.busy = false;
+    const partId = mint.part();
+    const deltas = deltasOf(text);
+    const whole = deltas === 0 ? text : piece.repeat(deltas);
+    const partOf = (said: string, time: object) => ({ ...messageOf(info, said, partId).parts[0], time });
+    const finish = () => {
+      const end = Date.now();
+      const done = messageOf(
+        { ...info, time: { created: now, completed: end }, finish: 'stop' },
+        whole,
+        partId,
+      );
+      session.messages.push(done);
+      session.busy = false;
+      tell(session.id, 'message.part.updated', { part: partOf(whole, { start: now, end }) });
+      tell(session.id, 'message.updated', { info: done.info });
+      tell(session.id, 'session.status', { status: { type: 'idle' } });
+      tell(session.id, 'session.idle', {});
+    };
     tell(session.id, 'message.updated', { info });
-    tell(session.id, 'message.part.updated', { part: { ...done.parts[0], time: { start: now, end: now } } });
-    tell(session.id, 'message.updated', { info: done.info });
-    tell(session.id, 'session.status', { status: { type: 'idle' } });
-    tell(session.id, 'session.idle', {});
+    if (deltas === 0) {
+      setTimeout(finish, sleepMs);
+      return;
+    }
+    tell(session.id, 'message.part.updated', { part: partOf('', { start: now }) });
+    const delta = { messageID: info.id, partID: partId, field: 'text', delta: piece };
+    let told = 0;
+    const step = () => {
+      if (told === deltas) return finish();
+      told += 1;
+      tell(session.id, 'message.part.delta', delta);
+      setTimeout(step, sleepMs / deltas);
+    };
+    step();
   };
   const prompt = async (id: string, { messageId, parts }: PromptRequest) => {
     const session = sessionOf(id);
@@ -64,7 +90,7 @@ export function sleepingUpstream(sleepMsOf: (text: string) => number): SleepingU
     const info = { id: messageId, sessionID: id, role: 'user', time: { created: Date.now() } } as const;
     session.messages.push(messageOf(info, text, parts[0]?.id ?? ''));
     tell(id, 'session.status', { status: { type: 'busy' } });
-    setTimeout(() => answer(session, messageId, text), sleepMsOf(text));
+    answer(session, messageId, sleepMsOf(text), text);
   };
   const sessionOf = (id: string): Session => {
     const session = sessions.get(id);

@@ -23,9 +23,11 @@ local function name(text)
   if not text or #text ~= 12 or string.find(text, '[^0-9a-f]') then return '' end
   return text
 end
-local function is(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found == kind or found == 'none'
+-- The fields of the hash, or nothing of a key that is none of ours.
+local function fields(meta, ...)
+  local found = redis.pcall('HMGET', meta, ...)
+  if found.err then return nil end
+  return found
 end
 `;
 
@@ -43,42 +45,48 @@ export const appendScript = new RedisScript(
   `${reading}
 local stream, meta = KEYS[1], KEYS[2]
 local where, fresh = ARGV[6], ARGV[8]
-if not is(stream, 'stream') or not is(meta, 'hash') then redis.call('DEL', stream, meta) end
-local epoch = count(redis.call('HGET', meta, 'epoch'))
-if epoch > tonumber(ARGV[1]) then return {-1, ''} end
-local g, n = name(redis.call('HGET', meta, 'g')), count(redis.call('HGET', meta, 'n'))
+local held = fields(meta, 'epoch', 'g', 'n', 'ended', 'bytes')
+local newest = redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+if not held or newest.err then
+  redis.call('DEL', stream, meta)
+  held, newest = {}, {}
+end
+if count(held[1]) > tonumber(ARGV[1]) then return {-1, ''} end
+local g, n, bytes = name(held[2]), count(held[3]), count(held[5])
 -- Its last entry is another one: somebody else has added or taken some.
-local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-if (newest and newest[1] or '0-0') ~= n .. '-0' then g = '' end
-if g ~= '' and redis.call('HEXISTS', meta, 'ended') == 1 then return {n, g} end
+if (newest[1] and newest[1][1] or '0-0') ~= n .. '-0' then g = '' end
+if g ~= '' and held[4] then return {n, g} end
 local stands = where == 'open' or where == 'anew' or where == 'any' or (where == g and tonumber(ARGV[7]) == n)
 if not stands then return {-2, ''} end
--- The first write of the script must be one that a full Redis refuses: after another one it would let all of them pass.
-redis.call('HSET', meta, 'epoch', ARGV[1])
-if where == 'open' then
-  if g == '' then redis.call('DEL', stream, meta); n = 0
-  else redis.call('HSET', meta, 'before', g, 'until', n) end
+local begins = where == 'open' or where == 'anew' or g == ''
+if begins then
+  -- The first write of the script must be one that a full Redis refuses: after another one it would let all of them pass.
+  redis.call('HSET', meta, 'epoch', ARGV[1])
+  if where == 'open' and g ~= '' then
+    redis.call('HSET', meta, 'before', g, 'until', n)
+  else
+    redis.call('DEL', stream, meta)
+    n, bytes = 0, 0
+  end
   g = fresh
-elseif where == 'anew' or (where == 'any' and g == '') then
-  redis.call('DEL', stream, meta)
-  g, n = fresh, 0
 end
-local bytes = count(redis.call('HGET', meta, 'bytes'))
+local first = n + 1
 for i = 10, #ARGV do
   n = n + 1
   redis.call('XADD', stream, 'MAXLEN', ARGV[2], n .. '-0', 'e', ARGV[i], 'b', bytes, 'v', ARGV[9])
   bytes = bytes + #ARGV[i]
 end
-while #ARGV > 9 do
+while bytes > tonumber(ARGV[3]) and #ARGV > 9 do
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest or oldest[1] == n .. '-0' or bytes - count(oldest[2][4]) <= tonumber(ARGV[3]) then break end
   redis.call('XDEL', stream, oldest[1])
 end
-redis.call('HSET', meta, 'g', g, 'epoch', ARGV[1], 'n', n, 'bytes', bytes)
-if ARGV[5] == 'end' then redis.call('HSET', meta, 'ended', 1) end
-redis.call('PEXPIRE', stream, ARGV[4])
+local ends = ARGV[5] == 'end'
+redis.call('HSET', meta, 'g', g, 'epoch', ARGV[1], 'n', n, 'bytes', bytes, unpack(ends and { 'ended', 1 } or {}))
 redis.call('PEXPIRE', meta, ARGV[4])
-redis.call('PUBLISH', KEYS[3], ARGV[5] == 'end' and 'end' or n)
+-- That of the entries is far enough off to be set now and then: at the beginning, at the end, at each entry n * 64.
+if begins or ends or math.floor(n / 64) > math.floor((first - 1) / 64) then redis.call('PEXPIRE', stream, ARGV[4]) end
+redis.call('PUBLISH', KEYS[3], ends and 'end' or n)
 return {n, g}
 `,
 );
@@ -94,8 +102,8 @@ export const readScript = new RedisScript(
   2,
   `${reading}
 local at = tonumber(ARGV[2])
-if not is(KEYS[1], 'stream') or not is(KEYS[2], 'hash') then return {'', 0, ARGV[1] == '' and at == 0 and 1 or 0} end
-local meta = redis.call('HMGET', KEYS[2], 'g', 'n', 'before', 'until')
+local meta = fields(KEYS[2], 'g', 'n', 'before', 'until')
+if not meta then return {'', 0, ARGV[1] == '' and at == 0 and 1 or 0} end
 local g, n = name(meta[1]), count(meta[2])
 if g == '' then n = 0 end
 local known = (ARGV[1] == '' and at == 0)
@@ -104,8 +112,9 @@ local known = (ARGV[1] == '' and at == 0)
 if not known then return {g, n, 0} end
 local answer = {g, n, 1}
 local left, room = tonumber(ARGV[3]), tonumber(ARGV[4])
-while g ~= '' and left > 0 and room > 0 do
-  local rows = redis.call('XRANGE', KEYS[1], (at + 1) .. '-0', n .. '-0', 'COUNT', math.min(left, 8))
+while g ~= '' and at < n and left > 0 and room > 0 do
+  local rows = redis.pcall('XRANGE', KEYS[1], (at + 1) .. '-0', n .. '-0', 'COUNT', math.min(left, 8))
+  if rows.err then return {'', 0, ARGV[1] == '' and tonumber(ARGV[2]) == 0 and 1 or 0} end
   if #rows == 0 then break end
   for _, row in ipairs(rows) do
     if room <= 0 then break end
