@@ -43,7 +43,13 @@ export async function startOwnSystem(options: {
 }): Promise<OwnSystem> {
   const { prefix, upstream } = options;
   const { redis: url, mongo } = options;
-  const turns = await connect({ redis: url, mongo, prefix, opencode: { url: upstream.client.server }, reporter });
+  const turns = await connect({
+    redis: url,
+    mongo,
+    prefix,
+    opencode: { url: upstream.client.server },
+    reporter,
+  });
   await turns.createIndexes();
   const open = (role: 'commands' | 'subscriber' | 'worker') => openRedis(options.redis, role, reporter);
   const [redis, subscriber, connection] = await Promise.all([

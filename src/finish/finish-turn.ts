@@ -32,7 +32,7 @@ export async function finishTurn(run: TurnRun, finish: Finish): Promise<TurnOutc
   await finish.inputRequests?.closeAll();
 
   const artifacts = finish.artifacts ?? (await artifactsOf(run, finish));
-  await run.live.followers.flush();
+  // What followers lack yet comes with the end, in one step.
   const terminal = await storeEnd(run, terminalPatch(run, finish.ending, artifacts));
   if (!terminal) return interruptedOutcome(run, 'ownership-lost');
 

@@ -30,7 +30,7 @@ const remade: ReadonlySet<TurnEntryBody['type']> = new Set(['text', 'part', 'par
 const retry = { firstMs: 100, maxMs: 2_000 };
 
 /**
- * Tells followers what happens, at most once per interval, the first change at once. One append is under way
+ * Tells followers what happens: text at most once per interval, the first of it at once. One append is under way
  * at a time. Redis away: nothing is queued, nothing is lost; after it is back followers get the difference
  * between what they were told and what is. Redis that has lost the stream, or its last entries: followers get everything
  * again, in a stream that begins with a snapshot. Never throws into the turn.
@@ -121,7 +121,6 @@ export class FollowerFeed {
     if (this.#closed || this.#buffer.empty) return;
     this.#flushing = this.#append().finally(() => {
       this.#flushing = undefined;
-      this.#lastFlushAt = this.#options.clock.monotonicMs();
       if (!this.#buffer.empty) this.#schedule();
     });
     await this.#flushing;
@@ -162,9 +161,16 @@ export class FollowerFeed {
       sent = this.#buffer.drain(this.#parts);
       if (sent.length > 0) await this.#send(sent);
       this.#failures = 0;
+      // Progress is rare, and holds up no text: that of a turn that has just begun comes at once.
+      if (sent.some(({ type }) => remade.has(type))) this.#notePause();
     } catch (error) {
       this.#failed(error, sent);
+      this.#notePause();
     }
+  }
+
+  #notePause(): void {
+    this.#lastFlushAt = this.#options.clock.monotonicMs();
   }
 
   async #send(entries: readonly TurnEntryBody[]): Promise<void> {

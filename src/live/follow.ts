@@ -4,6 +4,7 @@ import type { Levels } from '../instrumentation/level.ts';
 import type { TurnNotifier } from '../ports/notifier.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { StreamRead, TurnReader } from '../ports/turn-stream.ts';
+import { backoffMs } from '../timing/backoff.ts';
 import { Wakeup } from '../timing/wakeup.ts';
 import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
@@ -12,8 +13,11 @@ import { beginning, cursorOf, positionOf, type StreamPosition } from '../turn/st
 import { ReaderShare } from './reader-share.ts';
 import { rideOut } from './ride-out.ts';
 
-/** Without a notification the stream is read again after this time; it is only a hint. */
-const pollMs = 2_000;
+/**
+ * Without a notification the stream is read again after this time, and after twice as long each time that nothing was there:
+ * a lost one costs that. Whoever waits for a person is many, and asks rarely.
+ */
+const polls = { firstMs: 2_000, maxMs: 15_000 };
 
 export interface FollowOptions {
   /** The id of the last entry seen; the first one yielded comes behind it. */
@@ -23,7 +27,7 @@ export interface FollowOptions {
 }
 
 export interface FollowDeps {
-  readonly store: Pick<TurnStore, 'get'>;
+  readonly store: Pick<TurnStore, 'get' | 'control'>;
   readonly stream: TurnReader;
   /** Hints that a turn's stream has grown. */
   readonly notifier: TurnNotifier;
@@ -57,20 +61,19 @@ export async function* follow(
   const unlisten = deps.notifier.listen(turnId, () => wakeup.wake());
   signal?.addEventListener('abort', stop);
   try {
-    await existing(deps.store, turnId);
-    for (let notified = false; !signal?.aborted; ) {
+    for (let [notified, silent] = [false, 0]; !signal?.aborted; ) {
       const read = await deps.stream.read(turnId, at, share.take());
       const { last, entries } = read;
       share.keep(read.size);
       const missed = missedBy(at, read);
-      // The stored turn is read when something is missing or nothing is heard, never while entries flow.
+      // The stored turn is asked for when something is missing or nothing is heard, never while entries flow.
       if (missed !== undefined || (entries.length === 0 && !notified)) {
-        const turn = await existing(deps.store, turnId);
-        if (entries.length === 0 && turn.status !== 'pending') {
+        const turn = await storedUnless(deps.store, turnId, missed === undefined);
+        if (turn && entries.length === 0 && turn.status !== 'pending') {
           yield* ending(deps, turn, share, at, doubtful);
           return;
         }
-        if (missed !== undefined) {
+        if (turn && missed !== undefined) {
           // The snapshot may be older than what is kept, never newer than what is told: go on with what is kept.
           const stored = turn.run.stream === last.stream ? (turn.run.cursor ?? 0) : 0;
           at = { stream: last.stream, number: Math.min(Math.max(stored, missed), last.number) };
@@ -92,7 +95,9 @@ export async function* follow(
         yield { ...body, id: idOf(at, doubtful) };
         if (body.type === 'finished' || signal?.aborted) return;
       }
-      if (at.number >= last.number) notified = await wakeup.wait(pollMs);
+      if (at.number < last.number) continue;
+      notified = await wakeup.wait(backoffMs(silent, polls));
+      silent = notified || entries.length > 0 ? 0 : silent + 1;
     }
   } catch (error) {
     // The service was away when the reader left: that is no error of his.
@@ -110,7 +115,10 @@ function ridingOut({ store, stream, ...deps }: FollowDeps, signal: AbortSignal |
   const patiently = <T>(ask: () => Promise<T>) => rideOut(ask, () => stream.closed, signal);
   return {
     ...deps,
-    store: { get: (id) => patiently(() => store.get(id)) },
+    store: {
+      get: (id) => patiently(() => store.get(id)),
+      control: (id) => patiently(() => store.control(id)),
+    },
     stream: {
       get closed() {
         return stream.closed;
@@ -159,6 +167,20 @@ async function* ending(
   yield { type: 'snapshot', id: cursorOf({ ...last, number }), view: viewOf(turn) };
   const end = endOf(turn);
   if (end) yield { type: 'finished', ...end, id: cursorOf({ ...last, number: number + 1 }) };
+}
+
+/** Read whole only when it is needed so: one under way may be large, and has many followers. Undefined while it is pending, then. */
+async function storedUnless(
+  store: FollowDeps['store'],
+  turnId: string,
+  pending: boolean,
+): Promise<StoredTurn | undefined> {
+  if (pending) {
+    const control = await store.control(turnId);
+    if (!control) throw new NotFoundError('turn', turnId);
+    if (control.status === 'pending') return undefined;
+  }
+  return existing(store, turnId);
 }
 
 async function existing(store: FollowDeps['store'], turnId: string): Promise<StoredTurn> {

@@ -15,6 +15,7 @@ import { applyEntry, emptyView, type TurnView } from '../../src/turn/entry.ts';
 import type { StoredTurn } from '../../src/turn/stored-turn.ts';
 import { viewOf } from '../../src/turn/stored-view.ts';
 import { eventually } from '../support/eventually.ts';
+import { followedStore } from '../support/followed-store.ts';
 
 /** A turn whose followers' stream Redis loses, whole or in part, while it is told: the writer and the reader as they are. */
 const prefix = 'lost-stream';
@@ -153,7 +154,7 @@ class Told {
     let view: TurnView = before;
     const seen = new Map<string, TurnView>();
     let leave = new AbortController();
-    const store: FollowDeps['store'] = { get: async () => this.turn };
+    const store = followedStore(async () => this.turn);
     const notifier = streamNotifier(channels, prefix);
     const deps: FollowDeps = { store, stream: this.stream, notifier, levels: new Levels() };
     const done = (async () => {

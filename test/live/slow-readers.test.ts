@@ -17,6 +17,7 @@ import { TurnStream } from '../../src/redis/turn-stream.ts';
 import type { StoredTurn } from '../../src/turn/stored-turn.ts';
 import { eventStream } from '../../src/web/event-stream.ts';
 import { eventually } from '../support/eventually.ts';
+import { followedStore } from '../support/followed-store.ts';
 
 /** Browsers that ask for a turn and read nothing of the answer: real sockets, a real Redis, the memory of this process. */
 const readers = 40;
@@ -63,7 +64,7 @@ beforeAll(async () => {
   const turns = {
     get,
     follow: (id: string, options: { after?: string; signal?: AbortSignal }) =>
-      follow({ store: { get }, stream, notifier, levels: new Levels() }, id, options),
+      follow({ store: followedStore(get), stream, notifier, levels: new Levels() }, id, options),
   };
   server = createServer(async (_request, response) => {
     const leave = new AbortController();

@@ -13,6 +13,7 @@ import { streamKeys, TurnStream } from '../../src/redis/turn-stream.ts';
 import { applyEntry, emptyView, isEntry, type TurnEntry, type TurnView } from '../../src/turn/entry.ts';
 import type { StoredTurn } from '../../src/turn/stored-turn.ts';
 import { entries, someEntry } from '../support/arbitrary.ts';
+import { followedStore } from '../support/followed-store.ts';
 import '../support/fuzz-seed.ts';
 
 const prefix = 'fuzz-entries';
@@ -137,7 +138,7 @@ async function followed(
   };
   const told: TurnEntry[] = [];
   const deps = {
-    store: { get: async () => stored(id) },
+    store: followedStore(async () => stored(id)),
     stream: reader,
     levels: new Levels(),
     notifier: { listen: () => () => undefined } as never,

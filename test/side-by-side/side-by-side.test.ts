@@ -110,8 +110,9 @@ async function endsOf(turnId: string): Promise<{ status: unknown; told: number }
       const followers = [web[first].follow(id), web[second].follow(id)];
       // One who goes from one version to the other, and back.
       const begun = web[first].follow(id);
+      // The server has not seen this directory before.
       for (const { entries: told } of [...followers, begun])
-        await eventually(() => expect(concatenated(told)).toBe('one two '));
+        await eventually(() => expect(concatenated(told)).toBe('one two '), 60_000);
       await begun.leave();
       // Behind it, a job with what no version has written.
       const next = await web[first].enqueue(conversation, 'and then');
@@ -151,6 +152,6 @@ async function endsOf(turnId: string): Promise<{ status: unknown; told: number }
       expect(prompts('and then')).toBe(1);
       await adopting.kill();
     },
-    60_000,
+    180_000,
   );
 });
