@@ -11,4 +11,4 @@ it('the reference is made from the docstrings without a warning', async () => {
   const options = ['--options', path.join(folder, 'typedoc.json'), '--emit', 'none'];
   const made = promisify(execFile)(process.execPath, [typedoc, ...options], { cwd: folder });
   await expect(made).resolves.toMatchObject({ stderr: '' });
-}, 120_000);
+}, 300_000);
