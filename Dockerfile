@@ -13,7 +13,7 @@ COPY dev dev
 RUN npm run build && npm prune --omit=dev
 
 FROM node:22-bookworm-slim AS app
-ENV NODE_ENV=production TURNS_HEALTH_PORT=3101
+ENV NODE_ENV=production OPENCODE_TURNS_HEALTH_PORT=3101
 RUN mkdir /sandboxes && chown node:node /sandboxes
 WORKDIR /app
 COPY --from=build /app/package.json ./
@@ -23,7 +23,7 @@ USER node
 # The worker: the board has its own in docker-compose.yml.
 CMD ["node", "--max-old-space-size=512", "--import", "./dist/workers/instrument.js", "dist/workers/turns.js"]
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.TURNS_HEALTH_PORT}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.OPENCODE_TURNS_HEALTH_PORT}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
 FROM node:22-bookworm-slim AS opencode
 # git and ripgrep: the server's tools need them.

@@ -25,13 +25,13 @@ const settings: readonly Setting[] = [
     name: 'tuned',
     targetMs: 5_000,
     stalledCheckMs: 1_000,
-    env: { TURNS_LOCK_MS: '3000', TURNS_STALLED_CHECK_MS: '1000' },
+    env: { OPENCODE_TURNS_LOCK_MS: '3000', OPENCODE_TURNS_STALLED_CHECK_MS: '1000' },
   },
   {
     name: 'shipped',
     targetMs: 20_000,
     stalledCheckMs: 4_000,
-    env: { TURNS_LOCK_MS: undefined, TURNS_STALLED_CHECK_MS: undefined },
+    env: { OPENCODE_TURNS_LOCK_MS: undefined, OPENCODE_TURNS_STALLED_CHECK_MS: undefined },
   },
 ];
 

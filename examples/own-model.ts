@@ -12,7 +12,7 @@ await turns.createIndexes();
 await turns.work({
   policies: {
     planner: {
-      model: process.env.OPENCODE_MODEL ?? 'scripted/scripted',
+      model: process.env.OPENCODE_TURNS_MODEL ?? 'scripted/scripted',
       system: ({ document }) => `The trip goes to ${document.destination}.`,
     },
   },

@@ -3,7 +3,9 @@ import { configFromEnv, connect } from 'opencode-turns';
 
 const turns = await connect(configFromEnv());
 await turns.createIndexes();
-await turns.work({ policies: { default: { model: process.env.OPENCODE_MODEL ?? 'scripted/scripted' } } });
+await turns.work({
+  policies: { default: { model: process.env.OPENCODE_TURNS_MODEL ?? 'scripted/scripted' } },
+});
 
 const conversation = await turns.models.Conversation.create({ title: 'Quickstart' });
 const turn = await turns.enqueue({ conversation, text: 'Say hello.', idempotencyKey: 'hello' });

@@ -22,7 +22,7 @@ const report = new Transform({
 
 const turns = await connect(configFromEnv());
 await turns.createIndexes();
-const model = process.env.OPENCODE_MODEL ?? 'scripted/scripted';
+const model = process.env.OPENCODE_TURNS_MODEL ?? 'scripted/scripted';
 await turns.work({ policies: { reports: { model, transforms: [report] } } });
 
 const conversation = await turns.models.Conversation.create({ title: 'Report' });

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import path from 'node:path';
 import type { Model } from 'mongoose';
 import { makeDirectory } from './artifacts/make-directory.ts';
 import type { BullTurnJobs } from './bullmq/turn-jobs.ts';
-import { defaultLockMs, TurnWorker } from './bullmq/turn-worker.ts';
+import { TurnWorker } from './bullmq/turn-worker.ts';
 import type { Closers } from './closers.ts';
-import { checkWorkOptions } from './config/check-options.ts';
+import { workSettings } from './config/work-settings.ts';
 import { InvalidConfigError } from './errors.ts';
 import type { Observation } from './instrumentation/meter.ts';
 import { checkIndexes, neededIndexes } from './mongodb/check-indexes.ts';
@@ -34,7 +33,7 @@ import { MissingJobs } from './sweeper/missing-jobs.ts';
 import { discardOrphanFiles } from './sweeper/orphan-files.ts';
 import { discardOrphans } from './sweeper/orphan-sessions.ts';
 import { atMostEvery } from './timing/at-most-every.ts';
-import { defaultUnknownPolicyMs, PolicyTable } from './worker/policy-table.ts';
+import { PolicyTable } from './worker/policy-table.ts';
 import type { WorkOptions } from './worker/running-worker.ts';
 
 /**
@@ -46,15 +45,15 @@ export async function startWorker(
   workOptions: WorkOptions<never>,
   opened: Closers,
 ): Promise<{ worker: TurnWorker; closers: Closers }> {
-  const { options, redis, prefix, store, stream, jobs, files, conversations, reporter, clock } = shared;
-  checkWorkOptions(workOptions);
-  const policies = new PolicyTable(workOptions.policies);
-  await conversationsOpen(conversations, shared.connectTimeoutMs);
-  await answered('mongodb', shared.connectTimeoutMs, () => indexesThere(shared));
-  const connection = await openRedis(options.redis, 'worker', reporter, shared.connectTimeoutMs);
+  const { settings, redis, prefix, store, stream, jobs, files, conversations, reporter, clock } = shared;
+  const used = workSettings(workOptions);
+  const policies = new PolicyTable(used.policies);
+  await conversationsOpen(conversations, settings.connectTimeoutMs);
+  await answered('mongodb', settings.connectTimeoutMs, () => indexesThere(shared));
+  const connection = await openRedis(settings.redis, 'worker', reporter, settings.connectTimeoutMs);
   opened.add('Redis (worker)', () => closeRedis(connection, 'worker', reporter));
-  await answered('redis', shared.connectTimeoutMs, () => checkEviction(redis, reporter));
-  const { everyMs = 15_000, minAgeMs = 10_000 } = workOptions.sweeper ?? {};
+  await answered('redis', settings.connectTimeoutMs, () => checkEviction(redis, reporter));
+  const { everyMs, minAgeMs } = used.sweeper;
   const servers = upstreams(shared, opened);
   const clients = servers.map(({ client }) => client);
   const deps = turnDeps(shared, servers);
@@ -72,11 +71,11 @@ export async function startWorker(
   const sweeper = new Sweeper({ redis, prefix, owner: deps.owner, reporter, everyMs, chores });
   opened.add('sweeper', () => sweeper.close());
   // A job's lock is renewed at half time: nobody else can have taken it within the first third.
-  const { lockMs = defaultLockMs, unknownPolicyMs = defaultUnknownPolicyMs } = workOptions;
+  const { concurrency, lockMs, stalledCheckMs, unknownPolicyMs } = used;
   const policy = (name: string) => policies.of(name);
   const worker = new TurnWorker(
     { ...deps, jobs, policy, unknownPolicyMs, fenceFreshMs: lockMs / 3 },
-    { connection, prefix, ...workOptions, lockMs },
+    { connection, prefix, concurrency, lockMs, stalledCheckMs },
   );
   opened.add('worker', () => worker.close());
   const notWaiting = shared.meter.observe(
@@ -84,16 +83,15 @@ export async function startWorker(
     atMostEvery(waitingMs, waitingJobs(jobs)),
   );
   opened.add('gauge of waiting turns', async () => notWaiting());
-  const { policies: registered } = workOptions;
   const agreement = new PolicyAgreement({
     redis,
     prefix,
     owner: deps.owner,
     reporter,
-    policies: registered,
+    policies: used.policies,
   });
   opened.add('policy agreement', () => agreement.close());
-  await answered('redis', shared.connectTimeoutMs, () =>
+  await answered('redis', settings.connectTimeoutMs, () =>
     Promise.all([sweeper.start(), worker.ready(), agreement.start()]),
   );
   return { worker, closers: opened };
@@ -122,7 +120,7 @@ const waitingJobs =
 
 function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 'fenceFreshMs'> {
   const {
-    options,
+    settings,
     redis,
     prefix,
     store,
@@ -144,7 +142,7 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
         redis,
         prefix,
         reporter,
-        ...(options.lockLeaseMs ? { leaseMs: options.lockLeaseMs } : {}),
+        leaseMs: settings.lockLeaseMs,
       }),
       meter,
     ),
@@ -160,7 +158,7 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
     clock,
     prefix,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    sandboxRoot: options.sandboxRoot ?? path.resolve('sandboxes'),
+    sandboxRoot: settings.sandboxRoot,
     prepareDirectory: async (directory) => {
       await makeDirectory(directory).catch((error) => {
         reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });

@@ -1,8 +1,7 @@
 import type { Model } from 'mongoose';
-import { defaultPrefix } from './bullmq/turn-job.ts';
 import { BullTurnJobs } from './bullmq/turn-jobs.ts';
 import { type Closers, orClose } from './closers.ts';
-import { checkConnectOptions } from './config/check-options.ts';
+import { type ConnectSettings, connectSettings } from './config/connect-settings.ts';
 import type { TurnsOptions } from './config/options.ts';
 import { calmReporter } from './instrumentation/calm-reporter.ts';
 import { type ErrorReporter, loggingReporter, safeReporter } from './instrumentation/error-reporter.ts';
@@ -34,25 +33,25 @@ import type { WorkOptions } from './worker/running-worker.ts';
 
 /** See `connect`. */
 export async function compose<R>(options: TurnsOptions<R>): Promise<Turns<R>> {
-  checkConnectOptions(options);
-  return orClose((closers) => open(options, closers));
+  const settings = connectSettings(options);
+  return orClose((closers) => open<R>(settings, closers));
 }
 
-async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turns<R>> {
-  const { prefix = defaultPrefix, connectTimeoutMs = 5_000 } = options;
-  if (options.conversations !== undefined) checkConversationModel(options.conversations);
-  const reporter = reporterOf(options);
-  const tracer = safeTracer(options.tracer ?? (await defaultTracer()), reporter);
-  const meter = safeMeter(options.meter ?? (await defaultMeter()), reporter);
+async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Turns<R>> {
+  const { prefix, connectTimeoutMs } = settings;
+  if (settings.conversations !== null) checkConversationModel(settings.conversations);
+  const reporter = reporterOf(settings);
+  const tracer = safeTracer(settings.tracer ?? (await defaultTracer()), reporter);
+  const meter = safeMeter(settings.meter ?? (await defaultMeter()), reporter);
   const levels = new Levels();
-  const servers = addresses(options);
+  const servers = addresses(settings);
   const clock = systemClock;
-  const names = collectionNames(options.collectionPrefix);
+  const names = collectionNames(settings.collectionPrefix);
 
-  const mongo = await connectMongo(options.mongo, { timeoutMs: connectTimeoutMs });
+  const mongo = await connectMongo(settings.mongo, { timeoutMs: connectTimeoutMs });
   closers.add('MongoDB', () => closeMongo(mongo, reporter));
   const opens = async (role: 'commands' | 'subscriber') => {
-    const opened = await openRedis(options.redis, role, reporter, connectTimeoutMs);
+    const opened = await openRedis(settings.redis, role, reporter, connectTimeoutMs);
     closers.add(`Redis (${role})`, () => closeRedis(opened, role, reporter));
     return opened;
   };
@@ -60,7 +59,7 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
   const [redis, subscribed] = await bothOf(opens('commands'), opens('subscriber'));
 
   const models = turnModels(mongo, names);
-  const conversations = (options.conversations ?? models.Conversation) as unknown as Model<never>;
+  const conversations = (settings.conversations ?? models.Conversation) as unknown as Model<never>;
   const store = metered(
     new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations),
     meter,
@@ -77,8 +76,7 @@ async function open<R>(options: TurnsOptions<R>, closers: Closers): Promise<Turn
   closers.add('gauges', async () => unobserve());
 
   const shared: Shared = {
-    options,
-    connectTimeoutMs,
+    settings,
     redis,
     prefix,
     servers,
@@ -123,13 +121,12 @@ async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<read
   return Promise.all([first, second]);
 }
 
-function addresses({ opencode }: Pick<TurnsOptions, 'opencode'>): readonly ServerAddress[] {
-  const configured = 'url' in opencode ? [opencode] : opencode;
-  return configured.map(({ url, username, password }) => serverAddress(url, username, password));
+function addresses({ opencode }: ConnectSettings): readonly ServerAddress[] {
+  return opencode.map(({ url, username, password }) => serverAddress(url, username, password));
 }
 
 /** A host's reporter gets what is reported, its logger the rest; without a reporter the logger gets all. */
-function reporterOf({ reporter, logger }: Pick<TurnsOptions, 'reporter' | 'logger'>): ErrorReporter {
+function reporterOf({ reporter, logger }: ConnectSettings): ErrorReporter {
   const lines = loggingReporter(safeLogger(logger ?? consoleLogger));
   if (!reporter) return calmReporter(safeReporter(lines));
   const safe = safeReporter(reporter, calmReporter(lines));

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Model } from 'mongoose';
 import type { BullTurnJobs } from './bullmq/turn-jobs.ts';
-import type { TurnsOptions } from './config/options.ts';
+import type { ConnectSettings } from './config/connect-settings.ts';
 import type { ErrorReporter } from './instrumentation/error-reporter.ts';
 import type { Levels } from './instrumentation/level.ts';
 import type { Meter } from './instrumentation/meter.ts';
@@ -16,8 +16,7 @@ import type { Clock } from './timing/clock.ts';
 
 /** What `connect` has opened, and a worker needs too. */
 export interface Shared {
-  readonly options: Omit<TurnsOptions, 'conversations'>;
-  readonly connectTimeoutMs: number;
+  readonly settings: ConnectSettings;
   /** The connection of the role `commands`. */
   readonly redis: Redis;
   readonly prefix: string;

@@ -5,6 +5,7 @@ import { enqueue } from './client/enqueue.ts';
 import type { EnqueueInput } from './client/enqueue-input.ts';
 import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
+import { stopDeadline } from './config/work-settings.ts';
 import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
 import { type ResultOptions, result } from './live/result.ts';
@@ -32,8 +33,6 @@ interface Parts {
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }
-
-const defaultStopMs = 10_000;
 
 /**
  * What `connect` returns: enqueue and follow turns, or work on them. `R` is the type of the conversations' documents. From the
@@ -165,9 +164,10 @@ export class Turns<R = ReadyConversation> {
         return worker.active;
       },
       quiet: () => worker.quiet(),
-      stop: async (deadlineMs = defaultStopMs) => {
+      stop: async (deadlineMs) => {
+        const graceMs = stopDeadline(deadlineMs);
         if (stopping) throw new IllegalStateError('stop', worker.state);
-        stopping = stop(deadlineMs);
+        stopping = stop(graceMs);
         return stopping;
       },
       [Symbol.asyncDispose]: async () => {

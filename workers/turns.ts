@@ -1,42 +1,32 @@
 /**
- * The turn worker. TURNS_POLICIES names a module whose default export is a table of policies; without it there
- * is one policy `default`, with OPENCODE_MODEL and OPENCODE_AGENT. A host whose conversations are documents of its own
- * exports that model from there as `conversations`. SIGTERM and SIGINT: no new turns, a grace
- * for those that run, the rest handed back, exit 0. A second signal leaves at once with code 130.
+ * The turn worker. OPENCODE_TURNS_POLICIES names a module whose default export is a table of policies; without it there
+ * is one policy `default`, with OPENCODE_TURNS_MODEL and OPENCODE_TURNS_AGENT. A host whose conversations are documents of its
+ * own exports that model from there as `conversations`. SIGTERM and SIGINT: no new turns, a grace for those that run, the rest
+ * handed back, exit 0. A second signal leaves at once with code 130.
  */
 import './plainly.ts';
-import { checkEnvNames } from '../src/config/env-names.ts';
-import { configFromEnv, connect } from '../src/index.ts';
+import { workerFromEnv } from '../src/config/env.ts';
+import { configFromEnv, connect, consoleLogger, jsonLogger } from '../src/index.ts';
 import { serveHealth } from '../src/operate/health.ts';
-import { type Given, givenIn, loggerOf, maxPort, variables, wholeNumber } from './policies.ts';
+import { type Given, givenIn } from './policies.ts';
 
 const {
-  TURNS_POLICIES,
-  TURNS_CONCURRENCY = '50',
-  TURNS_SHUTDOWN_MS = '10000',
-  TURNS_LOG_FORMAT = 'text',
-  OPENCODE_MODEL,
-  OPENCODE_AGENT,
-} = process.env;
+  work,
+  shutdownMs,
+  healthPort,
+  logFormat,
+  policies: module,
+  model,
+  agent,
+} = workerFromEnv(process.env);
 
 async function load(): Promise<Given> {
-  if (TURNS_POLICIES) return givenIn(TURNS_POLICIES);
-  const policy = {
-    ...(OPENCODE_MODEL ? { model: OPENCODE_MODEL } : {}),
-    ...(OPENCODE_AGENT ? { agent: OPENCODE_AGENT } : {}),
-  };
-  return { policies: { default: policy } };
+  if (module) return givenIn(module);
+  return { policies: { default: { ...(model ? { model } : {}), ...(agent ? { agent } : {}) } } };
 }
 
-checkEnvNames(process.env, 'TURNS_', variables);
-const concurrency = wholeNumber('TURNS_CONCURRENCY', TURNS_CONCURRENCY);
-const shutdownMs = wholeNumber('TURNS_SHUTDOWN_MS', TURNS_SHUTDOWN_MS);
-const given = (option: string, name: string, max?: number): Record<string, number> =>
-  process.env[name] ? { [option]: wholeNumber(name, process.env[name], max) } : {};
-const healthPort = given('port', 'TURNS_HEALTH_PORT', maxPort);
-
 const { policies, conversations } = await load();
-const logger = loggerOf(TURNS_LOG_FORMAT);
+const logger = logFormat === 'json' ? jsonLogger : consoleLogger;
 const turns = await connect({ ...configFromEnv(), logger, ...(conversations ? { conversations } : {}) });
 await turns.createIndexes();
 
@@ -55,14 +45,12 @@ async function leave(signal: NodeJS.Signals): Promise<void> {
 // Before the first job is taken: a signal that comes while the worker starts must not cost a turn its owner.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void leave(signal));
 
-const starting = turns.work({
-  policies,
-  concurrency,
-  ...given('lockMs', 'TURNS_LOCK_MS'),
-  ...given('stalledCheckMs', 'TURNS_STALLED_CHECK_MS'),
-});
+const starting = turns.work({ ...work, policies });
 const health = starting.then((worker) =>
-  serveHealth({ ...healthPort, alive: () => worker.state !== 'stopped' }),
+  serveHealth({
+    ...(healthPort === undefined ? {} : { port: healthPort }),
+    alive: () => worker.state !== 'stopped',
+  }),
 );
 await health;
 console.log(JSON.stringify({ ready: true, worker: 'turns', pid: process.pid }));

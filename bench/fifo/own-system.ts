@@ -88,7 +88,7 @@ export async function startOwnSystem(options: {
     work: async (concurrency) => {
       worker = new TurnWorker(
         { ...deps, jobs, policy: () => policy, unknownPolicyMs: 600_000 },
-        { connection, prefix, concurrency },
+        { connection, prefix, concurrency, lockMs: 15_000, stalledCheckMs: 4_000 },
       );
       await worker.ready();
     },

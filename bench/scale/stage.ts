@@ -49,7 +49,7 @@ export async function startStage(concurrency: number): Promise<Stage> {
     OPENCODE_URL: url,
     OPENCODE_TURNS_PREFIX: prefix,
     OPENCODE_TURNS_SANDBOX_ROOT: sandboxRoot,
-    TURNS_CONCURRENCY: String(concurrency),
+    OPENCODE_TURNS_CONCURRENCY: String(concurrency),
   });
   const control = async (what: string, body: object = {}) => {
     const response = await fetch(`${url}/control/${what}`, { method: 'POST', body: JSON.stringify(body) });

@@ -60,7 +60,7 @@ export async function runDemo(options: DemoOptions, context: DemoContext): Promi
     MONGODB_URL: services.mongo.url,
     OPENCODE_URL: services.opencode.url,
     ...(services.opencode.password ? { OPENCODE_SERVER_PASSWORD: services.opencode.password } : {}),
-    OPENCODE_MODEL: options.model ?? 'scripted/scripted',
+    OPENCODE_TURNS_MODEL: options.model ?? 'scripted/scripted',
     OPENCODE_TURNS_PREFIX: prefix,
     OPENCODE_TURNS_SANDBOX_ROOT: path.join(context.directory, 'sandboxes'),
   };
@@ -124,9 +124,9 @@ async function startProcesses(
   const env = {
     ...settings,
     OTEL_EXPORTER_OTLP_ENDPOINT: telemetryUrl,
-    BOARD_USER: 'demo',
-    BOARD_PASSWORD: password,
-    BOARD_PORT: '0',
+    OPENCODE_TURNS_BOARD_USER: 'demo',
+    OPENCODE_TURNS_BOARD_PASSWORD: password,
+    OPENCODE_TURNS_BOARD_PORT: '0',
   };
   const [worker, board] = await Promise.all(
     ['worker', 'board'].map(async (name) => {

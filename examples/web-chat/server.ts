@@ -19,7 +19,7 @@ await turns.createIndexes();
 const worker = await turns.work({
   policies: {
     default: {
-      model: process.env.OPENCODE_MODEL ?? 'scripted/scripted',
+      model: process.env.OPENCODE_TURNS_MODEL ?? 'scripted/scripted',
       permissions: [{ permission: 'bash', pattern: '*', action: 'ask' }],
     },
   },

@@ -9,7 +9,6 @@ import { assertReadable, versions } from '../turn/versions.ts';
 
 export const queueName = 'turns';
 export const jobName = 'turn';
-export const defaultPrefix = 'opencode-turns';
 
 const objectId = z.string().regex(/^[0-9a-f]{24}$/, 'must be 24 hex digits');
 

@@ -1,6 +1,6 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { InvalidConfigError, messageOf, NewerVersionError, ServiceUnavailableError } from '../errors.ts';
+import { messageOf, NewerVersionError, ServiceUnavailableError } from '../errors.ts';
 import { redisError } from '../redis/errors.ts';
 import type { ClaimDeps } from '../worker/claim-turn.ts';
 import { HeldTurns } from '../worker/held-turns.ts';
@@ -10,9 +10,8 @@ import { closeWorker } from './close-worker.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
 
-export const defaultLockMs = 15_000;
-
-export interface TurnWorkerOptions extends Pick<WorkOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'> {
+export interface TurnWorkerOptions
+  extends Required<Pick<WorkOptions, 'concurrency' | 'lockMs' | 'stalledCheckMs'>> {
   /** A connection of the role `worker`; it stays the caller's. */
   readonly connection: Redis;
   readonly prefix: string;
@@ -35,11 +34,7 @@ export class TurnWorker {
   constructor(deps: ClaimDeps, options: TurnWorkerOptions) {
     this.#deps = deps;
     this.#held = new HeldTurns(deps.clock);
-    const { connection, prefix, concurrency = 50, lockMs = defaultLockMs, stalledCheckMs = 4_000 } = options;
-    // BullMQ would refuse them with its connections open already, and nobody could close those.
-    for (const [setting, value] of Object.entries({ concurrency, lockMs, stalledCheckMs }))
-      if (!Number.isFinite(value) || value < 1)
-        throw new InvalidConfigError(setting, `must be a number, at least 1, not ${value}`);
+    const { connection, prefix, concurrency, lockMs, stalledCheckMs } = options;
     // BullMQ passes its signal only to a function with three declared parameters.
     this.#worker = new PollingWorker(queueName, (job, token, signal) => this.#process(job, token, signal), {
       connection,

@@ -15,3 +15,23 @@ export function checkEnvNames(
   const hint = didYouMean(unknown, known) || ` (known: ${known.join(', ')})`;
   throw new InvalidConfigError(unknown, `is no variable of this library${hint}`);
 }
+
+/**
+ * Refuses a variable under the name that it had before all had one prefix: it would be read by nobody, in silence. Throws
+ * InvalidConfigError that says the name of today.
+ */
+export function refuseFormer(
+  env: Readonly<Record<string, string | undefined>>,
+  former: readonly string[],
+): void {
+  const found = former.find((name) => env[name]);
+  if (found === undefined) return;
+  const now = `OPENCODE_TURNS_${found.replace(/^(TURNS|OPENCODE)_/, '')}`;
+  throw new InvalidConfigError(found, `is called ${now} now`);
+}
+
+export const formerOfWorker = [
+  ...['TURNS_POLICIES', 'TURNS_CONCURRENCY', 'TURNS_SHUTDOWN_MS', 'TURNS_LOCK_MS', 'TURNS_STALLED_CHECK_MS'],
+  ...['TURNS_HEALTH_PORT', 'TURNS_LOG_FORMAT', 'OPENCODE_MODEL', 'OPENCODE_AGENT'],
+];
+export const formerOfBoard = ['BOARD_USER', 'BOARD_PASSWORD', 'BOARD_HOST', 'BOARD_PORT', 'BOARD_BASE_PATH'];

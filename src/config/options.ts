@@ -1,10 +1,9 @@
-import { InvalidConfigError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Logger } from '../instrumentation/logger.ts';
 import type { Meter } from '../instrumentation/meter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
-import { checkEnvNames } from './env-names.ts';
+import type { RedisServerOptions } from './redis-address.ts';
 
 export interface OpenCodeServerOptions {
   /** `http://host:port`; user and password may stand in it. */
@@ -29,8 +28,8 @@ export interface ConversationModel<R> {
  * reaches the functions of policies and what `enqueue` takes for a conversation.
  */
 export interface TurnsOptions<R = ReadyConversation> {
-  /** `redis://host:port`. Its `maxmemory-policy` must be `noeviction`. */
-  readonly redis: string;
+  /** `redis://host:port`, or ioredis' options that say the same. Its `maxmemory-policy` must be `noeviction`. */
+  readonly redis: string | RedisServerOptions;
   /** `mongodb://host:port/database`. */
   readonly mongo: string;
   /** One server, or several: new sessions go to the first, each session stays where it was minted. */
@@ -58,51 +57,4 @@ export interface TurnsOptions<R = ReadyConversation> {
   readonly connectTimeoutMs?: number;
   /** Lease of the conversation lock around a session's mint. Default 10,000. */
   readonly lockLeaseMs?: number;
-}
-
-const names = {
-  redis: 'REDIS_URL',
-  mongo: 'MONGODB_URL',
-  opencode: 'OPENCODE_URL',
-} as const;
-
-const prefix = 'OPENCODE_TURNS_';
-/** Those of the library, and the one of its development services. */
-const known = ['PREFIX', 'COLLECTION_PREFIX', 'LOCK_LEASE_MS', 'SANDBOX_ROOT', 'CACHE'].map(
-  (name) => prefix + name,
-);
-
-/** Options from the environment. Pure. Throws InvalidConfigError that names the variable. */
-export function configFromEnv(env: Readonly<Record<string, string | undefined>> = process.env): TurnsOptions {
-  checkEnvNames(env, prefix, known);
-  const need = (name: string): string => {
-    const value = env[name];
-    if (value) return value;
-    throw new InvalidConfigError(name, 'is not set; see docs/configuration.md');
-  };
-  const username = env.OPENCODE_SERVER_USERNAME;
-  const password = env.OPENCODE_SERVER_PASSWORD;
-  return {
-    redis: need(names.redis),
-    mongo: need(names.mongo),
-    opencode: {
-      url: need(names.opencode),
-      ...(username ? { username } : {}),
-      ...(password ? { password } : {}),
-    },
-    ...(env.OPENCODE_TURNS_PREFIX ? { prefix: env.OPENCODE_TURNS_PREFIX } : {}),
-    // Empty is a prefix, too: none.
-    ...(env.OPENCODE_TURNS_COLLECTION_PREFIX === undefined
-      ? {}
-      : { collectionPrefix: env.OPENCODE_TURNS_COLLECTION_PREFIX }),
-    ...(env.OPENCODE_TURNS_LOCK_LEASE_MS
-      ? { lockLeaseMs: milliseconds('OPENCODE_TURNS_LOCK_LEASE_MS', env.OPENCODE_TURNS_LOCK_LEASE_MS) }
-      : {}),
-    ...(env.OPENCODE_TURNS_SANDBOX_ROOT ? { sandboxRoot: env.OPENCODE_TURNS_SANDBOX_ROOT } : {}),
-  };
-}
-
-function milliseconds(name: string, value: string): number {
-  if (/^\d{3,7}$/.test(value)) return Number(value);
-  throw new InvalidConfigError(name, `must be milliseconds, at least 100, not "${value}"`);
 }

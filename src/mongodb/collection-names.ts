@@ -10,10 +10,16 @@ export interface CollectionNames {
   readonly files: string;
 }
 
+/** What MongoDB takes at the beginning of a name. */
+export const collectionPrefixForm = {
+  fits: (prefix: string): boolean => /^[\w.-]{0,60}$/.test(prefix) && !/^(\.|system\.)/.test(prefix),
+  problem: 'must be at most 60 letters, digits, "_", "-" and "."',
+};
+
 /** Throws InvalidConfigError for a prefix that MongoDB takes in no name. */
 export function collectionNames(prefix: string = defaultCollectionPrefix): CollectionNames {
-  if (typeof prefix !== 'string' || !/^[\w.-]{0,60}$/.test(prefix) || /^(\.|system\.)/.test(prefix))
-    throw new InvalidConfigError('collectionPrefix', 'must be at most 60 letters, digits, "_", "-" and "."');
+  if (typeof prefix !== 'string' || !collectionPrefixForm.fits(prefix))
+    throw new InvalidConfigError('collectionPrefix', collectionPrefixForm.problem);
   return {
     messages: `${prefix}messages`,
     conversations: `${prefix}conversations`,

@@ -8,6 +8,7 @@ import { serveStatic } from '@hono/node-server/serve-static';
 import type { Queue } from 'bullmq';
 import { Hono } from 'hono';
 import { getPath } from 'hono/utils/url';
+import { boardSettings } from '../config/board-settings.ts';
 import { InvalidConfigError } from '../errors.ts';
 import { consoleReporter, type ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { GuessBounds } from './guess-limit.ts';
@@ -33,29 +34,16 @@ export interface BoardOptions {
   readonly guesses?: Partial<GuessBounds>;
 }
 
-/** Where the board stands behind its proxy: `/board`, `/ops/queues`. */
-const pathForm = /^(\/[\w.~-]+)+$/;
-
 /**
  * Serves Bull Board, read-only, behind basic auth with a bound on guesses. `/healthz` answers without. Whatever is
- * not a GET is refused, and a page runs no script but the board's own. Throws InvalidConfigError without a
- * password, and the system's error when the port is taken.
+ * not a GET is refused, and a page runs no script but the board's own. Throws InvalidConfigError for an
+ * option that makes no sense, and the system's error when the port is taken.
  */
 export async function createBoard(options: BoardOptions): Promise<{ url: string; close(): Promise<void> }> {
-  const {
-    queue,
-    user,
-    password,
-    host = '127.0.0.1',
-    port = 0,
-    reporter = consoleReporter,
-    guesses = {},
-    basePath = '/board',
-  } = options;
-  if (!pathForm.test(basePath))
-    throw new InvalidConfigError('BOARD_BASE_PATH', `must be a path such as /board, not "${basePath}"`);
-  if (user === '' || password.length < 8)
-    throw new InvalidConfigError('BOARD_PASSWORD', 'must have at least 8 characters, and BOARD_USER one');
+  const { queue, reporter = consoleReporter, ...given } = options;
+  if (typeof queue?.getJobCounts !== 'function')
+    throw new InvalidConfigError('queue', 'must be a Queue of BullMQ');
+  const { user, password, host, port, basePath, guesses } = boardSettings(given);
   const adapter = new HonoAdapter(serveStatic);
   adapter.setBasePath(basePath);
   createBullBoard({ queues: [new BullMQAdapter(queue, { readOnlyMode: true })], serverAdapter: adapter });

@@ -5,8 +5,6 @@ export interface GuessBounds {
   readonly windowMs: number;
 }
 
-const defaults: GuessBounds = { perAddress: 10, inAll: 100, windowMs: 60_000 };
-
 /**
  * How many passwords may be guessed. Whoever is over a bound is not heard until the window ends, with a right
  * password neither: an answer that told right from wrong would go on serving guesses. Holds one number per address
@@ -19,8 +17,8 @@ export class GuessLimit {
   #total = 0;
   #since = Number.NEGATIVE_INFINITY;
 
-  constructor(bounds: Partial<GuessBounds> = {}, now: () => number = () => performance.now()) {
-    this.#bounds = { ...defaults, ...bounds };
+  constructor(bounds: GuessBounds, now: () => number = () => performance.now()) {
+    this.#bounds = bounds;
     this.#now = now;
   }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { healthSettings } from '../config/board-settings.ts';
 
 export interface HealthOptions {
   /** 0: a free one. Without one nothing listens. */
@@ -17,10 +18,10 @@ export interface HealthOptions {
  * system's error when the port is taken.
  */
 export async function serveHealth({
-  port,
-  host = '127.0.0.1',
   alive,
+  ...given
 }: HealthOptions): Promise<{ url: string; close(): Promise<void> }> {
+  const { port, host } = healthSettings(given);
   if (port === undefined) return { url: '', close: async () => undefined };
   const server = createServer((request, response) => {
     const known = request.method === 'GET' && request.url === '/healthz';

@@ -10,7 +10,7 @@ export interface SignInOptions {
   readonly password: string;
   /** Told of each wrong password, with its address and how many there were; never of the password. */
   readonly reporter: ErrorReporter;
-  readonly guesses?: Partial<GuessBounds>;
+  readonly guesses: GuessBounds;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
+import { checkRedis, type RedisServerOptions, redisPlace } from '../config/redis-address.ts';
 import { InvalidConfigError, messageOf, ServiceUnavailableError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import { within } from '../timing/time-limit.ts';
@@ -49,24 +50,28 @@ function reconnectAfterFailover(): (error: Error) => boolean {
 }
 
 /**
- * Opens a connection and waits until it is usable, at most `timeoutMs`. Throws InvalidConfigError for a URL that
- * is none and for a cluster, ServiceUnavailableError with the last cause otherwise; nothing stays open then.
+ * Opens a connection and waits until it is usable, at most `timeoutMs`. Throws InvalidConfigError for an
+ * address that is none and for a cluster, ServiceUnavailableError with the last cause otherwise; nothing stays open then.
  */
 export async function openRedis(
-  url: string,
+  address: string | RedisServerOptions,
   role: RedisRole,
   reporter: ErrorReporter,
   timeoutMs = 5_000,
 ): Promise<Redis> {
-  checkUrl(url);
-  const redis = new Redis(url, {
+  const given = checkRedis(address);
+  const ours = {
     ...roles[role],
     retryStrategy,
     reconnectOnError: reconnectAfterFailover(),
     lazyConnect: true,
     connectTimeout: timeoutMs,
     disconnectTimeout,
-  });
+  } satisfies RedisOptions;
+  const redis =
+    typeof given === 'string'
+      ? new Redis(given, ours)
+      : new Redis({ ...(given as { host?: string }), ...ours });
   let lastError: unknown;
   let opened = false;
   redis.on('error', (error) => {
@@ -85,7 +90,7 @@ export async function openRedis(
   } catch (cause) {
     redis.disconnect();
     if (cause instanceof InvalidConfigError) throw cause;
-    throw new ServiceUnavailableError('redis', `cannot use ${withoutPassword(url)}: ${messageOf(cause)}`, {
+    throw new ServiceUnavailableError('redis', `cannot use ${redisPlace(given)}: ${messageOf(cause)}`, {
       cause,
       effect: 'none',
     });
@@ -126,26 +131,6 @@ async function refuseCluster(redis: Redis): Promise<void> {
   const crossed = spread.status === 'rejected' && judgeRedis(spread.reason)?.code === 'CROSSSLOT';
   if (!named && !crossed) return;
   throw new InvalidConfigError('redis', 'is a Redis Cluster, which is not supported; name a single Redis');
-}
-
-function checkUrl(url: string): void {
-  const problem = 'must be a URL of the form redis://[user:password@]host:port[/db] (or rediss://)';
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-    // As the client will do it.
-    decodeURIComponent(`${parsed.username}:${parsed.password}`);
-  } catch {
-    // Without its cause: Node's error carries the URL, and with it the password.
-    throw new InvalidConfigError('redis', problem);
-  }
-  if (!/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '')
-    throw new InvalidConfigError('redis', problem);
-}
-
-function withoutPassword(url: string): string {
-  const parsed = new URL(url);
-  return `${parsed.protocol}//${parsed.host}${parsed.pathname === '/' ? '' : parsed.pathname}`;
 }
 
 /** Redis evicting keys at will would lose jobs: say so at start. Managed servers may refuse the question. */

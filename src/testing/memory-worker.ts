@@ -14,7 +14,7 @@ export class MemoryWorker implements Omit<RunningWorker, typeof Symbol.asyncDisp
   readonly #unlisten: () => void;
 
   /** A worker that is `hurried` when it stops grants no grace. */
-  constructor(deps: ClaimDeps, jobs: MemoryJobs, hurried: () => boolean, concurrency = 50) {
+  constructor(deps: ClaimDeps, jobs: MemoryJobs, hurried: () => boolean, concurrency: number) {
     this.#deps = deps;
     this.#hurried = hurried;
     this.#jobs = jobs;

@@ -5,7 +5,7 @@ import { makeDirectory } from '../artifacts/make-directory.ts';
 import type { ClientDeps } from '../client/deps.ts';
 import { conversationIdOf } from '../client/enqueue-input.ts';
 import { Closers } from '../closers.ts';
-import { checkWorkOptions } from '../config/check-options.ts';
+import { workSettings } from '../config/work-settings.ts';
 import { IllegalStateError, InvalidConfigError } from '../errors.ts';
 import { type ErrorReporter, type ReportContext, safeReporter } from '../instrumentation/error-reporter.ts';
 import { Levels, observeLevels } from '../instrumentation/level.ts';
@@ -19,7 +19,7 @@ import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
 import type { Policies } from '../turn/policy.ts';
 import { Turns } from '../turns.ts';
-import { defaultUnknownPolicyMs, PolicyTable } from '../worker/policy-table.ts';
+import { PolicyTable } from '../worker/policy-table.ts';
 import type { WorkOptions } from '../worker/running-worker.ts';
 import type { ScriptedUpstream } from './agent.ts';
 import { withoutShortWaits } from './manual-clock.ts';
@@ -171,9 +171,8 @@ interface Parts {
 function turnsOver<R>({ client, run, closers, hurried }: Parts): Turns<R> {
   let workers = 0;
   const work = async (options: WorkOptions<never>) => {
-    checkWorkOptions(options);
-    const policies = new PolicyTable(options.policies);
-    const { unknownPolicyMs = defaultUnknownPolicyMs, concurrency } = options;
+    const { unknownPolicyMs, concurrency, ...settings } = workSettings(options);
+    const policies = new PolicyTable(settings.policies);
     workers += 1;
     const owner = `testing:${workers}`;
     const policy = (name: string) => policies.of(name);

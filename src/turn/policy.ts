@@ -2,70 +2,11 @@ import type { HostConfigFile } from '../artifacts/server-config-files.ts';
 import type { Transform } from '../artifacts/transform.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { Exchange } from '../reply/exchange.ts';
-import { checkLimits, checkPolicy, policyShape } from './check-policy.ts';
+import { checkPolicy, policyShape } from './check-policy.ts';
 import type { AnyDocument, TurnConversation } from './conversation.ts';
+import { limitsOf, type TurnLimits } from './limits.ts';
 import type { TurnOutcome } from './outcome.ts';
 import type { PermissionRule } from './permission-rule.ts';
-
-/** Bounds of one turn. Times in ms, cost in USD as upstream reports it. */
-export interface TurnLimits {
-  /** Hard limit from the first claim, waiting for people included. Default 30 minutes. */
-  readonly turnTimeoutMs: number;
-  /** From the accepted prompt to the first sign of the model. Suspended while a person is asked. Default 120 s. */
-  readonly firstEventTimeoutMs: number;
-  /** Without progress; heartbeats are none. Suspended while a person is asked. Default 5 minutes. */
-  readonly idleTimeoutMs: number;
-  /** How long a question or permission waits for a person before it is rejected. Default 10 minutes. */
-  readonly inputTimeoutMs: number;
-  /** How long the server may be away in one piece, whatever the turn is doing. Default 5 minutes. */
-  readonly upstreamAwayMs: number;
-  /** Upstream is idle and nothing moves: after this the run counts as lost. At least 2 s (two polls). Default 2.5 s. */
-  readonly lostAfterMs: number;
-  /**
-   * How long the server may answer one question with what is no answer of OpenCode (a wrong password, a redirect, a
-   * proxy's page), or with 5xx or not at all while it answers others, until the turn ends with that error. Default 60 s.
-   */
-  readonly wrongAnswerTimeoutMs: number;
-  /** How often upstream may retry a failing model provider. Default 8. */
-  readonly maxUpstreamRetries: number;
-  /** The longest wait that upstream may announce before such a retry. Default 2 minutes. */
-  readonly maxUpstreamRetryDelayMs: number;
-  /**
-   * How long a stopped run is aborted over and over until it is seen to be over; as long again when it begins that
-   * late. After it the turn ends as `unconfirmed`. Also how long a prompt waits for a session that is busy. Default 20 s.
-   */
-  readonly cancelTimeoutMs: number;
-  /** How long one call of the host's code may take: `system`, `directory`, `permissions`, a transform, a hook. Default 30 s. */
-  readonly hookTimeoutMs: number;
-  /** How often a run that the server lost is prompted again. Default 1; 0 with `onUpstreamLost: 'fail'`. */
-  readonly maxReruns: number;
-  /** Checked when a step ends or begins, sub-agents included: the one that crosses it is kept. No limit by default. */
-  readonly maxCost: number;
-  readonly maxTokens: number;
-  /**
-   * Requests to the model, those of sub-agents and compactions included, whatever they end with. The one that exceeds
-   * it is stopped as it begins. Default 500.
-   */
-  readonly maxSteps: number;
-}
-
-export const defaultLimits: TurnLimits = {
-  turnTimeoutMs: 30 * 60_000,
-  firstEventTimeoutMs: 120_000,
-  idleTimeoutMs: 5 * 60_000,
-  inputTimeoutMs: 10 * 60_000,
-  upstreamAwayMs: 5 * 60_000,
-  lostAfterMs: 2_500,
-  wrongAnswerTimeoutMs: 60_000,
-  maxUpstreamRetries: 8,
-  maxUpstreamRetryDelayMs: 2 * 60_000,
-  cancelTimeoutMs: 20_000,
-  hookTimeoutMs: 30_000,
-  maxReruns: 1,
-  maxCost: Number.POSITIVE_INFINITY,
-  maxTokens: Number.POSITIVE_INFINITY,
-  maxSteps: 500,
-};
 
 /**
  * A product's rules, registered by name in the worker; jobs carry the name. All that can be checked without calling
@@ -186,8 +127,7 @@ export function compilePolicy(name: string, given: TurnPolicy<never>): CompiledP
   const policy = given as TurnPolicy;
   // A key of TurnPolicy that the check does not know does not compile.
   checkPolicy(name, policy, policyShape satisfies Record<keyof TurnPolicy, unknown>);
-  const { limits = {}, model, ...rest } = policy;
-  checkLimits(`policies.${name}.limits`, limits, Object.keys(defaultLimits));
+  const { limits, model, ...rest } = policy;
   return {
     onUpstreamLost: 'rerun',
     allowAlways: false,
@@ -199,7 +139,7 @@ export function compilePolicy(name: string, given: TurnPolicy<never>): CompiledP
     transforms: [],
     ...rest,
     name,
-    limits: { ...defaultLimits, ...limits },
+    limits: limitsOf(`policies.${name}.limits`, limits),
     alwaysOffered: policy.allowAlways === true,
     ...(model === undefined ? {} : { model: parseModel(name, model) }),
   };

@@ -2,7 +2,7 @@ import type { OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Clock } from '../timing/clock.ts';
 import { InactivityLimit } from '../timing/deadline.ts';
-import type { TurnLimits } from '../turn/policy.ts';
+import type { TurnLimits } from '../turn/limits.ts';
 
 /**
  * Whether the model's run has begun and still moves, by what events and polls tell; the stream may be mute while

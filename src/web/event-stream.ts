@@ -1,4 +1,5 @@
 import { checkCallOptions } from '../checking/check-signal.ts';
+import { webSettings } from '../config/web-settings.ts';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
 import type { TurnEntry } from '../turn/entry.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
@@ -8,7 +9,7 @@ export interface EventStreamOptions {
   readonly lastEventId?: string | readonly string[] | null | undefined;
   /** Aborts when the client leaves (`request.signal`). Leaving never cancels the turn. */
   readonly signal?: AbortSignal;
-  /** A comment is sent after so much silence, so that proxies keep the connection. Default 15,000 ms. */
+  /** A comment is sent after so much silence, so that proxies keep the connection. Default 15,000; 100 to 600,000. */
   readonly heartbeatMs?: number;
 }
 
@@ -35,7 +36,7 @@ const retryMs = 1_000;
  * `lastEventId`, to the terminal one; then the response ends. `EventSource` connects again by itself, sends the id of
  * the last entry that it saw, and misses and repeats nothing; once it has seen the end it gets 204, which stops it.
  * One entry is held at a time, so a slow client costs no memory. The caller has checked that this client may read
- * this turn. Throws NotFoundError, InvalidInputError, ServiceUnavailableError before there is a response; a service
+ * this turn. Throws NotFoundError, InvalidInputError, InvalidConfigError, ServiceUnavailableError before there is a response; a service
  * that goes away later ends the response, and the client comes back.
  */
 export async function eventStream(
@@ -44,7 +45,8 @@ export async function eventStream(
   options: EventStreamOptions = {},
 ): Promise<Response> {
   checkCallOptions(options);
-  const { lastEventId, signal, heartbeatMs = 15_000 } = options;
+  const { lastEventId, signal, ...given } = options;
+  const { heartbeatMs } = webSettings(given);
   if (!(await turns.get(turnId))) throw new NotFoundError('turn', turnId);
   const seen = lastEventId ?? '';
   if (typeof seen !== 'string') throw new InvalidInputError('lastEventId', 'must be a string');

@@ -1,8 +1,6 @@
 import { InvalidConfigError, UnknownPolicyError } from '../errors.ts';
 import { type CompiledPolicy, compilePolicy, type Policies } from '../turn/policy.ts';
 
-export const defaultUnknownPolicyMs = 600_000;
-
 /** The policies of one worker, by name. */
 export class PolicyTable {
   readonly #policies: ReadonlyMap<string, CompiledPolicy>;

@@ -55,8 +55,8 @@ async function workerProcess(own: TurnPolicy = policy, env: NodeJS.ProcessEnv = 
   writeFileSync(file, `export default ${JSON.stringify({ default: own })};`);
   const worker = await startWorkerProcess(system, {
     OPENCODE_URL: proxy.url,
-    TURNS_POLICIES: file,
-    TURNS_LOCK_MS: String(lockMs),
+    OPENCODE_TURNS_POLICIES: file,
+    OPENCODE_TURNS_LOCK_MS: String(lockMs),
     ...env,
   });
   processes.push(worker);

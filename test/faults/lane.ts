@@ -46,8 +46,8 @@ export class Lane {
       REDIS_URL: redis,
       MONGODB_URL: mongo,
       OPENCODE_URL: opencode,
-      TURNS_LOCK_MS: String(lockMs),
-      TURNS_STALLED_CHECK_MS: String(stalledCheckMs),
+      OPENCODE_TURNS_LOCK_MS: String(lockMs),
+      OPENCODE_TURNS_STALLED_CHECK_MS: String(stalledCheckMs),
       OPENCODE_TURNS_LOCK_LEASE_MS: '1000',
     });
   }

@@ -52,7 +52,9 @@ describe('docker-compose.yml', () => {
     expect(services.opencode?.environment?.OPENCODE_SERVER_PASSWORD).toMatch(
       /^\$\{OPENCODE_SERVER_PASSWORD:\?/,
     );
-    expect(services.board?.environment?.BOARD_PASSWORD).toMatch(/^\$\{BOARD_PASSWORD:\?/);
+    expect(services.board?.environment?.OPENCODE_TURNS_BOARD_PASSWORD).toMatch(
+      /^\$\{OPENCODE_TURNS_BOARD_PASSWORD:\?/,
+    );
     const asked = [...read('docker-compose.yml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
     for (const name of asked) expect(read('.env.example')).toMatch(new RegExp(`^${name}=$`, 'm'));
   });

@@ -30,21 +30,21 @@ const mayImport: Record<string, readonly string[]> = {
   worker: [...data, 'ports', 'run', 'stop', 'watch', 'submit', 'finish'],
   client: [...data, 'ports', 'live'],
   sweeper: [...data, 'ports', 'session'],
-  redis: [...data, 'ports'],
+  redis: [...data, 'ports', 'config/redis-address.ts'],
   bullmq: [...data, 'ports', 'redis', 'worker'],
   mongodb: [...data, 'ports'],
   opencode: [...data, 'ports'],
   otel: ground,
-  config: [...ground, 'turn', 'worker'],
-  'turns.ts': [...ground, 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
+  config: [...ground, 'turn', 'worker', 'mongodb/collection-names.ts'],
+  'turns.ts': [...ground, 'config', 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
   testing: [
     ...data,
     ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts', 'opencode/v1/ids.ts'],
   ],
-  web: ['errors.ts', 'checking', 'turn', 'artifacts'],
+  web: ['errors.ts', 'checking', 'turn', 'artifacts', 'config/web-settings.ts'],
   'view.ts': ['reply', 'turn'],
   'connect.ts': ['config', 'turn', 'turns.ts', 'compose.ts'],
-  operate: ground,
+  operate: [...ground, 'config/board-settings.ts'],
 };
 
 /** What puts everything together. */

@@ -18,7 +18,8 @@ const retired: readonly (readonly [RegExp, string])[] = [
   [/\b(a|one|each|every|next|second|of|two) looks?\b(?! like)/i, 'poll, scan, read'],
   [/LookResult|lookUpstream|lookDue/, 'poll'],
   [/[*/.;] Answers (how|whether|the|what|null|-?\d)/, 'returns'],
-  [/\bfamily\b/i, 'descendants'],
+  // But for the option of ioredis.
+  [/\bfamily\b(?![:'`?])/i, 'descendants'],
 ];
 
 const mistakes = (text: string, name: string): string[] =>

@@ -20,7 +20,7 @@ let service: Service;
 let wire: TcpProxy;
 let databaseWire: TcpProxy;
 let admin: Redis;
-let options: TurnsOptions;
+let options: TurnsOptions & { readonly redis: string };
 const reports: ReportContext[] = [];
 
 beforeAll(async () => {

@@ -25,7 +25,7 @@ let proxy: MongoReplyProxy;
 let redis: Redis;
 let worker: WorkerProcess | undefined;
 let turns: Turns | undefined;
-let options: TurnsOptions;
+let options: TurnsOptions & { readonly redis: string };
 
 beforeAll(async () => {
   // A server of its own: everything that it counts is this worker's.
@@ -54,7 +54,7 @@ async function calls(): Promise<Map<string, number>> {
 }
 
 it('an idle worker as shipped: at most two commands a second to Redis, those of scripts included', async () => {
-  const env = { TURNS_LOCK_MS: undefined, TURNS_STALLED_CHECK_MS: undefined };
+  const env = { OPENCODE_TURNS_LOCK_MS: undefined, OPENCODE_TURNS_STALLED_CHECK_MS: undefined };
   worker = await startWorkerProcess({ options, opencode, sandboxRoot }, env);
   // Once it waits for jobs, all that its start costs is done.
   await eventually(async () => expect((await calls()).get('bzpopmin') ?? 0).toBeGreaterThan(1));

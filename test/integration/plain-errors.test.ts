@@ -59,30 +59,34 @@ function module(source: string): string {
 it.each<[string, () => NodeJS.ProcessEnv, RegExp]>([
   [
     'policies without a default export',
-    () => ({ TURNS_POLICIES: module('export const policies = {}') }),
-    /TURNS_POLICIES: .*no table of policies.*export default/,
+    () => ({ OPENCODE_TURNS_POLICIES: module('export const policies = {}') }),
+    /OPENCODE_TURNS_POLICIES: .*no table of policies.*export default/,
   ],
   [
     'policies that are not there',
-    () => ({ TURNS_POLICIES: path.join(directory, 'none.mjs') }),
-    /TURNS_POLICIES: .*cannot be loaded/,
+    () => ({ OPENCODE_TURNS_POLICIES: path.join(directory, 'none.mjs') }),
+    /OPENCODE_TURNS_POLICIES: .*cannot be loaded/,
   ],
   [
     'policies that throw',
-    () => ({ TURNS_POLICIES: module('throw new Error("oops")') }),
-    /TURNS_POLICIES: .*cannot be loaded: oops/,
+    () => ({ OPENCODE_TURNS_POLICIES: module('throw new Error("oops")') }),
+    /OPENCODE_TURNS_POLICIES: .*cannot be loaded: oops/,
   ],
   [
     'a misspelt variable',
-    () => ({ TURNS_CONCURENCY: '5' }),
-    /TURNS_CONCURENCY: .*did you mean "TURNS_CONCURRENCY"/,
+    () => ({ OPENCODE_TURNS_CONCURENCY: '5' }),
+    /OPENCODE_TURNS_CONCURENCY: .*did you mean "OPENCODE_TURNS_CONCURRENCY"/,
   ],
   [
     'a misspelt one of the library',
     () => ({ OPENCODE_TURNS_PREFX: 'x' }),
     /OPENCODE_TURNS_PREFX: .*did you mean "OPENCODE_TURNS_PREFIX"/,
   ],
-  ['a port that is none', () => ({ TURNS_HEALTH_PORT: '70000' }), /TURNS_HEALTH_PORT: .*65535.*"70000"/],
+  [
+    'a port that is none',
+    () => ({ OPENCODE_TURNS_HEALTH_PORT: '70000' }),
+    /OPENCODE_TURNS_HEALTH_PORT: .*65,535.*70000/,
+  ],
   ['no address', () => ({ REDIS_URL: '' }), /REDIS_URL: is not set/],
   ['a service that is away', () => ({}), /ServiceUnavailable|redis|mongodb/],
 ])(
@@ -97,10 +101,14 @@ it.each<[string, () => NodeJS.ProcessEnv, RegExp]>([
 
 it.each(['x', '70000', '-1', '3e9'])(
   'a board whose port is none (%s) ends in one line that names it',
-  async (BOARD_PORT) => {
-    const env = { REDIS_URL: redis.url, BOARD_PORT, BOARD_PASSWORD: 'long enough' };
+  async (OPENCODE_TURNS_BOARD_PORT) => {
+    const env = {
+      REDIS_URL: redis.url,
+      OPENCODE_TURNS_BOARD_PORT,
+      OPENCODE_TURNS_BOARD_PASSWORD: 'long enough',
+    };
     const { code, lines } = await run(['--import', 'tsx', 'workers/board.ts'], env);
-    expect(lines).toEqual([expect.stringMatching(/BOARD_PORT: must be a whole number/)]);
+    expect(lines).toEqual([expect.stringMatching(/OPENCODE_TURNS_BOARD_PORT: must be a whole number/)]);
     expect(code).toBe(1);
   },
   30_000,
@@ -110,7 +118,11 @@ it('a board whose port is taken ends in one line', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   const port = String((taken.address() as AddressInfo).port);
-  const env = { REDIS_URL: redis.url, BOARD_PORT: port, BOARD_PASSWORD: 'long enough' };
+  const env = {
+    REDIS_URL: redis.url,
+    OPENCODE_TURNS_BOARD_PORT: port,
+    OPENCODE_TURNS_BOARD_PASSWORD: 'long enough',
+  };
   const { code, lines } = await run(['--import', 'tsx', 'workers/board.ts'], env);
   taken.close();
   expect(lines).toEqual([expect.stringMatching(/EADDRINUSE.*another process has this port; choose another/)]);
@@ -158,7 +170,7 @@ const address = {
 
 it.each<[string, unknown, string, RegExp]>([
   ['a misspelt key', { ...address, prefx: 'x' }, 'prefx', /did you mean "prefix"/],
-  ['a server without a url', { ...address, opencode: { uri: 'x' } }, 'opencode.url', /string/],
+  ['a server without a url', { ...address, opencode: { uri: 'x' } }, 'opencode.url', /must be a text/],
   [
     'a misspelt key of a server',
     { ...address, opencode: [{ url: 'http://a', pasword: 'x' }] },

@@ -117,7 +117,7 @@ it("the shipped worker takes the host's own model from the module of its policie
   const worker = await startWorkerProcess(system, {
     ...system.env,
     OPENCODE_TURNS_PREFIX: name.prefix,
-    TURNS_POLICIES: 'test/support/trip-policies.mjs',
+    OPENCODE_TURNS_POLICIES: 'test/support/trip-policies.mjs',
   });
   const { id } = await trips.enqueue({ conversation: await newTrip(), text: 'of a trip' });
   expect((await followAll(trips, id)).view.end).toMatchObject({ status: 'completed', text: 'fine' });

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { parseJobData } from '../../src/bullmq/turn-job.ts';
-import { configFromEnv } from '../../src/config/options.ts';
+import { configFromEnv } from '../../src/config/env.ts';
 import { InvalidConfigError, InvalidInputError, messageOf, TurnsError } from '../../src/errors.ts';
 import { connectMongo } from '../../src/mongodb/connection.ts';
 import type { MessageDoc } from '../../src/mongodb/models.ts';

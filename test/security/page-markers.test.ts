@@ -189,9 +189,9 @@ async function answer(
 async function board(): Promise<void> {
   const ready = await start('board log', ['dist/workers/board.js'], {
     ...environment(),
-    BOARD_USER: user,
-    BOARD_PASSWORD: marks.boardPassword,
-    BOARD_PORT: '0',
+    OPENCODE_TURNS_BOARD_USER: user,
+    OPENCODE_TURNS_BOARD_PASSWORD: marks.boardPassword,
+    OPENCODE_TURNS_BOARD_PORT: '0',
   });
   const { url } = JSON.parse(ready) as { url: string };
   const signedIn = (password: unknown) => ({

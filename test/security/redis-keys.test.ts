@@ -189,7 +189,10 @@ it.each(['wait', 'active', 'delayed', 'meta', 'marker'])(
   async (name) => {
     const connection = new Redis(service.url, { maxRetriesPerRequest: null });
     const deps = { reporter, clock: systemClock, owner: 'me', tracer: noopTracer, jobs } as never;
-    const worker = new TurnWorker(deps, { connection, prefix, stalledCheckMs: 50 });
+    const worker = new TurnWorker(deps, {
+      ...{ connection, prefix },
+      ...{ concurrency: 50, lockMs: 15_000, stalledCheckMs: 50 },
+    });
     try {
       await worker.ready();
       await redis.del(bull(name));

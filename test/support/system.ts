@@ -29,7 +29,7 @@ export interface TestSystem {
   readonly policy: TurnPolicy & { readonly directory: () => string };
   /** The same for a worker process. */
   readonly env: NodeJS.ProcessEnv;
-  readonly options: TurnsOptions;
+  readonly options: TurnsOptions & { readonly redis: string };
   /** What was reported instead of thrown. */
   readonly reports: { error: unknown; context: ReportContext }[];
   /** Decides what the model says from now on. */
@@ -55,7 +55,7 @@ export async function startSystem(): Promise<TestSystem> {
   const reports: TestSystem['reports'] = [];
   const connected: Pick<Turns, 'close' | 'connection'>[] = [];
   const suffix = path.basename(sandboxRoot).slice(-6);
-  const options: TurnsOptions = {
+  const options: TestSystem['options'] = {
     redis: redis.url,
     mongo: withDatabase(mongo.url, `test_${suffix}`),
     opencode: { url: opencode.url, ...(opencode.password ? { password: opencode.password } : {}) },
@@ -70,7 +70,7 @@ export async function startSystem(): Promise<TestSystem> {
     model,
     sandboxRoot,
     policy: { model: 'scripted/scripted', directory: () => directory },
-    env: { TURNS_POLICIES: 'test/support/one-directory.mjs', TEST_DIRECTORY: directory },
+    env: { OPENCODE_TURNS_POLICIES: 'test/support/one-directory.mjs', TEST_DIRECTORY: directory },
     options,
     reports,
     respond: (respond) => {

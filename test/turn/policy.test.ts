@@ -65,9 +65,9 @@ describe('a policy is refused at registration, by the name of the field', () => 
     ['a hook that is none', { onTurnFinished: true }, 'onTurnFinished', /function/],
     ['an unknown limit', { limits: { maxStep: 3 } }, 'limits.maxStep', /did you mean "maxSteps"/],
     ['a limit in words', { limits: { maxSteps: '3' } }, 'limits.maxSteps', /number/],
-    ['a negative limit', { limits: { maxCost: -1 } }, 'limits.maxCost', /at least 0/],
-    ['no number', { limits: { maxCost: Number.NaN } }, 'limits.maxCost', /at least 0/],
-    ['an endless time', { limits: { turnTimeoutMs: Infinity } }, 'limits.turnTimeoutMs', /finite/],
+    ['a negative limit', { limits: { maxCost: -1 } }, 'limits.maxCost', /from 0 to/],
+    ['no number', { limits: { maxCost: Number.NaN } }, 'limits.maxCost', /from 0 to/],
+    ['an endless time', { limits: { turnTimeoutMs: Infinity } }, 'limits.turnTimeoutMs', /whole number from/],
     [
       'a limit that another one hides',
       { limits: { idleTimeoutMs: 9_000, turnTimeoutMs: 5_000 } },

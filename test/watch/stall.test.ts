@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { manualClock } from '../../src/testing/manual-clock.ts';
-import { defaultLimits } from '../../src/turn/policy.ts';
+import { defaultLimits } from '../../src/turn/limits.ts';
 import { StallWatch } from '../../src/watch/stall.ts';
 
 function watch(waitedMs: number) {

@@ -104,7 +104,7 @@ describe('the stream of a turn', () => {
   it('is kept alive by comments while nothing happens, which are no entries', async () => {
     const gate = deferred();
     const response = await source(all, (at) => (at === 1 ? gate.promise : Promise.resolve())).open({
-      heartbeatMs: 10,
+      heartbeatMs: 100,
     });
     let text = '';
     for await (const bytes of response.body ?? []) {

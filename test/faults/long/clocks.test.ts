@@ -35,7 +35,7 @@ function start(byMs: number): Promise<WorkerProcess> {
   const file = path.join(folder, 'policies.mjs');
   const policies = { default: { model: 'scripted/scripted', limits, permissions } };
   writeFileSync(file, `export default ${JSON.stringify(policies)};`);
-  return startWorkerProcess(system, { ...shiftedClock(byMs), TURNS_POLICIES: file });
+  return startWorkerProcess(system, { ...shiftedClock(byMs), OPENCODE_TURNS_POLICIES: file });
 }
 
 const stored = async (id: string) => (await turns.get(id)) as StoredTurn;

@@ -26,7 +26,11 @@ afterAll(async () => {
 
 /** With a lock so long that only a job that was given back can be adopted within a test. */
 async function start(env: NodeJS.ProcessEnv = {}): Promise<WorkerProcess> {
-  const worker = await startWorkerProcess(system, { TURNS_LOCK_MS: '120000', ...system.env, ...env });
+  const worker = await startWorkerProcess(system, {
+    OPENCODE_TURNS_LOCK_MS: '120000',
+    ...system.env,
+    ...env,
+  });
   workers.push(worker);
   return worker;
 }
@@ -57,7 +61,7 @@ const lastWords = ({ lines }: WorkerProcess) => JSON.parse(lines.at(-1) ?? '{}')
 
 describe('SIGTERM', () => {
   it('lets what runs end within the grace', async () => {
-    const worker = await start({ TURNS_SHUTDOWN_MS: '30000' });
+    const worker = await start({ OPENCODE_TURNS_SHUTDOWN_MS: '30000' });
     const turn = await heldTurn();
     worker.kill('SIGTERM');
     await turn.completed(1);
@@ -66,7 +70,7 @@ describe('SIGTERM', () => {
   });
 
   it('hands back what does not end, which another worker adopts at once and not when its lock is over', async () => {
-    const leaving = await start({ TURNS_SHUTDOWN_MS: '100' });
+    const leaving = await start({ OPENCODE_TURNS_SHUTDOWN_MS: '100' });
     const turn = await heldTurn();
     const other = await start();
     leaving.kill('SIGTERM');
@@ -79,7 +83,7 @@ describe('SIGTERM', () => {
   });
 
   it('and a second signal ends the worker at once, with a code of its own', async () => {
-    const worker = await start({ TURNS_SHUTDOWN_MS: '30000' });
+    const worker = await start({ OPENCODE_TURNS_SHUTDOWN_MS: '30000' });
     const turn = await heldTurn();
     worker.kill('SIGTERM');
     worker.kill('SIGINT');

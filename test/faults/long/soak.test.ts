@@ -33,8 +33,8 @@ beforeAll(async () => {
     MONGODB_URL: outages.urls.mongo,
     OPENCODE_URL: outages.urls.opencode,
     TEST_MAX_RERUNS: '5',
-    TURNS_LOCK_MS: '5000',
-    TURNS_STALLED_CHECK_MS: '2000',
+    OPENCODE_TURNS_LOCK_MS: '5000',
+    OPENCODE_TURNS_STALLED_CHECK_MS: '2000',
     OPENCODE_TURNS_LOCK_LEASE_MS: '2000',
   });
 }, 90_000);

@@ -58,9 +58,9 @@ class Killing {
 const worker = () =>
   startWorkerProcess(system, {
     ...system.env,
-    TURNS_LOCK_MS: '3000',
-    TURNS_STALLED_CHECK_MS: '1000',
-    TURNS_CONCURRENCY: '8',
+    OPENCODE_TURNS_LOCK_MS: '3000',
+    OPENCODE_TURNS_STALLED_CHECK_MS: '1000',
+    OPENCODE_TURNS_CONCURRENCY: '8',
     OPENCODE_TURNS_LOCK_LEASE_MS: '1000',
   });
 
