@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { decodeEvent } from '../src/reply/events.ts';
+import { decodeEvent } from '../src/opencode/v1/decode.ts';
 import { Reply } from '../src/reply/reply.ts';
 import { type Recording, recordings } from '../test/support/recordings.ts';
 

@@ -18,6 +18,7 @@ import { openTransport } from './opencode/transport.ts';
 import { openCodeClient } from './opencode/v1/client.ts';
 import { EventHub } from './opencode/v1/event-hub.ts';
 import { openCodeIds } from './opencode/v1/ids.ts';
+import { upstreamV1 } from './opencode/v1/upstream.ts';
 import { answered } from './ports/answered.ts';
 import { metered, meteredLock, meteredUpstream } from './ports/metered.ts';
 import type { Upstream } from './ports/upstream.ts';
@@ -55,7 +56,6 @@ export async function startWorker(
   await answered('redis', settings.connectTimeoutMs, () => checkEviction(redis, reporter));
   const { everyMs, minAgeMs } = used.sweeper;
   const servers = upstreams(shared, opened);
-  const clients = servers.map(({ client }) => client);
   const deps = turnDeps(shared, servers);
   const orphanStreams = new OrphanStreams({ redis, prefix, store, stream, reporter });
   const missingJobs = new MissingJobs({ store, of: 'pending', jobs, clock, reporter, minAgeMs });
@@ -66,7 +66,7 @@ export async function startWorker(
     'orphan-streams': () => orphanStreams.step(),
     'orphan-files': () => discardOrphanFiles({ files, store, clock, reporter }),
     'open-stops': () => retryStops(deps),
-    'orphan-sessions': () => discardOrphans({ ...deps, clients, minAgeMs }),
+    'orphan-sessions': () => discardOrphans({ ...deps, servers, minAgeMs }),
   };
   const sweeper = new Sweeper({ redis, prefix, owner: deps.owner, reporter, everyMs, chores });
   opened.add('sweeper', () => sweeper.close());
@@ -150,7 +150,6 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
     publisher: shared.stream,
     notifier: shared.control,
     upstream: (server) => serverNamed(servers, server),
-    ids: openCodeIds(clock),
     tracer,
     meter,
     levels,
@@ -167,21 +166,25 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
   };
 }
 
-function upstreams({ servers, tracer, meter, reporter }: Shared, closers: Closers): readonly Upstream[] {
+function upstreams(
+  { servers, tracer, meter, reporter, clock }: Shared,
+  closers: Closers,
+): readonly Upstream[] {
+  const ids = openCodeIds(clock);
   return servers.map((address) => {
     const transport = openTransport();
     const probe = serverProbe({ address, reporter, transport });
     const feed = new EventHub({ address, reporter, probe });
     closers.add(`events of ${address.server}`, () => feed.close());
     const client = openCodeClient({ address, tracer, probe, transport });
-    return { client: meteredUpstream(client, meter), feed };
+    return meteredUpstream(upstreamV1({ client, feed, ids, clock }), meter);
   });
 }
 
 function serverNamed(servers: readonly Upstream[], name: string | undefined): Upstream {
-  const found = name === undefined ? servers[0] : servers.find(({ client }) => client.server === name);
+  const found = name === undefined ? servers[0] : servers.find(({ server }) => server === name);
   if (found) return found;
-  const known = servers.map(({ client }) => client.server).join(', ');
+  const known = servers.map(({ server }) => server).join(', ');
   throw new InvalidConfigError(
     'opencode',
     `a session lives on ${name}, which is not configured here (known: ${known})`,

@@ -11,7 +11,6 @@ import type { MessageDoc } from '../../src/mongodb/models.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
-import { openCodeIds } from '../../src/opencode/v1/ids.ts';
 import { otelTracer } from '../../src/otel/tracer.ts';
 import type { Upstream } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
@@ -47,7 +46,7 @@ export async function startOwnSystem(options: {
     redis: url,
     mongo,
     prefix,
-    opencode: { url: upstream.client.server },
+    opencode: { url: upstream.server },
     reporter,
   });
   await turns.createIndexes();
@@ -68,7 +67,6 @@ export async function startOwnSystem(options: {
     publisher: new TurnStream({ redis, prefix }),
     notifier: controlNotifier({ subscriber: new Subscriber(subscriber, reporter), redis, prefix }),
     upstream: () => upstream,
-    ids: openCodeIds(systemClock),
     tracer: otelTracer(),
     meter: noopMeter,
     levels: new Levels(),

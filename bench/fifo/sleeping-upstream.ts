@@ -1,5 +1,7 @@
 import { openCodeIds } from '../../src/opencode/v1/ids.ts';
-import type { FeedSink, OpenCode, PromptRequest, Upstream } from '../../src/ports/upstream.ts';
+import type { EventFeed, FeedSink, OpenCode, PromptRequest } from '../../src/opencode/v1/server.ts';
+import { upstreamV1 } from '../../src/opencode/v1/upstream.ts';
+import type { Upstream } from '../../src/ports/upstream.ts';
 import type { WireEvent, WireMessage, WireMessageInfo } from '../../src/reply/wire.ts';
 import { systemClock } from '../../src/timing/clock.ts';
 
@@ -113,16 +115,16 @@ export function sleepingUpstream(
     // Nothing else is asked of an upstream that does not fail.
   } as unknown as OpenCode;
 
-  return {
-    client,
-    feed: {
-      subscribe: (_directory, [id = ''], sink) => {
-        const all = sinks.get(id) ?? new Set();
-        sinks.set(id, all.add(sink));
-        sink.connected();
-        return { ready: async () => undefined, add: () => undefined, close: () => void all.delete(sink) };
-      },
+  const feed: EventFeed = {
+    subscribe: (_directory, [id = ''], sink) => {
+      const all = sinks.get(id) ?? new Set();
+      sinks.set(id, all.add(sink));
+      sink.connected();
+      return { ready: async () => undefined, add: () => undefined, close: () => void all.delete(sink) };
     },
+  };
+  return {
+    ...upstreamV1({ client, feed, ids: mint, clock: systemClock }),
     get prompts() {
       return new Map([...sessions].map(([id, { texts }]) => [id, texts]));
     },

@@ -46,7 +46,7 @@ export async function attachArtifacts(
       onAttached: (artifact) => followers.add({ type: 'artifact', artifact }),
     });
     const { directory, server } = ids;
-    const { client } = run.upstream(server);
+    const upstream = run.upstream(server);
     const sandbox = new Sandbox(directory);
     const maxBytes = sandbox.maxFileBytes;
     const { dropped } = await artifacts.attachFrom(
@@ -59,7 +59,7 @@ export async function attachArtifacts(
           const file = { directory, path, maxBytes };
           // One wrong answer must not cost a file.
           const read = (limit: AbortSignal) =>
-            persevere(() => client.readFile(file, limit), readRetry, limit);
+            persevere(() => upstream.readFile(file, limit), readRetry, limit);
           return within(readMs, read, signal);
         },
       },

@@ -33,8 +33,7 @@ export async function endDeletedConversation(
   const ids = promptIds({ ...turn.run, phase: 'prompted' });
   if (ids) {
     // Its server may be configured no more.
-    const abort = (limit: AbortSignal) =>
-      upstream(ids.server).client.abortSession(ids.sessionId, ids.directory, limit);
+    const abort = async (limit: AbortSignal) => upstream(ids.server).abort(ids, limit);
     await bestEffort(() => within(abortMs, abort, signal));
   }
   return true;

@@ -46,7 +46,7 @@ async function diagnosed(run: Run, ids: PromptIds, failure: TurnFailure): Promis
   const { policy, deps } = run;
   if (failure.reason !== 'unknown_model' || policy.model === undefined) return failure;
   try {
-    const ask = (signal: AbortSignal) => run.upstream(ids.server).client.providers(ids.directory, signal);
+    const ask = (signal: AbortSignal) => run.upstream(ids.server).providers(ids.directory, signal);
     const known = await within(diagnoseMs, ask, run.signal, deps.clock);
     return known.includes(policy.model.providerID)
       ? failure

@@ -1,7 +1,7 @@
 import { isAmbiguous, isTurnsError, LockUnavailableError, ServiceUnavailableError } from '../errors.ts';
 import type { Meter } from '../instrumentation/meter.ts';
 import type { Lock } from './lock.ts';
-import type { OpenCode } from './upstream.ts';
+import type { Upstream } from './upstream.ts';
 
 /** The same port to MongoDB or Redis; its calls that find the service away are counted, those within it are not. */
 export function metered<T extends object>(port: T, meter: Meter): T {
@@ -19,16 +19,18 @@ export function meteredLock(lock: Lock, meter: Meter): Lock {
   });
 }
 
-/** The same client; its calls that were not answered, or wrongly, are counted. That something is refused is an answer. */
-export function meteredUpstream(client: OpenCode, meter: Meter): OpenCode {
-  const { hostname, port, protocol } = new URL(client.server);
+/** The same server; its requests that were not answered, or wrongly, are counted. That something is refused is an answer. */
+export function meteredUpstream(upstream: Upstream, meter: Meter): Upstream {
+  const { hostname, port, protocol } = new URL(upstream.server);
   const server = {
     'server.address': hostname,
     'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
   };
-  return noticing(client, (error) => {
-    if (isAmbiguous(error) && isTurnsError(error))
-      meter.add('opencode_turns.upstream.errors', 1, { 'error.type': error.code, ...server });
+  return upstream.noticedBy({
+    failed: (error) => {
+      if (isAmbiguous(error) && isTurnsError(error))
+        meter.add('opencode_turns.upstream.errors', 1, { 'error.type': error.code, ...server });
+    },
   });
 }
 

@@ -24,8 +24,6 @@ export interface TurnDeps {
   readonly notifier: TurnNotifier;
   /** The server that a stored session lives on; without a name, one for a new session. Throws InvalidConfigError for a server that is not configured. */
   readonly upstream: (server?: string) => Upstream;
-  /** Message and part ids in the server's own format, minted at the moment of the call. */
-  readonly ids: { message(): string; part(): string };
   readonly tracer: Tracer;
   readonly meter: Meter;
   readonly levels: Levels;

@@ -1,5 +1,5 @@
 import { isAmbiguous, TurnsError } from '../errors.ts';
-import type { OpenCode } from '../ports/upstream.ts';
+import type { Upstream } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
 import { leftOf } from '../timing/deadline.ts';
 
@@ -21,12 +21,12 @@ export interface ServerAbsenceOptions {
 }
 
 /**
- * Whether the OpenCode server answers one turn, by what becomes of its calls. One that fails without an answer begins
+ * Whether the OpenCode server answers one turn, by what becomes of its requests. One that fails without an answer begins
  * an absence, one that is answered, refusals included, ends it.
  */
 export class ServerAbsence {
   readonly #options: ServerAbsenceOptions;
-  readonly #watched = new WeakMap<OpenCode, OpenCode>();
+  readonly #watched = new WeakMap<Upstream, Upstream>();
   #error: TurnsError | undefined;
   #told = false;
   #closed = false;
@@ -42,17 +42,26 @@ export class ServerAbsence {
     return this.#error;
   }
 
-  /** How many calls the server has answered well. */
+  /** How many requests the server has answered well. */
   get answers(): number {
     return this.#answers;
   }
 
-  /** The same client, whose calls are noticed here. */
-  watch(client: OpenCode): OpenCode {
-    let watched = this.#watched.get(client);
+  /** The same server, what becomes of whose requests is noticed here. */
+  watch(upstream: Upstream): Upstream {
+    let watched = this.#watched.get(upstream);
     if (!watched) {
-      watched = new Proxy(client, { get: (target, name) => this.#noticing(target, name as keyof OpenCode) });
-      this.#watched.set(client, watched);
+      watched = upstream.noticedBy({
+        answered: () => {
+          this.#answers += 1;
+          this.#answered();
+        },
+        failed: (error) => {
+          if (isAmbiguous(error)) this.#failed(error as TurnsError);
+          else if (isRefusal(error)) this.#answered();
+        },
+      });
+      this.#watched.set(upstream, watched);
     }
     return watched;
   }
@@ -61,23 +70,6 @@ export class ServerAbsence {
   close(): void {
     this.#closed = true;
     this.#clearTimers();
-  }
-
-  #noticing(client: OpenCode, name: keyof OpenCode): unknown {
-    const call = client[name] as unknown;
-    if (typeof call !== 'function') return call;
-    return async (...args: unknown[]) => {
-      try {
-        const answer: unknown = await call.apply(client, args);
-        this.#answers += 1;
-        this.#answered();
-        return answer;
-      } catch (error) {
-        if (isAmbiguous(error)) this.#failed(error as TurnsError);
-        else if (isRefusal(error)) this.#answered();
-        throw error;
-      }
-    };
   }
 
   #failed(error: TurnsError): void {

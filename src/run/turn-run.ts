@@ -69,10 +69,9 @@ export class TurnRun {
     this.#limitTime();
   }
 
-  /** Calls of this client are noticed: see `absence`. */
+  /** What becomes of each request to it is noticed: see `absence`. */
   upstream(server?: string): Upstream {
-    const { client, feed } = this.deps.upstream(server);
-    return { client: this.absence.watch(client), feed };
+    return this.absence.watch(this.deps.upstream(server));
   }
 
   /** An event of this run, also when it is told from outside its steps: an event stream is shared by all turns. */

@@ -25,8 +25,8 @@ export async function worksElsewhere(
   const real = await realpath(directory).catch(() => directory);
   // Made before that was stored, under a name that is a link: `workplace` judges where it leads.
   if (session.directory === undefined && real !== directory) return undefined;
-  const { client } = run.upstream(session.server);
-  const ask = () => client.getSession(session.sessionId, run.signal);
+  const upstream = run.upstream(session.server);
+  const ask = () => upstream.session(session.sessionId, run.signal);
   const { directory: made = directory } = await persevere(ask, patiently(run), run.signal);
   if (made !== directory && made !== real) return session.directory ?? made;
   const { sessions } = run.deps;
@@ -44,8 +44,8 @@ export async function workplace(run: Run, directory: string, session: SessionRef
   const root = policy.directoryRoot ?? deps.sandboxRoot;
   const target = policy.directory === undefined ? undefined : await linkTarget(directory, root);
   if (target === undefined) return directory;
-  const { client } = run.upstream(session.server);
-  const ask = () => client.getSession(session.sessionId, signal);
+  const upstream = run.upstream(session.server);
+  const ask = () => upstream.session(session.sessionId, signal);
   const { directory: made = target } = await persevere(ask, patiently(run), signal);
   if (made !== target) throw new UnusableDirectoryError(directory, made);
   return target;

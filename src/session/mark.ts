@@ -1,5 +1,4 @@
-import { ForeignAnswerError } from '../errors.ts';
-import type { WireSession } from '../reply/wire.ts';
+import type { UpstreamSession } from '../ports/upstream.ts';
 
 /**
  * What a session carries upstream to be recognized by: the deployment and the conversation that it was minted for, and
@@ -46,14 +45,5 @@ export function markIn(metadata: Readonly<Record<string, unknown>> | undefined):
   return { ...(mark as SessionMark), ...(typeof collection === 'string' ? { collection } : {}) };
 }
 
-export const isMadeBy = (mint: string, { metadata }: WireSession): boolean => markIn(metadata)?.mint === mint;
-
-/**
- * Something between us and the server may answer a POST with what it has answered another one: that session is
- * somebody's. A server that keeps no metadata proves nothing. Throws ForeignAnswerError.
- */
-export function checkMadeBy(mint: string, session: WireSession): void {
-  if (session.metadata === undefined || isMadeBy(mint, session)) return;
-  const facts = { method: 'POST', path: '/session', status: 200 };
-  throw new ForeignAnswerError(`named ${session.id}, which was made for another request`, facts);
-}
+export const isMadeBy = (mint: string, { metadata }: UpstreamSession): boolean =>
+  markIn(metadata)?.mint === mint;

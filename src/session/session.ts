@@ -7,22 +7,21 @@ import {
   LockLostError,
   LockUnavailableError,
   SessionNotFoundError,
+  UnusableDirectoryError,
   type UpstreamFacts,
 } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Tracer } from '../instrumentation/tracer.ts';
 import type { Lock } from '../ports/lock.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
-import type { OpenCode, Upstream } from '../ports/upstream.ts';
-import type { WireSession } from '../reply/wire.ts';
+import type { MadeSession, Upstream, UpstreamSession } from '../ports/upstream.ts';
 import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
-import { checkMade } from './made-directory.ts';
-import { checkMadeBy, isMadeBy, markIn, metadataOf } from './mark.ts';
+import { isMadeBy, markIn, metadataOf } from './mark.ts';
 import { fingerprintOf } from './rules.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */
@@ -41,7 +40,7 @@ export interface SessionOptions {
   readonly store: SessionStore;
   readonly lock: Lock;
   /** The server a stored session lives on; without a name, one for new sessions. */
-  readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
+  readonly upstream: (server?: string) => Upstream;
   readonly directory: string;
   /** The rules that a session minted by this object has. None by default. */
   readonly permission?: readonly PermissionRule[];
@@ -101,11 +100,8 @@ export class Session {
     try {
       const stored = await this.#stored();
       if (!stored) return;
-      await upstream(stored.server).client.abortSession(
-        stored.sessionId,
-        stored.directory ?? directory,
-        signal,
-      );
+      const place = { sessionId: stored.sessionId, directory: stored.directory ?? directory };
+      await upstream(stored.server).abort(place, signal);
     } catch (error) {
       reporter.report(error, { action: 'session.abort', severity: 'warning', conversationId });
     }
@@ -151,11 +147,11 @@ export class Session {
 
   async #mint(expected: string | null, title: string, signal: AbortSignal): Promise<SessionRef> {
     const { store, conversationId, tracer } = this.#options;
-    const { client } = this.#options.upstream();
-    const session = await this.#create(client, title, signal);
+    const upstream = this.#options.upstream();
+    const session = await this.#create(upstream, title, signal);
     const { id: sessionId } = session;
     const { permission = [], directory } = this.#options;
-    const minted = { sessionId, server: client.server, rules: fingerprintOf(permission), directory };
+    const minted = { sessionId, server: upstream.server, rules: fingerprintOf(permission), directory };
     try {
       signal.throwIfAborted();
       if (await store.swap(conversationId, expected, minted)) {
@@ -169,11 +165,11 @@ export class Session {
         this.#justCreated = true;
         return minted;
       }
-      await this.#discard(client, session);
+      await this.#discard(upstream, session);
       throw error;
     }
     // The lock had failed and another minter was first. Ours goes, theirs is the answer.
-    await this.#discard(client, session);
+    await this.#discard(upstream, session);
     const winner = await this.#storedOtherThan(expected);
     if (winner) return winner;
     throw new ConflictError('the session changed while it was stored', ['opencodeSessionId']);
@@ -184,12 +180,12 @@ export class Session {
    * is waited for a while, and deleted whenever it comes. After a failure that may have made a session, that one
    * is looked for by the mint's own mark.
    */
-  async #create(client: OpenCode, title: string, signal: AbortSignal): Promise<WireSession> {
+  async #create(upstream: Upstream, title: string, signal: AbortSignal): Promise<MadeSession> {
     const { conversationId, prefix, directory, permission, store } = this.#options;
     const mint = randomUUID();
     const metadata = metadataOf({ prefix, conversationId, mint, collection: store.collection });
     signal.throwIfAborted();
-    const created = client.createSession({
+    const created = upstream.createSession({
       title,
       directory,
       metadata,
@@ -197,14 +193,13 @@ export class Session {
     });
     try {
       const session = await unlessAborted(created, signal);
-      checkMadeBy(mint, session);
-      checkMade(directory, session);
+      if (session.elsewhere !== undefined) throw new UnusableDirectoryError(directory, session.elsewhere);
       return session;
     } catch (error) {
       const undone = created.then(
         (session) =>
-          isMadeBy(mint, session) ? this.#discard(client, session) : this.#discardMint(client, mint),
-        (failure) => (mayHaveMade(failure) ? this.#discardMint(client, mint) : undefined),
+          isMadeBy(mint, session) ? this.#discard(upstream, session) : this.#discardMint(upstream, mint),
+        (failure) => (mayHaveMade(failure) ? this.#discardMint(upstream, mint) : undefined),
       );
       await this.#within((limit) => unlessAborted(undone, limit)).catch(() => undefined);
       throw error;
@@ -239,26 +234,28 @@ export class Session {
    * orphan after all is the sweeper's. Best effort, with a limit of its own: the signal that brought us here may be
    * aborted already. Never throws.
    */
-  async #discard(client: OpenCode, { id, metadata }: WireSession): Promise<void> {
+  async #discard(upstream: Upstream, { id, metadata }: UpstreamSession): Promise<void> {
     try {
       // Without a mark nobody can say whose it is.
       if (!markIn(metadata)) return;
       const holders = await this.#within((limit) => unlessAborted(this.#options.store.stored([id]), limit));
       if (holders.size > 0) return;
-      await this.#patiently((limit) => client.deleteSession(id, limit));
+      await this.#patiently((limit) => upstream.deleteSession(id, limit));
     } catch (error) {
       if (!(error instanceof SessionNotFoundError)) this.#report(error, 'session.discard', id);
     }
   }
 
   /** Asks twice: a server that was cut off in the middle may not have finished making it. Never throws. */
-  async #discardMint(client: OpenCode, mint: string): Promise<void> {
+  async #discardMint(upstream: Upstream, mint: string): Promise<void> {
     try {
       for (let attempt = 0; attempt < 2; attempt += 1) {
         if (attempt > 0) await delay(secondReadMs, this.#options.clock);
-        const sessions = await this.#patiently((limit) => client.sessions(this.#options.directory, limit));
+        const sessions = await this.#patiently((limit) =>
+          upstream.sessionsIn(this.#options.directory, limit),
+        );
         const ours = sessions.filter((session) => isMadeBy(mint, session));
-        for (const session of ours) await this.#discard(client, session);
+        for (const session of ours) await this.#discard(upstream, session);
         if (ours.length > 0) return;
       }
     } catch (error) {

@@ -2,17 +2,17 @@ import { LockHeldError } from '../errors.ts';
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Lock } from '../ports/lock.ts';
 import type { OpenStop, StopStore } from '../ports/stop-store.ts';
-import type { Upstream } from '../ports/upstream.ts';
+import type { StopResult, Upstream } from '../ports/upstream.ts';
 import { sessionLock } from '../session/session.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
-import { type StopResult, stopRunAt } from './stop-run.ts';
+import { stopAt } from './stop-at.ts';
 
 /** What is needed to go on with stops of which nobody knows whether they held. */
 export interface StopDeps {
   readonly stops: StopStore;
   readonly lock: Lock;
-  readonly upstream: (server?: string) => Pick<Upstream, 'client'>;
+  readonly upstream: (server?: string) => Upstream;
   readonly clock: Clock;
   readonly reporter: ErrorReporter;
 }
@@ -62,12 +62,7 @@ async function retryAll(deps: StopDeps, turnId: string, lease: AbortSignal): Pro
     for (const run of open.stops) {
       lease.throwIfAborted();
       // One whose server is not configured here stays open: another worker may know it.
-      const result = await stopRunAt(
-        () => deps.upstream(run.server),
-        { run, clock: deps.clock },
-        tryMs,
-        lease,
-      );
+      const result = await stopAt(() => deps.upstream(run.server), run, { timeoutMs: tryMs }, lease);
       if (result.confirmed || isHopeless(deps, open, result)) {
         await stops.close(turnId, run);
         closed += 1;

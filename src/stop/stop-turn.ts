@@ -6,14 +6,14 @@ import {
   StaleSessionError,
   UnsupportedServerError,
 } from '../errors.ts';
+import type { StopResult } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
 import { TimeLimit, within } from '../timing/time-limit.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import { takeOverStops } from './open-stops.ts';
-import { isBusy } from './session-tree.ts';
-import { type StopResult, stopRun, stopRunAt } from './stop-run.ts';
+import { stopAt } from './stop-at.ts';
 
 /** What of a run is touched here. */
 type Run = Pick<
@@ -30,16 +30,11 @@ type Run = Pick<
   | 'upstream'
 >;
 
-/**
- * How long a posted prompt may take to become a run: after the 204 the session is not busy at once, and the first
- * turn of a directory loads its plugins first.
- */
-export const startGraceMs = 20_000;
 /** How long the question whose turn it is waits for a database that is away. */
 const ownedMs = 30_000;
 
 /**
- * Ends the run of this turn upstream, within about `cancelTimeoutMs` (twice that when it begins late); see `stopRun`.
+ * Ends the run of this turn upstream, within about `cancelTimeoutMs` (twice that when it begins late); see `Upstream.stop`.
  * Runs under its own time limits, since the run's signal is aborted already. One that could not be seen to end is
  * reported, and noted in `submission.openStops`, which its caller stores. Throws OwnershipLostError: then the run upstream is
  * somebody else's and was left alone; ServiceUnavailableError when nobody can say.
@@ -53,9 +48,9 @@ export async function stopUpstream(run: Run, ids: PromptIds, { lost = false } = 
   const { deps, turn, live } = run;
   const children = [...(live.reply?.childSessions().keys() ?? [])];
   const movedAt = () => live.movedAt;
-  const stop = { run: ids, children, clock: deps.clock, posted: run.submission.posted, lost, movedAt };
-  const limitMs = run.policy.limits.cancelTimeoutMs;
-  const result = await stopRunAt(() => run.upstream(ids.server), stop, limitMs, from);
+  const timeoutMs = run.policy.limits.cancelTimeoutMs;
+  const options = { timeoutMs, children, posted: run.submission.posted, lost, movedAt };
+  const result = await stopAt(() => run.upstream(ids.server), ids, options, from);
   if (result.confirmed) return result;
   from?.throwIfAborted();
   run.submission.leaveOpen(ids);
@@ -71,7 +66,7 @@ export async function stopUpstream(run: Run, ids: PromptIds, { lost = false } = 
  * owner of this turn.
  */
 export async function waitUntilIdle(run: Run, ids: PromptIds): Promise<void> {
-  const { client } = run.upstream(ids.server);
+  const upstream = run.upstream(ids.server);
   const { deps, conversation } = run;
   const { cancelTimeoutMs } = run.policy.limits;
   const limit = new TimeLimit(2 * cancelTimeoutMs, run.signal, deps.clock);
@@ -79,15 +74,14 @@ export async function waitUntilIdle(run: Run, ids: PromptIds): Promise<void> {
   const session = { sessionId: ids.sessionId, directory: ids.directory };
   const end = async (stopped: typeof session) => {
     await run.own.assert(signal);
-    const result = await stopRun({ client, run: stopped, clock: deps.clock }, cancelTimeoutMs, signal);
+    const result = await upstream.stop(stopped, { timeoutMs: cancelTimeoutMs }, signal);
     if (result.problem instanceof UnsupportedServerError) throw result.problem;
     return result.confirmed;
   };
   try {
     const isOver = (await takeOverStops(deps, conversation.id, ids.sessionId, end, signal)) ?? true;
-    const read = () => client.statuses(ids.directory, signal);
-    const statuses = isOver ? await persevere(read, patiently(run), signal) : {};
-    if (isOver && !isBusy(statuses, [ids.sessionId])) return;
+    const isBusy = () => upstream.isBusy(session, signal);
+    if (isOver && !(await persevere(isBusy, patiently(run), signal))) return;
     if (isOver && (await end(session))) return;
   } catch (error) {
     if (error instanceof SessionNotFoundError || error instanceof OwnershipLostError) throw error;

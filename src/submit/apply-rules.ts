@@ -1,10 +1,7 @@
-import { BadRequestError, PolicyNotAppliedError } from '../errors.ts';
-import type { OpenCode } from '../ports/upstream.ts';
+import { PolicyNotAppliedError } from '../errors.ts';
 import { patiently } from '../run/patience.ts';
 import type { TurnRun } from '../run/turn-run.ts';
-import { areInForce, covers, fingerprintOf, inherited, maxSessionRules } from '../session/rules.ts';
-import { sessionsBelow } from '../stop/session-tree.ts';
-import { persevere } from '../timing/persevere.ts';
+import { fingerprintOf } from '../session/rules.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { PromptIds } from '../turn/phase.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
@@ -35,48 +32,14 @@ export async function applyRules(
   const known = run.submission.session;
   const session: SessionRef = known?.sessionId === sessionId ? known : { sessionId, server };
   if (session.rules === rules) return true;
-  const { client } = run.upstream(server);
-  const ask = <T>(call: () => Promise<T>) => persevere(call, patiently(run), run.signal);
-  const { permission: list = [] } = await ask(() => client.getSession(sessionId, run.signal));
-  if (!areInForce(list, wanted)) {
-    if (list.length + wanted.length > maxSessionRules || !covers(wanted, list)) return false;
-    await run.own.assert();
-    await append(run, client, sessionId, wanted, ask);
-  }
-  // Sub-agents that exist keep their older rules, and may be resumed.
-  for (const child of await ask(() => sessionsBelow(client, [sessionId], run.signal))) {
-    const denied = inherited(wanted);
-    const known = child.permission ?? [];
-    if (denied.length === 0 || areInForceAtLeast(known, denied)) continue;
-    if (known.length + denied.length > maxSessionRules) return false;
-    await append(run, client, child.id, denied, ask);
-  }
+  const change = { before: () => run.own.assert(), patience: () => patiently(run) };
+  const applied = await run.upstream(server).applyRules(sessionId, wanted, change, run.signal);
+  if (applied.kind === 'new-session') return false;
+  if (applied.kind === 'refused')
+    throw new PolicyNotAppliedError(run.policy.name, applied.cause ? { cause: applied.cause } : undefined);
   const stored = { ...session, rules };
   await run.own.persist(() => run.deps.sessions.noteRules(run.conversation.id, session.rules, stored));
   run.submission.uses(stored);
   run.deps.tracer.event('session.rules_changed');
   return true;
-}
-
-/** The denied rules stand last: whatever else a sub-agent was told, these decide. */
-function areInForceAtLeast(list: Rules, denied: Rules): boolean {
-  return areInForce(list.slice(-denied.length), denied);
-}
-
-async function append(
-  run: Run,
-  client: OpenCode,
-  sessionId: string,
-  rules: Rules,
-  ask: <T>(call: () => Promise<T>) => Promise<T>,
-): Promise<void> {
-  let answer: Rules;
-  try {
-    const session = await ask(() => client.addPermissions(sessionId, rules, run.signal));
-    answer = session.permission ?? [];
-  } catch (error) {
-    if (error instanceof BadRequestError) throw new PolicyNotAppliedError(run.policy.name, { cause: error });
-    throw error;
-  }
-  if (!areInForceAtLeast(answer, rules)) throw new PolicyNotAppliedError(run.policy.name);
 }

@@ -1,5 +1,4 @@
-import { isAmbiguous, mayPass } from '../errors.ts';
-import type { PromptRequest } from '../ports/upstream.ts';
+import type { Prompt } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
 import { systemText } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
@@ -30,36 +29,23 @@ type Run = Pick<
  * seen to here: no settings of the server that no host put there, and the rules of this turn's policy in the session, which
  * an owner with an older policy may have made. False, and nothing was posted, when only a new session can have them.
  *
- * When it is unknown whether the server accepted it, the message list is asked; only a message that is provably absent
- * is sent again, under the same ids, which the server treats as one message. Throws ServerConfigFilesError,
- * PolicyNotAppliedError, PolicyHookError and upstream's errors.
+ * At most once whatever becomes of it: see `Upstream.submit`. Throws ServerConfigFilesError, PolicyNotAppliedError,
+ * PolicyHookError and upstream's errors.
  */
 export async function postPrompt(run: Run, ids: PromptIds): Promise<boolean> {
   await checkServerConfig(run, ids.directory);
   if (!(await applyRules(run, ids, await rulesOf(run)))) return false;
-  const { client } = run.upstream(ids.server);
-  const request = await promptRequest(run, ids);
-  const isFirst = !run.submission.posted && !isPrompted(run.turn.run.phase);
-  /** It could not be looked up in all the time that such a poll has: whether it arrived stays unknown. */
-  let unknown = false;
-  const send = async () => {
-    await run.own.assert();
-    run.submission.posting(ids);
-    try {
-      await client.prompt(ids.sessionId, request, run.signal);
-    } catch (error) {
-      if (!isAmbiguous(error) || run.signal.aborted) throw error;
-      unknown = true;
-      if (await isUpstream(run, ids)) return;
-      unknown = false;
-      throw error;
-    }
+  const upstream = run.upstream(ids.server);
+  const prompt = await promptOf(run, ids);
+  const options = {
+    first: !run.submission.posted && !isPrompted(run.turn.run.phase),
+    before: async () => {
+      await run.own.assert();
+      run.submission.posting(ids);
+    },
+    patience: () => patiently(run),
   };
-  const options = patiently(run);
-  // Another protocol's server gets no first prompt; while one of ours is upstream, it may be there for a moment.
-  const again = (error: unknown) =>
-    (isFirst ? isAmbiguous : mayPass)(error) && !unknown && options.again(error);
-  await persevere(send, { ...options, again }, run.signal);
+  await upstream.submit(ids, prompt, options, run.signal);
   await notePrompted(run);
   return true;
 }
@@ -71,20 +57,16 @@ export async function notePrompted(run: Run): Promise<void> {
 
 /** Throws SessionNotFoundError when the session itself is gone. */
 export async function isUpstream(run: Run, ids: PromptIds): Promise<boolean> {
-  const { client } = run.upstream(ids.server);
-  // Absent means that the session's whole list does not have it either.
-  const readBack = () => client.message(ids.sessionId, ids.promptMessageId, run.signal);
-  return (await persevere(readBack, patiently(run), run.signal)) !== null;
+  const upstream = run.upstream(ids.server);
+  return persevere(() => upstream.has(ids, run.signal), patiently(run), run.signal);
 }
 
-async function promptRequest(run: Run, ids: PromptIds): Promise<PromptRequest> {
+async function promptOf(run: Run, ids: PromptIds): Promise<Prompt> {
   const { agent, model, variant } = run.policy;
   const system = await systemText(run);
   const text = await deliverUploads(run, ids.directory);
   return {
-    messageId: ids.promptMessageId,
-    // Without an id of its own, a second POST would append the text once more.
-    parts: [{ id: ids.promptPartId, type: 'text', text }],
+    text,
     ...(agent === undefined ? {} : { agent }),
     ...(model === undefined ? {} : { model }),
     ...(variant === undefined ? {} : { variant }),

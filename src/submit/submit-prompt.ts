@@ -150,8 +150,7 @@ async function storedIds(
     sessionId: session.sessionId,
     server: session.server,
     directory: await workplace(run, directory, session),
-    promptMessageId: run.deps.ids.message(),
-    promptPartId: run.deps.ids.part(),
+    ...run.upstream(session.server).newPrompt(),
   };
   // Both before the POST: the stream is live, and any later owner can ask upstream for these ids.
   await Promise.all([

@@ -2,13 +2,13 @@ import { LockHeldError, SessionNotFoundError, UnsupportedServerError } from '../
 import type { ErrorReporter } from '../instrumentation/error-reporter.ts';
 import type { Lock } from '../ports/lock.ts';
 import type { SessionStore } from '../ports/session-store.ts';
-import type { OpenCode } from '../ports/upstream.ts';
+import type { Upstream } from '../ports/upstream.ts';
 import { markIn, type SessionMark } from '../session/mark.ts';
 import { sessionLock } from '../session/session.ts';
 import type { Clock } from '../timing/clock.ts';
 
 export interface OrphanSessionsOptions {
-  readonly clients: readonly OpenCode[];
+  readonly servers: readonly Upstream[];
   readonly sessions: SessionStore;
   readonly lock: Lock;
   readonly prefix: string;
@@ -19,7 +19,7 @@ export interface OrphanSessionsOptions {
 }
 
 interface Suspect {
-  readonly client: OpenCode;
+  readonly upstream: Upstream;
   readonly sessionId: string;
   readonly mark: SessionMark;
 }
@@ -37,34 +37,37 @@ const batch = 1_000;
  */
 export async function discardOrphans(options: OrphanSessionsOptions): Promise<number> {
   let discarded = 0;
-  for (const client of options.clients) {
-    for (const suspect of await reported(options, 'find', [], () => suspects(options, client)))
+  for (const upstream of options.servers) {
+    for (const suspect of await reported(options, 'find', [], () => suspects(options, upstream)))
       if (await reported(options, 'session', false, () => discard(options, suspect))) discarded += 1;
   }
   return discarded;
 }
 
-async function suspects(options: OrphanSessionsOptions, client: OpenCode): Promise<readonly Suspect[]> {
+async function suspects(options: OrphanSessionsOptions, upstream: Upstream): Promise<readonly Suspect[]> {
   const { clock, prefix, sessions, minAgeMs } = options;
   const now = clock.now();
-  const marked = (await client.recentSessions(now - windowMs, batch)).flatMap(({ id, metadata, time }) => {
-    const mark = markIn(metadata);
-    const old = (time?.created ?? now) <= now - minAgeMs;
-    const ours = mark?.prefix === prefix && (mark.collection ?? sessions.collection) === sessions.collection;
-    return ours && old ? [{ client, sessionId: id, mark }] : [];
-  });
+  const marked = (await upstream.sessionsSince(now - windowMs, batch)).flatMap(
+    ({ id, metadata, createdAt = now }) => {
+      const mark = markIn(metadata);
+      const old = createdAt <= now - minAgeMs;
+      const ours =
+        mark?.prefix === prefix && (mark.collection ?? sessions.collection) === sessions.collection;
+      return ours && old ? [{ upstream, sessionId: id, mark }] : [];
+    },
+  );
   if (marked.length === 0) return [];
   const stored = await sessions.stored(marked.map(({ sessionId }) => sessionId));
   return marked.filter(({ sessionId }) => !stored.has(sessionId));
 }
 
 /** Under the conversation's lock no mint is between its two steps, whatever the clocks of the machines say. */
-function discard(options: OrphanSessionsOptions, { client, sessionId, mark }: Suspect): Promise<boolean> {
+function discard(options: OrphanSessionsOptions, { upstream, sessionId, mark }: Suspect): Promise<boolean> {
   return options.lock.run(sessionLock(mark.conversationId), async (signal) => {
     if ((await options.sessions.stored([sessionId])).size > 0) return false;
-    if ((await client.messages(sessionId, signal)).length > 0) return false;
+    if (await upstream.hasMessages(sessionId, signal)) return false;
     signal.throwIfAborted();
-    return client.deleteSession(sessionId, signal);
+    return upstream.deleteSession(sessionId, signal);
   });
 }
 

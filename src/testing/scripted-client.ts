@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import nodePath from 'node:path';
 import { FileTooLargeError, SessionNotFoundError } from '../errors.ts';
-import type { NewSession, OpenCode } from '../ports/upstream.ts';
+import type { OpenCode } from '../opencode/v1/server.ts';
+import type { NewSession } from '../ports/upstream.ts';
 import type { ScriptedRequests } from './scripted-requests.ts';
 import type { ScriptedSession } from './scripted-session.ts';
 

@@ -1,5 +1,5 @@
-import type { EventFeed, FeedSink, FeedSubscription } from '../ports/upstream.ts';
-import { sessionOf } from '../reply/events.ts';
+import { sessionOf } from '../opencode/v1/decode.ts';
+import type { EventFeed, FeedSink, FeedSubscription } from '../opencode/v1/server.ts';
 import type { WireEvent } from '../reply/wire.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 

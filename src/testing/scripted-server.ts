@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ConnectionError } from '../errors.ts';
 import { openCodeIds } from '../opencode/v1/ids.ts';
+import { upstreamV1 } from '../opencode/v1/upstream.ts';
 import type { NewSession, Upstream } from '../ports/upstream.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { AgentPrompt, AgentScript, ScriptedUpstream } from './agent.ts';
@@ -93,7 +94,8 @@ export class ScriptedServer implements ScriptedUpstream {
       this.feed.emit(given.directory, { type: 'session.created', properties });
       return session;
     };
-    return { client: scriptedClient({ server: this, requests, create }), feed: this.feed };
+    const client = scriptedClient({ server: this, requests, create });
+    return upstreamV1({ client, feed: this.feed, ids, clock });
   }
 }
 

@@ -1,4 +1,5 @@
-import type { NewSession, PromptRequest } from '../ports/upstream.ts';
+import type { PromptRequest } from '../opencode/v1/server.ts';
+import type { NewSession } from '../ports/upstream.ts';
 import type { WireEvent, WireMessage, WireSession } from '../reply/wire.ts';
 import type { Clock } from '../timing/clock.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';

@@ -13,7 +13,6 @@ import { type Meter, noopMeter } from '../instrumentation/meter.ts';
 import { safeMeter } from '../instrumentation/safe-meter.ts';
 import { safeTracer } from '../instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
-import { openCodeIds } from '../opencode/v1/ids.ts';
 import type { TurnDeps } from '../run/deps.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
@@ -151,7 +150,6 @@ function runDeps(
       if (server === scriptedServerName) return scripted;
       throw new InvalidConfigError('opencode', `a session lives on ${server}, which is not configured here`);
     },
-    ids: openCodeIds(clock),
     clock,
     reporter,
     prefix: 'testing',

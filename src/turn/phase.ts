@@ -11,13 +11,18 @@
 import type { Exchange } from '../reply/exchange.ts';
 import type { RunState, StopRef, TurnPhase } from './stored-turn.ts';
 
-/** The ids of one prompt. They are stored before the POST, so that any owner can ask upstream for them. */
-export interface PromptIds {
+/** What names one prompt at its server, which makes them up: nobody else reads anything out of them. */
+export interface PromptKeys {
+  /** The id of the message that the prompt becomes. */
+  readonly promptMessageId: string;
+  readonly promptPartId: string;
+}
+
+/** Where one prompt is, and its keys. They are stored before the POST, so that any owner can ask upstream for it. */
+export interface PromptIds extends PromptKeys {
   readonly sessionId: string;
   readonly server: string;
   readonly directory: string;
-  readonly promptMessageId: string;
-  readonly promptPartId: string;
 }
 
 /** The stored prompt ids, or undefined when the run never came so far. */

@@ -1,4 +1,3 @@
-import type { OpenCodeEvent } from '../reply/events.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Clock } from '../timing/clock.ts';
 import { InactivityLimit } from '../timing/deadline.ts';
@@ -76,23 +75,4 @@ export class StallWatch {
 function outlineOf({ assistants, parts }: Exchange): string {
   const sizes = parts.map((part) => (part.type === 'tool' ? part.status : part.text.length));
   return [...assistants.map(({ info }) => info.id), ...sizes].join();
-}
-
-/** A sign that the model's run goes on. The echo of our own message and housekeeping after idle are none. */
-export function isProgress(event: OpenCodeEvent, promptMessageId: string | undefined): boolean {
-  switch (event.type) {
-    case 'message.updated':
-      return event.properties.info.role === 'assistant';
-    case 'message.part.updated':
-      return event.properties.part.messageID !== promptMessageId;
-    case 'message.part.delta':
-    case 'todo.updated':
-    case 'question.asked':
-    case 'permission.asked':
-      return true;
-    case 'session.status':
-      return event.properties.status.type !== 'idle';
-    default:
-      return false;
-  }
 }

@@ -1,6 +1,6 @@
-import { IdleStreamError, isTurnsError, SessionNotFoundError } from '../errors.ts';
-import type { FeedSubscription } from '../ports/upstream.ts';
-import { decodeEvent, type OpenCodeEvent } from '../reply/events.ts';
+import { IdleStreamError, IllegalStateError, isTurnsError, SessionNotFoundError } from '../errors.ts';
+import type { FollowedPrompt, Heard, UpstreamReading } from '../ports/upstream.ts';
+import type { FinalVerdict, OpenVerdict, Verdict } from '../ports/verdict.ts';
 import type { Exchange } from '../reply/exchange.ts';
 import type { Reply } from '../reply/reply.ts';
 import { Patience } from '../run/patience.ts';
@@ -11,12 +11,10 @@ import { isLostPrompt, type PromptIds } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
 import { ForeignPrompts } from './foreign-prompts.ts';
 import { InputRequests } from './input-requests.ts';
+import { wasLost } from './lost-run.ts';
 import { observeReply } from './observe.ts';
-import { OwnEvents } from './own-events.ts';
-import { hasLostInstance, readTurn, type UpstreamReading } from './read-turn.ts';
-import { type OpenVerdict, Settling } from './settling.ts';
-import { isProgress, StallWatch } from './stall.ts';
-import { type FinalVerdict, judge } from './verdict.ts';
+import { Settling } from './settling.ts';
+import { StallWatch } from './stall.ts';
 
 /** How following ended. `lost`: the server does not know the run any more. `gone`: the session neither. */
 export type WatchEnd =
@@ -41,14 +39,13 @@ export class TurnWatch {
   readonly #run: TurnRun;
   readonly #wakeup: Wakeup;
   readonly #patience: Patience;
-  #attached: PromptIds | undefined;
-  #subscription: FeedSubscription | undefined;
+  #attached = false;
+  #followed: FollowedPrompt | undefined;
   #requests: InputRequests | undefined;
   #live = false;
   #pollDue = true;
   #rebuild = false;
   #lastEventAt = 0;
-  #events: OwnEvents | undefined;
   /** Upstream waits for an answer that it does not take. */
   #answerLost: { readonly error: unknown } | undefined;
   #stall: StallWatch;
@@ -60,7 +57,7 @@ export class TurnWatch {
     this.#wakeup = new Wakeup(run.deps.clock);
     this.#patience = new Patience(run);
     this.#stall = new StallWatch(run.policy.limits, run.deps.clock);
-    run.defer(() => this.#subscription?.close());
+    run.defer(() => this.#followed?.close());
   }
 
   get inputRequests(): InputRequests | undefined {
@@ -73,19 +70,22 @@ export class TurnWatch {
    */
   async attach(ids: PromptIds): Promise<void> {
     const run = this.#run;
-    this.#subscription?.close();
+    this.#followed?.close();
     this.#stall = new StallWatch(run.policy.limits, run.deps.clock);
     this.#lastEventAt = run.deps.clock.monotonicMs();
+    const told = this.#attached || run.turn.run.phase !== 'queued';
     const reply = this.prepare(ids);
     const children = reply.childSessions().keys();
-    this.#subscription = run
-      .upstream(ids.server)
-      .feed.subscribe(ids.directory, [ids.sessionId, ...children], {
+    this.#followed = run.upstream(ids.server).follow(
+      ids,
+      { told, children, reply },
+      {
         connected: () => this.#connected(),
-        event: (wire) => this.#event(decodeEvent(wire)),
+        heard: (heard) => this.#event(heard),
         gap: (error) => this.#gap(error),
-      });
-    await this.#streamReady(this.#subscription);
+      },
+    );
+    await this.#streamReady(this.#followed);
     // The stream is live before this prompt is posted: there is nothing yet that it could have missed.
     if (run.turn.run.phase !== 'queued' || !this.#live) return;
     this.#pollDue = false;
@@ -96,9 +96,8 @@ export class TurnWatch {
   /** The reply and the prompts of these ids, as an owner before us left them; enough to end a turn that is not followed. */
   prepare(ids: PromptIds): Reply {
     const run = this.#run;
-    const again = this.#attached !== undefined;
-    this.#attached = ids;
-    this.#events = new OwnEvents(ids, again || run.turn.run.phase !== 'queued');
+    const again = this.#attached;
+    this.#attached = true;
     const reply = run.live.restart(ids);
     const adopted = !again && run.turn.run.phase !== 'queued';
     this.#requests?.end();
@@ -108,7 +107,7 @@ export class TurnWatch {
     });
     observeReply(run, reply, this.#requests);
     // In time for all that a sub-agent says: upstream names it before its first message, also one that is resumed.
-    reply.observe({ childAdded: (sessionId) => this.#subscription?.add(sessionId) });
+    reply.observe({ childAdded: (sessionId) => this.#followed?.add(sessionId) });
     if (again) run.live.followers.reset([]);
     else if (adopted) {
       // Also when followers were told nothing: what was asked while no worker had the turn is told by no event.
@@ -119,14 +118,13 @@ export class TurnWatch {
   }
 
   /** Something between us and the server may hold the stream back and nothing else: that costs liveness, not the turn. */
-  async #streamReady(subscription: FeedSubscription): Promise<void> {
+  async #streamReady(followed: FollowedPrompt): Promise<void> {
     const { signal, live, deps } = this.#run;
     try {
-      await within(streamWaitMs, (limit) => subscription.ready(limit), signal, deps.clock);
+      await within(streamWaitMs, (limit) => followed.ready(limit), signal, deps.clock);
     } catch (error) {
       if (signal.aborted) throw error;
       this.#missed();
-      this.#events?.gap();
       live.reply?.streamBroken();
     }
   }
@@ -134,33 +132,29 @@ export class TurnWatch {
   /** Follows until upstream is final, lost or gone. Throws the run's abort reason, IdleStreamError, and errors of polls that cannot get better, or do not in time. */
   async follow(ids: PromptIds): Promise<WatchEnd> {
     const { clock } = this.#run.deps;
+    const followed = this.#followed;
+    if (!followed) throw new IllegalStateError('follow', 'nothing is attached');
     const settling = new Settling(this.#run.policy.limits.lostAfterMs, clock);
     this.#stall.begin(this.#waitedMs);
     for (;;) {
       if (this.#answerLost) throw this.#answerLost.error;
-      const reading = this.#due() ? await this.#poll(ids) : undefined;
+      const reading = this.#due() ? await this.#poll(followed) : undefined;
       this.#stall.setSuspended(this.#run.live.reply?.requests.blocked ?? false);
       if (reading === 'gone') return { kind: 'gone' };
       if (reading === 'away') this.#stall.renew();
       if (reading !== undefined && reading !== 'away') {
-        const { exchange } = reading;
+        const { exchange, verdict, streamError } = reading;
         this.#foreign.seen(exchange);
-        const idleSeen = this.#run.live.reply?.idle ?? false;
-        const streamError = this.#events?.errorOf(exchange);
-        const verdict = judge({ ...reading, idleSeen, streamError });
-        if (verdict.kind === 'failed' || verdict.kind === 'completed' || verdict.kind === 'overtaken')
-          return { ...verdict, exchange };
-        // A server that disposes of its instance loses all runs in it.
-        if (verdict.kind === 'aborted' && this.#events?.takeDisposed()) return { kind: 'lost', exchange };
+        if (isFinal(verdict)) return { ...verdict, exchange };
         // The owner before us has stopped it for that.
         if (verdict.kind === 'aborted' && isLostPrompt(this.#run.turn.run, exchange))
           return { kind: 'lost', exchange };
         if (settling.pauseMs === undefined && verdict.kind !== 'working' && exchange.lastAssistant)
           this.#run.deps.tracer.event('opencode.response.waiting_for_final_text');
-        if (settling.stays(verdict, exchange, this.#run.live.movedAt)) {
+        if (settling.stays(verdict, reading.settleMs, this.#run.live.movedAt)) {
           const end = endOf(verdict, exchange, streamError);
           // While the stream was down nobody could hear of it.
-          const lost = end.kind === 'aborted' && (await hasLostInstance(this.#run, ids, exchange));
+          const lost = end.kind === 'aborted' && (await wasLost(this.#run, ids, exchange));
           return lost ? { kind: 'lost', exchange } : end;
         }
         this.#pollDue ||= settling.pauseMs !== undefined;
@@ -200,15 +194,16 @@ export class TurnWatch {
     await this.#wakeup.wait(Math.max(1, Math.min(poll, this.#stall.remainingMs)), this.#run.signal);
   }
 
-  async #poll(ids: PromptIds): Promise<UpstreamReading | 'gone' | 'away'> {
+  async #poll(followed: FollowedPrompt): Promise<UpstreamReading | 'gone' | 'away'> {
     const rebuild = this.#rebuild;
     // A gap that comes while upstream is read asks for one more.
     this.#rebuild = false;
     try {
-      const reading = await readTurn(this.#run, ids, rebuild, this.#requests?.waiting);
+      const options = { restore: rebuild, waiting: this.#requests?.waiting };
+      const reading = await followed.read(options, this.#run.signal);
       if (rebuild && this.#live && !this.#rebuild) this.#heard();
       this.#patience.renew();
-      for (const child of reading.children) this.#subscription?.add(child);
+      for (const child of reading.children) followed.add(child);
       for (const requestId of reading.closedRequests) this.#requests?.gone(requestId);
       this.#lastEventAt = this.#run.deps.clock.monotonicMs();
       if (this.#stall.read(reading.exchange, reading.busy)) this.#started();
@@ -246,7 +241,6 @@ export class TurnWatch {
     if (!this.#live) return;
     this.#live = false;
     this.#missed();
-    this.#events?.gap();
     this.#run.live.reply?.streamBroken();
     this.#run.event('opencode.stream.interrupted', {
       'error.type': isTurnsError(error) ? error.code : undefined,
@@ -254,19 +248,19 @@ export class TurnWatch {
     this.#wakeup.wake();
   }
 
-  #event(event: OpenCodeEvent): void {
+  #event({ event, own, moves, mayEnd }: Heard): void {
     const { deps, signal } = this.#run;
     const { reply } = this.#run.live;
     if (!reply || signal.aborted) return;
     this.#lastEventAt = deps.clock.monotonicMs();
-    if (this.#events?.take(event)) {
+    if (own) {
       reply.apply(event);
-      if (isProgress(event, this.#attached?.promptMessageId)) {
+      if (moves) {
         this.#run.live.noteMove(this.#lastEventAt);
         if (this.#stall.moved()) this.#started();
       }
     }
-    if (!mayBeTheEnd(event)) return;
+    if (!mayEnd) return;
     this.#pollDue = true;
     this.#wakeup.wake();
   }
@@ -278,11 +272,8 @@ export class TurnWatch {
   }
 }
 
-/** Upstream says idle in two events; either may get lost. A deleted session's run goes on and says nothing of it. */
-function mayBeTheEnd(event: OpenCodeEvent): boolean {
-  if (event.type === 'session.status') return event.properties.status.type === 'idle';
-  return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
-}
+const isFinal = (verdict: Verdict): verdict is Exclude<Verdict, OpenVerdict> =>
+  ['failed', 'completed', 'overtaken', 'lost'].includes(verdict.kind);
 
 /**
  * What stays unsettled has failed before it began, ended without a word, or is lost. A run that ends with an error of

@@ -67,11 +67,11 @@ export class UnheardCalls {
     try {
       const stored = await run.own.persist(() => deps.store.control(turn.id));
       if (!stored || stored.requests.some((request) => isAbout(request, part, permission))) return;
-      const { client } = run.upstream(ids.server);
+      const upstream = run.upstream(ids.server);
       const read = (limit: AbortSignal) =>
-        persevere(() => client.getSession(ids.sessionId, limit), { ...rulesRetry, clock: deps.clock }, limit);
+        persevere(() => upstream.session(ids.sessionId, limit), { ...rulesRetry, clock: deps.clock }, limit);
       const session = await within(rulesMs, read, run.signal, deps.clock);
-      if (asksForAll(session.permission ?? [], permission)) tell();
+      if (asksForAll(session.rules, permission)) tell();
     } catch (error) {
       // Then it is not certain.
       if (run.signal.aborted) return;

@@ -5,7 +5,6 @@ import { stopUpstream } from '../stop/stop-turn.ts';
 import { rerun, resend } from '../submit/submit-prompt.ts';
 import { isLostPrompt, type PromptIds } from '../turn/phase.ts';
 import type { TurnWatch, WatchEnd } from '../watch/turn-watch.ts';
-import { judge } from '../watch/verdict.ts';
 
 export interface Followed {
   readonly end: WatchEnd;
@@ -65,6 +64,5 @@ async function stopLost(
   const { messages, confirmed } = await stopUpstream(run, ids, { lost: true });
   const exchange = messages ? Exchange.from(messages, ids.promptMessageId) : lost;
   if (!confirmed) return { kind: 'unconfirmed', exchange };
-  const { kind } = judge({ exchange, busy: false, streamError: undefined });
-  return { kind: ['completed', 'failed', 'empty'].includes(kind) ? 'ended' : 'over', exchange };
+  return { kind: run.upstream(ids.server).hasEnded(exchange) ? 'ended' : 'over', exchange };
 }

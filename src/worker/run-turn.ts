@@ -22,7 +22,7 @@ import type { TurnOutcome } from '../turn/outcome.ts';
 import { type PromptIds, promptIds } from '../turn/phase.ts';
 import type { CompiledPolicy } from '../turn/policy.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
-import { fullExchange } from '../watch/read-turn.ts';
+import { fullExchange } from '../watch/full-exchange.ts';
 import { TurnWatch, type WatchEnd } from '../watch/turn-watch.ts';
 import { followThrough } from './follow-through.ts';
 

@@ -4,7 +4,7 @@ import { turnJobId } from '../../src/bullmq/turn-job.ts';
 import type { StoredTurn, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RedisCommand, RedisReplyProxy } from '../support/redis-reply-proxy.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

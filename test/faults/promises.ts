@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { StoredTurn, TurnEntry } from '../../src/index.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { markIn } from '../../src/session/mark.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TestSystem } from '../support/system.ts';

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { RunningWorker, StoredTurn, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { openCode2 } from '../support/opencode-2x.ts';

@@ -39,7 +39,8 @@ const mayImport: Record<string, readonly string[]> = {
   'turns.ts': [...ground, 'config', 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
   testing: [
     ...data,
-    ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts', 'opencode/v1/ids.ts'],
+    ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts'],
+    ...['ids', 'decode', 'server', 'upstream'].map((file) => `opencode/v1/${file}.ts`),
   ],
   web: ['errors.ts', 'checking', 'turn', 'artifacts', 'config/web-settings.ts'],
   'view.ts': ['reply', 'turn'],

@@ -6,7 +6,7 @@ import type { StoredTurn, TurnPolicy, Turns, TurnsOptions } from '../../src/inde
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { openCodeIds } from '../../src/opencode/v1/ids.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { deferred } from '../support/deferred.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';

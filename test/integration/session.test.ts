@@ -11,9 +11,9 @@ import { noopTracer } from '../../src/instrumentation/tracer.ts';
 import { MongoSessionStore } from '../../src/mongodb/session-store.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import type { Lock } from '../../src/ports/lock.ts';
 import type { SessionStore } from '../../src/ports/session-store.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock } from '../../src/redis/lock.ts';
 import type { WireSession } from '../../src/reply/wire.ts';
@@ -23,6 +23,7 @@ import { systemClock } from '../../src/timing/clock.ts';
 import type { SessionRef } from '../../src/turn/stored-turn.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation } from '../support/turns.ts';
+import { upstreamOver } from '../support/upstream.ts';
 
 let system: TestSystem;
 let turns: Turns;
@@ -70,7 +71,7 @@ async function made(): Promise<Made> {
         prefix: 'test',
         store: parts.store ?? store,
         lock: parts.lock ?? lock,
-        upstream: () => ({ client: parts.client ?? client }),
+        upstream: () => upstreamOver(parts.client ?? client),
         directory,
         tracer: noopTracer,
         reporter,
@@ -298,7 +299,7 @@ describe('a mint that cannot be stored leaves no session upstream', () => {
     await expect(session({ store: away }).ensure()).rejects.toBeInstanceOf(ServiceUnavailableError);
     expect(await upstream()).toHaveLength(1);
     const orphans = {
-      clients: [client],
+      servers: [upstreamOver(client)],
       sessions: store,
       lock,
       prefix: 'test',

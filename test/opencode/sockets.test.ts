@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { EventHub } from '../../src/opencode/v1/event-hub.ts';
-import type { FeedSink } from '../../src/ports/upstream.ts';
+import type { FeedSink } from '../../src/opencode/v1/server.ts';
 import { eventually } from '../support/eventually.ts';
 
 const sockets = new Set<Socket>();

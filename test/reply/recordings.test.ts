@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { decodeEvent } from '../../src/reply/events.ts';
+import { decodeEvent } from '../../src/opencode/v1/decode.ts';
 import { Exchange } from '../../src/reply/exchange.ts';
 import type { Part } from '../../src/reply/part.ts';
 import { Reply } from '../../src/reply/reply.ts';

@@ -2,7 +2,7 @@ import '../support/fuzz-seed.ts';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { sseReader } from '../../src/opencode/sse.ts';
-import { decodeEvent } from '../../src/reply/events.ts';
+import { decodeEvent } from '../../src/opencode/v1/decode.ts';
 import { Exchange } from '../../src/reply/exchange.ts';
 import { Reply } from '../../src/reply/reply.ts';
 import type { WireEvent } from '../../src/reply/wire.ts';

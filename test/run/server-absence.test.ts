@@ -1,10 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { BadRequestError, ConnectionError, type TurnsError } from '../../src/errors.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { ServerAbsence } from '../../src/run/server-absence.ts';
 import { manualClock } from '../../src/testing/manual-clock.ts';
+import { upstreamOver } from '../support/upstream.ts';
 
 const facts = { method: 'GET', path: '/session/status' };
+const place = { sessionId: 'ses_1', directory: '/x' };
+const never = new AbortController().signal;
 const refused = new ConnectionError('cannot be reached', facts);
 
 /** A server that does what it is told, and a clock that is moved by hand. */
@@ -24,15 +27,17 @@ function watched(awayForMs?: number) {
     onLimit: ({ code }: TurnsError) => log.push(`limit: ${code}`),
   });
   let answer: () => Promise<never> | Promise<object> = async () => ({});
-  const client = absence.watch({ server: 'http://x', statuses: () => answer() } as unknown as OpenCode);
+  const client = { server: 'http://x', statuses: () => answer() } as unknown as OpenCode;
+  const upstream = upstreamOver(client);
+  const watched = absence.watch(upstream);
   const ask = async (outcome?: Error) => {
     answer = async () => {
       if (outcome) throw outcome;
       return {};
     };
-    await client.statuses('/x').catch((error: unknown) => expect(error).toBe(outcome));
+    await watched.isBusy(place, never).catch((error: unknown) => expect(error).toBe(outcome));
   };
-  return { absence, client, log, clock, ask, pass: (ms: number) => clock.jump(ms) };
+  return { absence, upstream, watched, log, clock, ask, pass: (ms: number) => clock.jump(ms) };
 }
 
 describe('a server', () => {
@@ -104,7 +109,8 @@ describe('a server', () => {
   });
 
   it('is the same one to whoever watches it twice, and keeps its name', () => {
-    const { client } = watched();
-    expect(client.server).toBe('http://x');
+    const { absence, upstream, watched: once } = watched();
+    expect(absence.watch(upstream)).toBe(once);
+    expect(once.server).toBe('http://x');
   });
 });

@@ -11,7 +11,7 @@ import fc from 'fast-check';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { openCodeIds } from '../../src/opencode/v1/ids.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { askedFirst, isPlainCommand } from '../../src/reply/asked-first.ts';
 import type { ToolPart } from '../../src/reply/part.ts';
 import { toolPart } from '../../src/reply/tool-part.ts';

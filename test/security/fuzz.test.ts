@@ -7,8 +7,8 @@ import { InvalidConfigError, InvalidInputError, messageOf, TurnsError } from '..
 import { connectMongo } from '../../src/mongodb/connection.ts';
 import type { MessageDoc } from '../../src/mongodb/models.ts';
 import { pendingOf, turnOf, waitingOf } from '../../src/mongodb/turn-mapping.ts';
+import { decodeEvent, sessionOf } from '../../src/opencode/v1/decode.ts';
 import { openRedis } from '../../src/redis/connection.ts';
-import { decodeEvent, sessionOf } from '../../src/reply/events.ts';
 import { parsePart } from '../../src/reply/response-parser.ts';
 import { ToolDisplay } from '../../src/reply/tool-display.ts';
 import { markIn } from '../../src/session/mark.ts';

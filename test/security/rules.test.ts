@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { RunningWorker, TurnPolicy, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { startSystem, type TestSystem } from '../support/system.ts';
 import { newConversation, runTurn } from '../support/turns.ts';
 import { startUpstreamProxy, type UpstreamProxy } from '../support/upstream-proxy.ts';

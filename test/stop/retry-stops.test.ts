@@ -6,7 +6,7 @@ import type { Service } from '../../dev/services/service.ts';
 import { BadRequestError, SessionNotFoundError } from '../../src/errors.ts';
 import { type MessageDoc, type TurnModels, turnModels } from '../../src/mongodb/models.ts';
 import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
-import type { OpenCode } from '../../src/ports/upstream.ts';
+import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock } from '../../src/redis/lock.ts';
 import { sessionLock } from '../../src/session/session.ts';
@@ -14,6 +14,7 @@ import { retryStops, type StopDeps, takeOverStops } from '../../src/stop/open-st
 import { systemClock } from '../../src/timing/clock.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 import { deferred } from '../support/deferred.ts';
+import { upstreamOver } from '../support/upstream.ts';
 
 const prefix = 'retry-stops';
 const minutes = 60_000;
@@ -99,7 +100,7 @@ function sweeper(now: Run | ((turnId: string) => Run), { costMs = 0, waitMs = 10
   const deps: StopDeps = {
     stops: new MongoStopStore(models.Message as unknown as Model<MessageDoc>),
     lock: new ConversationLock({ redis, prefix, reporter, waitMs }),
-    upstream: () => ({ client }),
+    upstream: () => upstreamOver(client, { clock }),
     clock,
     reporter,
   };

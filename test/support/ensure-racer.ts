@@ -14,6 +14,7 @@ import { openCodeClient } from '../../src/opencode/v1/client.ts';
 import { openRedis } from '../../src/redis/connection.ts';
 import { ConversationLock } from '../../src/redis/lock.ts';
 import { Session } from '../../src/session/session.ts';
+import { upstreamOver } from './upstream.ts';
 
 interface Task {
   readonly redis: string;
@@ -32,6 +33,7 @@ const redis = await openRedis(task.redis, 'commands', reporter);
 const client = openCodeClient({
   address: serverAddress(task.opencode.url, undefined, task.opencode.password),
 });
+const upstream = upstreamOver(client);
 const store = new MongoSessionStore(turnModels(mongo).Conversation as unknown as Model<never>);
 const lock = new ConversationLock({ redis, prefix: task.prefix, reporter });
 
@@ -41,7 +43,7 @@ const session = () =>
     prefix: task.prefix,
     store,
     lock,
-    upstream: () => ({ client }),
+    upstream: () => upstream,
     directory: task.directory,
     tracer: noopTracer,
     reporter,

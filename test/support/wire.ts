@@ -1,4 +1,5 @@
-import { decodeEvent, type OpenCodeEvent } from '../../src/reply/events.ts';
+import { decodeEvent } from '../../src/opencode/v1/decode.ts';
+import type { OpenCodeEvent } from '../../src/reply/events.ts';
 import type { WireMessage, WireMessageInfo, WirePart } from '../../src/reply/wire.ts';
 
 /** Builders of what the server sends, for the scenarios that nobody recorded. */

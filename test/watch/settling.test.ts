@@ -1,8 +1,9 @@
 import { expect, it } from '@jest/globals';
+import { settleMsOf, startGraceMs } from '../../src/opencode/v1/verdict.ts';
+import type { OpenVerdict } from '../../src/ports/verdict.ts';
 import { Exchange } from '../../src/reply/exchange.ts';
-import { startGraceMs } from '../../src/stop/stop-turn.ts';
 import { manualClock } from '../../src/testing/manual-clock.ts';
-import { type OpenVerdict, Settling } from '../../src/watch/settling.ts';
+import { Settling } from '../../src/watch/settling.ts';
 
 const lostAfterMs = 2_000;
 const waiting: OpenVerdict = { kind: 'unsettled' };
@@ -10,13 +11,16 @@ const failing: OpenVerdict = { kind: 'unsettled', failure: { reason: 'upstream_e
 const working: OpenVerdict = { kind: 'working' };
 const notBegun = Exchange.from([], 'msg_own');
 
-/** Whether each verdict, at its time, was said to stay. */
-function looks(...told: readonly (readonly [atMs: number, verdict: OpenVerdict])[]): boolean[] {
+type Told = readonly [atMs: number, verdict: OpenVerdict, idleSeen?: boolean];
+
+/** Whether each verdict, at its time, was said to stay, with the times of OpenCode 1.18. */
+function looks(...told: readonly Told[]): boolean[] {
   const clock = manualClock();
   const settling = new Settling(lostAfterMs, clock);
-  return told.map(([at, verdict]) => {
+  return told.map(([at, verdict, idleSeen = false]) => {
     clock.jump(at - clock.monotonicMs());
-    return settling.stays(verdict, notBegun);
+    const reading = { exchange: notBegun, busy: false, idleSeen, streamError: undefined };
+    return settling.stays(verdict, settleMsOf(verdict, reading));
   });
 }
 
@@ -49,16 +53,8 @@ it('a session that works in between begins anew', () => {
 });
 
 it('messages that are complete weigh more than a busy status, soon when the stream told of idle', () => {
-  const doubt = (idleSeen: boolean): OpenVerdict => ({
-    kind: 'doubtful',
-    meaning: { kind: 'completed' },
-    idleSeen,
-  });
-  expect(looks([0, doubt(true)], [lostAfterMs, doubt(true)])).toEqual([false, true]);
-  expect(looks([0, doubt(false)], [lostAfterMs, doubt(false)], [10_000, doubt(false)])).toEqual([
-    false,
-    false,
-    true,
-  ]);
-  expect(looks([0, doubt(false)], [5_000, working], [10_000, doubt(false)])).toEqual([false, false, false]);
+  const doubt: OpenVerdict = { kind: 'doubtful', meaning: { kind: 'completed' } };
+  expect(looks([0, doubt, true], [lostAfterMs, doubt, true])).toEqual([false, true]);
+  expect(looks([0, doubt], [lostAfterMs, doubt], [10_000, doubt])).toEqual([false, false, true]);
+  expect(looks([0, doubt], [5_000, working], [10_000, doubt])).toEqual([false, false, false]);
 });

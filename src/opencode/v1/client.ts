@@ -1,7 +1,6 @@
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { z } from 'zod';
 import { noopTracer, type Tracer } from '../../instrumentation/tracer.ts';
-import type { OpenCode } from '../../ports/upstream.ts';
 import type { WireMessage, WirePermission, WireQuestion, WireSession } from '../../reply/wire.ts';
 import type { ServerAddress } from '../address.ts';
 import { type Call, upstreamCall } from '../http-call.ts';
@@ -19,6 +18,7 @@ import {
   status,
 } from './answer-schemas.ts';
 import { readFile } from './read-file.ts';
+import type { OpenCode } from './server.ts';
 
 export interface OpenCodeClientOptions {
   readonly address: ServerAddress;

@@ -1,14 +1,14 @@
 import { Agent, type Dispatcher } from 'undici';
 import { AnswerTooLargeError, ForeignAnswerError } from '../../errors.ts';
 import type { ErrorReporter } from '../../instrumentation/error-reporter.ts';
-import type { EventFeed, FeedSink, FeedSubscription } from '../../ports/upstream.ts';
-import { sessionOf } from '../../reply/events.ts';
 import type { WireEvent } from '../../reply/wire.ts';
 import { type Clock, systemClock } from '../../timing/clock.ts';
 import type { ServerAddress } from '../address.ts';
 import type { ServerProbe } from '../probe.ts';
 import { maxHeaderBytes } from '../transport.ts';
+import { sessionOf } from './decode.ts';
 import { type ConnectionTimes, defaultTimes, EventConnection } from './event-connection.ts';
+import type { EventFeed, FeedSink, FeedSubscription } from './server.ts';
 
 export interface EventHubOptions {
   readonly address: ServerAddress;

@@ -1,16 +1,10 @@
 import { z } from 'zod';
 import { AnswerTooLargeError, FileTooLargeError } from '../../errors.ts';
+import type { UpstreamFile } from '../../ports/upstream.ts';
 import type { ServerAddress } from '../address.ts';
 import type { Call } from '../http-call.ts';
 
 const bytes = z.instanceof(Uint8Array);
-
-export interface FileQuery {
-  readonly directory: string;
-  /** Below the directory, with slashes. */
-  readonly path: string;
-  readonly maxBytes: number;
-}
 
 /**
  * The bytes of one file by `/api/fs/read`, which the generated client cannot call (its route ends in a star). The
@@ -21,7 +15,7 @@ export interface FileQuery {
  */
 export async function readFile(
   { server, headers }: ServerAddress,
-  { directory, path, maxBytes }: FileQuery,
+  { directory, path, maxBytes }: UpstreamFile,
   run: (call: Omit<Call<Uint8Array | null>, 'timeoutMs'>) => Promise<Uint8Array | null>,
 ): Promise<Buffer | null> {
   // A client resolves these by itself, and would ask for another route.

@@ -2,9 +2,10 @@
  * What one reading at upstream means. Pure. The status must have been read BEFORE the messages: a session that
  * was idle then adds nothing to the messages that were read after. `idle` events carry no result.
  */
-import type { Exchange } from '../reply/exchange.ts';
-import { upstreamFailure } from '../turn/failure.ts';
-import type { TurnFailure } from '../turn/stored-turn.ts';
+import type { Verdict } from '../../ports/verdict.ts';
+import type { Exchange } from '../../reply/exchange.ts';
+import { upstreamFailure } from '../../turn/failure.ts';
+import type { TurnFailure } from '../../turn/stored-turn.ts';
 
 export interface Reading {
   readonly exchange: Exchange;
@@ -18,35 +19,8 @@ export interface Reading {
   readonly streamError: TurnFailure | undefined;
 }
 
-export type Verdict =
-  | { readonly kind: 'working' }
-  /**
-   * Upstream does nothing, yet the exchange is not final: poll again; if it stays so, the run is lost, or has failed
-   * with `failure` before it began. A session's error alone is no verdict: it names no prompt.
-   */
-  | { readonly kind: 'unsettled'; readonly failure?: TurnFailure }
-  | { readonly kind: 'completed' }
-  /** Somebody else prompted the session, and upstream went on with that alone. */
-  | { readonly kind: 'overtaken' }
-  /**
-   * Upstream's status says busy, its messages say that all is over: they weigh more once that stays so. `meaning` is what
-   * they mean.
-   */
-  | { readonly kind: 'doubtful'; readonly meaning: FinalVerdict; readonly idleSeen: boolean }
-  /** Idle and complete without a word: poll once more, then it counts as an empty answer. */
-  | { readonly kind: 'empty' }
-  /** The model or server ended it with an error. */
-  | { readonly kind: 'failed'; readonly failure: TurnFailure }
-  /** Aborted, and whoever reads this knows whether it was us. */
-  | { readonly kind: 'aborted' };
-
-export type FinalVerdict = Extract<
-  Verdict,
-  { kind: 'completed' | 'empty' | 'overtaken' | 'failed' | 'aborted' }
->;
-
 export function judge(reading: Reading): Verdict {
-  const { busy, childBusy = false, idleSeen = false } = reading;
+  const { busy, childBusy = false } = reading;
   if (!busy) return meaning(reading);
   // Somebody else's run keeps the session busy: no lie.
   if (childBusy || reading.exchange.foreign.length > 0) return { kind: 'working' };
@@ -54,11 +28,36 @@ export function judge(reading: Reading): Verdict {
   // A run between two steps, or within a compaction, is unsettled; what the loop does after a refusal takes a moment.
   return found.kind === 'unsettled' || found.kind === 'working' || found.kind === 'doubtful'
     ? { kind: 'working' }
-    : { kind: 'doubtful', meaning: found, idleSeen };
+    : { kind: 'doubtful', meaning: found };
 }
 
+/** After the 204 a session is not busy at once, and the first turn of a directory loads its plugins first. */
+export const startGraceMs = 20_000;
+/** A status that says busy although the messages say that all is over, and no idle was heard, has so long to change. */
+const doubtMs = 10_000;
+/** An abort of somebody else's: the stream tells soon after it when the whole instance was disposed. */
+const abortedMs = 1_000;
+
+/**
+ * How long a verdict must at least stay as it is. Idle alone proves nothing: a run begins some time after its prompt was
+ * accepted, and its last message is complete some time after the first idle.
+ */
+export function settleMsOf(verdict: Verdict, { exchange, idleSeen = false }: Reading): number {
+  if (verdict.kind === 'aborted') return abortedMs;
+  if (verdict.kind === 'doubtful') return idleSeen ? 0 : doubtMs;
+  const failing = verdict.kind === 'unsettled' && verdict.failure !== undefined;
+  return failing || exchange.begun ? 0 : startGraceMs;
+}
+
+/** Whether an idle session's run has come to an end of its own, rather than been aborted or lost. */
+export function hasEnded(exchange: Exchange): boolean {
+  return ['completed', 'failed', 'empty'].includes(meaning({ exchange, streamError: undefined }).kind);
+}
+
+type Meaning = Exclude<Verdict, { kind: 'lost' }>;
+
 /** Of an idle session. */
-function meaning({ exchange, streamError }: Pick<Reading, 'exchange' | 'streamError'>): Verdict {
+function meaning({ exchange, streamError }: Pick<Reading, 'exchange' | 'streamError'>): Meaning {
   const last = exchange.lastAssistant;
   if (last === undefined) {
     return streamError ? { kind: 'unsettled', failure: streamError } : { kind: 'unsettled' };

@@ -1,9 +1,9 @@
-import type { OpenCodeEvent } from '../reply/events.ts';
-import type { Exchange } from '../reply/exchange.ts';
-import { exchangeError } from '../reply/exchange-error.ts';
-import { isExplained, upstreamFailure } from '../turn/failure.ts';
-import type { PromptIds } from '../turn/phase.ts';
-import type { TurnFailure } from '../turn/stored-turn.ts';
+import type { OpenCodeEvent } from '../../reply/events.ts';
+import type { Exchange } from '../../reply/exchange.ts';
+import { exchangeError } from '../../reply/exchange-error.ts';
+import { isExplained, upstreamFailure } from '../../turn/failure.ts';
+import type { PromptIds } from '../../turn/phase.ts';
+import type { TurnFailure } from '../../turn/stored-turn.ts';
 
 /**
  * Which events of the session are this turn's. A stream may be late, and errors, idles and questions name no prompt;
@@ -89,4 +89,29 @@ function failureOf(event: Extract<OpenCodeEvent, { type: 'session.error' }>): Tu
 function tellingMore(next: TurnFailure | undefined, known: TurnFailure | undefined): TurnFailure | undefined {
   if (next === undefined) return known;
   return known && isExplained(known) && !isExplained(next) ? known : next;
+}
+
+/** A sign that the model's run goes on. The echo of our own message and housekeeping after idle are none. */
+export function isProgress(event: OpenCodeEvent, promptMessageId: string): boolean {
+  switch (event.type) {
+    case 'message.updated':
+      return event.properties.info.role === 'assistant';
+    case 'message.part.updated':
+      return event.properties.part.messageID !== promptMessageId;
+    case 'message.part.delta':
+    case 'todo.updated':
+    case 'question.asked':
+    case 'permission.asked':
+      return true;
+    case 'session.status':
+      return event.properties.status.type !== 'idle';
+    default:
+      return false;
+  }
+}
+
+/** The server says idle in two events; either may get lost. A deleted session's run goes on and says nothing of it. */
+export function mayBeTheEnd(event: OpenCodeEvent): boolean {
+  if (event.type === 'session.status') return event.properties.status.type === 'idle';
+  return ['session.idle', 'session.error', 'session.deleted'].includes(event.type);
 }

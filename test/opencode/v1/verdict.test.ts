@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { Exchange } from '../../src/reply/exchange.ts';
-import { judge } from '../../src/watch/verdict.ts';
-import { recording, recordings } from '../support/recordings.ts';
+import { judge } from '../../../src/opencode/v1/verdict.ts';
+import { Exchange } from '../../../src/reply/exchange.ts';
+import { recording, recordings } from '../../support/recordings.ts';
 
 /** What an idle session with the first `count` messages of a recording means. */
 function verdict(name: string, count?: number) {
@@ -67,12 +67,8 @@ describe('a busy session means', () => {
 
   it('doubt once they are complete, unless a sub-agent is busy', () => {
     const meaning = { kind: 'completed' };
-    expect(busy('text', undefined)).toEqual({ kind: 'doubtful', meaning, idleSeen: false });
-    expect(busy('text', undefined, { idleSeen: true })).toEqual({
-      kind: 'doubtful',
-      meaning,
-      idleSeen: true,
-    });
+    expect(busy('text', undefined)).toEqual({ kind: 'doubtful', meaning });
+    expect(busy('text', undefined, { idleSeen: true })).toEqual({ kind: 'doubtful', meaning });
     expect(busy('text', undefined, { childBusy: true, idleSeen: true })).toEqual({ kind: 'working' });
   });
 });

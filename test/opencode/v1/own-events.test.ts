@@ -1,8 +1,8 @@
 import { expect, it } from '@jest/globals';
-import { decodeEvent } from '../../src/reply/events.ts';
-import { Exchange } from '../../src/reply/exchange.ts';
-import { OwnEvents } from '../../src/watch/own-events.ts';
-import { recording, recordings } from '../support/recordings.ts';
+import { decodeEvent } from '../../../src/opencode/v1/decode.ts';
+import { OwnEvents } from '../../../src/opencode/v1/own-events.ts';
+import { Exchange } from '../../../src/reply/exchange.ts';
+import { recording, recordings } from '../../support/recordings.ts';
 
 const sessionID = 'ses_own';
 const prompt = 'msg_own';

@@ -1,6 +1,6 @@
-import { SessionNotFoundError } from '../errors.ts';
-import type { OpenCode } from '../ports/upstream.ts';
-import type { WireMessage, WireSession, WireSessionStatus } from '../reply/wire.ts';
+import { SessionNotFoundError } from '../../errors.ts';
+import type { WireMessage, WireSession, WireSessionStatus } from '../../reply/wire.ts';
+import type { OpenCode } from './server.ts';
 
 /** How far below a session is looked. Upstream allows one level unless a project sets its `subagent_depth`. */
 const maxDepth = 8;

@@ -1,12 +1,12 @@
-import { mayPass, SessionNotFoundError } from '../errors.ts';
-import type { OpenCode, Upstream } from '../ports/upstream.ts';
-import { Exchange } from '../reply/exchange.ts';
-import type { WireMessage } from '../reply/wire.ts';
-import { backoffMs } from '../timing/backoff.ts';
-import { type Clock, delay } from '../timing/clock.ts';
-import { persevere } from '../timing/persevere.ts';
-import { TimeLimit, within } from '../timing/time-limit.ts';
-import type { StopRef } from '../turn/stored-turn.ts';
+import { mayPass, SessionNotFoundError } from '../../errors.ts';
+import type { StopOptions, StoppedRun, StopResult } from '../../ports/upstream.ts';
+import { Exchange } from '../../reply/exchange.ts';
+import type { WireMessage } from '../../reply/wire.ts';
+import { backoffMs } from '../../timing/backoff.ts';
+import { type Clock, delay } from '../../timing/clock.ts';
+import { persevere } from '../../timing/persevere.ts';
+import { TimeLimit, within } from '../../timing/time-limit.ts';
+import type { OpenCode } from './server.ts';
 import { areOver, isBusy, sessionsBelow } from './session-tree.ts';
 
 const polls = { firstMs: 30, maxMs: 1_000 };
@@ -18,33 +18,11 @@ const liesFrom = 4;
 /** How long the messages are read for once more, when the run could not be seen to end. */
 const lastReadMs = 5_000;
 
-/** One run upstream that is to end. */
-export interface Stop {
+/** A run that is to end, and where. */
+interface Stop extends Omit<StopOptions, 'timeoutMs'> {
   readonly client: OpenCode;
-  readonly run: Pick<StopRef, 'sessionId' | 'directory'> & Partial<Pick<StopRef, 'promptMessageId'>>;
-  /** The prompt was posted a moment ago: upstream may have accepted it and not stored it yet (a cold directory). */
-  readonly posted?: boolean;
-  /** Sub-agents' sessions that upstream may not list any more. */
-  readonly children?: readonly string[];
-  /**
-   * The run counts as lost by a status that may lie: a prompt that has not begun had all the time that a start takes,
-   * and sub-agents are aborted by what their messages say.
-   */
-  readonly lost?: boolean;
-  /** When the run was heard to move last, on the monotonic clock. */
-  readonly movedAt?: () => number;
+  readonly run: StoppedRun;
   readonly clock: Clock;
-}
-
-export interface StopResult {
-  /** As they are afterwards; null when upstream could not be asked, or the session was deleted. */
-  readonly messages: readonly WireMessage[] | null;
-  /** The run was seen to be over. */
-  readonly confirmed: boolean;
-  /** Not over, yet not busy either: it has not begun. */
-  readonly idle: boolean;
-  /** What kept it from being seen. */
-  readonly problem?: unknown;
 }
 
 /**
@@ -76,22 +54,6 @@ export async function stopRun(stop: Stop, timeoutMs: number, signal?: AbortSigna
   } finally {
     limit.end();
   }
-}
-
-/** The same for a run on a server that may not be configured here (any more): then nobody can see it end. */
-export async function stopRunAt(
-  upstream: () => Pick<Upstream, 'client'>,
-  stop: Omit<Stop, 'client'>,
-  timeoutMs: number,
-  signal?: AbortSignal,
-): Promise<StopResult> {
-  let client: OpenCode;
-  try {
-    ({ client } = upstream());
-  } catch (problem) {
-    return { messages: null, confirmed: false, idle: false, problem };
-  }
-  return stopRun({ ...stop, client }, timeoutMs, signal);
 }
 
 async function abortUntilIdle({ client, run, children = [], lost, clock }: Stop, signal: AbortSignal) {

@@ -1,8 +1,9 @@
-import '../support/fuzz-seed.ts';
+import '../../support/fuzz-seed.ts';
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { areInForce, covers, fingerprintOf, inherited } from '../../src/session/rules.ts';
-import type { PermissionRule } from '../../src/turn/permission-rule.ts';
+import { areInForce, covers, inherited } from '../../../src/opencode/v1/rules.ts';
+import { fingerprintOf } from '../../../src/session/rules.ts';
+import type { PermissionRule } from '../../../src/turn/permission-rule.ts';
 
 const rule = (permission: string, pattern: string, action: PermissionRule['action']): PermissionRule => ({
   permission,

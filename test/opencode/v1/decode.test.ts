@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { decodeEvent, sessionOf } from '../../src/reply/events.ts';
-import { recordings, sseBytes } from '../support/recordings.ts';
+import { decodeEvent, sessionOf } from '../../../src/opencode/v1/decode.ts';
+import { recordings, sseBytes } from '../../support/recordings.ts';
 
 const events = recordings.flatMap((one) => one.events);
 /** What the server also sends and a reply has no use for. */

@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
-import { SessionNotFoundError } from '../../src/errors.ts';
-import type { WireMessage, WireSession } from '../../src/reply/wire.ts';
-import { areOver, sessionsBelow } from '../../src/stop/session-tree.ts';
+import { SessionNotFoundError } from '../../../src/errors.ts';
+import { areOver, sessionsBelow } from '../../../src/opencode/v1/session-tree.ts';
+import type { WireMessage, WireSession } from '../../../src/reply/wire.ts';
 
 const never = new AbortController().signal;
 
