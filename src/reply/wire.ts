@@ -1,6 +1,7 @@
 /**
- * What OpenCode 1.18 sends, as far as this library reads it (its OpenAPI document, checked live). Unknown
- * fields are kept out of the types, not out of the data.
+ * Our normal form of what upstream holds. It is what OpenCode 1.18 sends, as far as this library reads it (its OpenAPI
+ * document, checked live); what another version sends is translated into it. Unknown fields are kept out of the types, not
+ * out of the data.
  */
 export interface WireTokens {
   readonly input: number;
