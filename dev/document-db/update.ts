@@ -40,7 +40,7 @@ const operators: Record<string, Operator> = {
     if (Array.isArray(parent)) parent[Number(key)] = null;
     else delete parent[key];
   },
-  $currentDate: (parent, key) => write(parent, key, new Date()),
+  $currentDate: (parent, key, operand) => write(parent, key, operand),
   $push: (parent, key, operand, path) => push(arrayAt(parent, key, '$push', path), operand),
   $addToSet: (parent, key, operand, path) => {
     const array = arrayAt(parent, key, '$addToSet', path);
@@ -64,6 +64,8 @@ const passive = new Set(['$unset', '$pull']);
 export function applyUpdate(original: Doc, update: Doc, context: UpdateContext): Doc {
   if (!isOperators(update)) return replace(original, update);
   const doc = clone(original);
+  // One time for all fields of one update, as MongoDB has it.
+  const now = new Date();
   for (const [name, fields] of Object.entries(update)) {
     if (name === '$setOnInsert' && !context.inserting) continue;
     const operator = operators[name];
@@ -71,7 +73,7 @@ export function applyUpdate(original: Doc, update: Doc, context: UpdateContext):
       if (!operator) renameField(doc, path, String(operand));
       else
         for (const concrete of expand(doc, path, context))
-          apply(doc, concrete, operator, operand, passive.has(name));
+          apply(doc, concrete, operator, name === '$currentDate' ? now : operand, passive.has(name));
     }
   }
   if ('_id' in original && !equal(doc._id, original._id)) throw immutableId();

@@ -183,3 +183,28 @@ describe('an answer that does not fit what was asked', () => {
     },
   );
 });
+
+it('of two hundred answers to one question at once, from two objects, one is taken, and it is the one that counts', async () => {
+  const other = await system.connect();
+  let heard = '';
+  system.respond(({ step, messages }) => {
+    if (step > 0) heard = JSON.stringify(messages);
+    return step === 0 ? asks(question('color?', { custom: true })) : { text: ['done'] };
+  });
+  const turn = await start();
+  const { requestId } = await turn.asked(1);
+  const taken = await Promise.all(
+    Array.from({ length: 200 }, (_, at) =>
+      (at % 2 === 0 ? turns : other).answer(turn.id, requestId, {
+        kind: 'question',
+        answers: [[`mine is ${at}.`]],
+      }),
+    ),
+  );
+  const winners = taken.flatMap((one, at) => (one ? [at] : []));
+  expect(winners).toHaveLength(1);
+  await turn.completed('done');
+  expect((await turn.stored()).requests).toMatchObject([{ state: 'answered' }]);
+  expect(heard).toContain(`mine is ${winners[0]}.`);
+  await other.close();
+});

@@ -256,3 +256,12 @@ describe('an update', () => {
     expect(collection.find({}, { _id: 1 }).map(({ n }) => n)).toEqual([11, 12, 'three', 4]);
   });
 });
+
+it('all times that one update writes are one time, however long it takes', () => {
+  const collection = new Collection('db.times');
+  collection.insert({ _id: 1 } as never);
+  const fields = Array.from({ length: 5_000 }, (_, at) => [`time${at}`, true] as const);
+  collection.update({ filter: { _id: 1 }, update: { $currentDate: Object.fromEntries(fields) } });
+  const [{ _id, ...times } = {}] = collection.find({ _id: 1 });
+  expect(new Set(Object.values(times).map(Number)).size).toBe(1);
+});
