@@ -1,29 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Model } from 'mongoose';
-import { makeDirectory } from './artifacts/make-directory.ts';
 import type { BullTurnJobs } from './bullmq/turn-jobs.ts';
 import { TurnWorker } from './bullmq/turn-worker.ts';
 import type { Closers } from './closers.ts';
+import { serverNamed, sessionDeps, upstreams } from './compose-servers.ts';
 import { workSettings } from './config/work-settings.ts';
-import { InvalidConfigError } from './errors.ts';
 import type { Observation } from './instrumentation/meter.ts';
 import { checkIndexes, neededIndexes } from './mongodb/check-indexes.ts';
 import { conversationsOpen } from './mongodb/conversation-model.ts';
 import type { MessageDoc } from './mongodb/models.ts';
-import { MongoSessionStore } from './mongodb/session-store.ts';
 import { MongoStopStore } from './mongodb/stop-store.ts';
-import { serverProbe } from './opencode/probe.ts';
-import { openTransport } from './opencode/transport.ts';
-import { openCodeClient } from './opencode/v1/client.ts';
-import { EventHub } from './opencode/v1/event-hub.ts';
-import { openCodeIds } from './opencode/v1/ids.ts';
-import { upstreamV1 } from './opencode/v1/upstream.ts';
 import { answered } from './ports/answered.ts';
-import { metered, meteredLock, meteredUpstream } from './ports/metered.ts';
+import { metered } from './ports/metered.ts';
 import type { Upstream } from './ports/upstream.ts';
 import { checkEviction, closeRedis, openRedis } from './redis/connection.ts';
-import { ConversationLock } from './redis/lock.ts';
 import { OrphanStreams } from './redis/orphan-streams.ts';
 import { PolicyAgreement } from './redis/policy-agreement.ts';
 import { Sweeper } from './redis/sweeper.ts';
@@ -119,33 +110,11 @@ const waitingJobs =
   };
 
 function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 'fenceFreshMs'> {
-  const {
-    settings,
-    redis,
-    prefix,
-    store,
-    files,
-    models,
-    conversations,
-    tracer,
-    meter,
-    levels,
-    reporter,
-    clock,
-  } = shared;
+  const { prefix, store, files, models, tracer, meter, levels, reporter, clock } = shared;
   return {
     store,
-    sessions: metered(new MongoSessionStore(conversations), meter),
+    ...sessionDeps(shared),
     stops: metered(new MongoStopStore(models.Message as unknown as Model<MessageDoc>), meter),
-    lock: meteredLock(
-      new ConversationLock({
-        redis,
-        prefix,
-        reporter,
-        leaseMs: settings.lockLeaseMs,
-      }),
-      meter,
-    ),
     files,
     publisher: shared.stream,
     notifier: shared.control,
@@ -157,36 +126,5 @@ function turnDeps(shared: Shared, servers: readonly Upstream[]): Omit<TurnDeps, 
     clock,
     prefix,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    sandboxRoot: settings.sandboxRoot,
-    prepareDirectory: async (directory) => {
-      await makeDirectory(directory).catch((error) => {
-        reporter.report(error, { action: 'sandbox.prepare', severity: 'warning' });
-      });
-    },
   };
-}
-
-function upstreams(
-  { servers, tracer, meter, reporter, clock }: Shared,
-  closers: Closers,
-): readonly Upstream[] {
-  const ids = openCodeIds(clock);
-  return servers.map((address) => {
-    const transport = openTransport();
-    const probe = serverProbe({ address, reporter, transport });
-    const feed = new EventHub({ address, reporter, probe });
-    closers.add(`events of ${address.server}`, () => feed.close());
-    const client = openCodeClient({ address, tracer, probe, transport });
-    return meteredUpstream(upstreamV1({ client, feed, ids, clock }), meter);
-  });
-}
-
-function serverNamed(servers: readonly Upstream[], name: string | undefined): Upstream {
-  const found = name === undefined ? servers[0] : servers.find(({ server }) => server === name);
-  if (found) return found;
-  const known = servers.map(({ server }) => server).join(', ');
-  throw new InvalidConfigError(
-    'opencode',
-    `a session lives on ${name}, which is not configured here (known: ${known})`,
-  );
 }

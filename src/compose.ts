@@ -26,6 +26,7 @@ import { closeRedis, openRedis } from './redis/connection.ts';
 import { controlNotifier, streamNotifier } from './redis/notifier.ts';
 import { Subscriber } from './redis/subscriber.ts';
 import { TurnStream } from './redis/turn-stream.ts';
+import { type SessionDeps, SessionHandle, type SessionOptions } from './session/handle.ts';
 import type { Shared } from './shared.ts';
 import { systemClock } from './timing/clock.ts';
 import { Turns } from './turns.ts';
@@ -98,6 +99,14 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
     const { startWorker } = await import('./compose-worker.ts');
     return orClose((opened) => startWorker(shared, workOptions, opened));
   };
+  let opened: Promise<SessionDeps> | undefined;
+  // One connection to each server, whatever number of handles; a web app that asks for none has none.
+  const sessionDeps = () => {
+    opened ??= import('./compose-servers.ts').then(({ handleDeps }) => handleDeps(shared, closers));
+    return opened;
+  };
+  const session = (conversationId: string, sessionOptions: SessionOptions) =>
+    new SessionHandle(sessionDeps, conversationId, sessionOptions);
   const indexes = async () => {
     await conversationsOpen(conversations, connectTimeoutMs);
     await refuseFormerNames(mongo.db, names);
@@ -111,6 +120,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
     connection: plainConnection(mongo),
     files,
     work,
+    session,
     indexes,
     closers,
   });

@@ -78,6 +78,12 @@ export type { PartSource } from './reply/part-source.ts';
 export type { Todo } from './reply/todo.ts';
 export type { ToolFile } from './reply/tool-files.ts';
 export type { MessageKind } from './reply/turn-messages.ts';
+export type {
+  PermissionsUpdate,
+  SessionCallOptions,
+  SessionHandle,
+  SessionOptions,
+} from './session/handle.ts';
 export type { AnyDocument, ReadyConversation, TurnConversation } from './turn/conversation.ts';
 export type {
   InputRequestView,

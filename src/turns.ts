@@ -2,7 +2,7 @@ import type { Connection } from 'mongoose';
 import { checkTurnId } from './client/check-input.ts';
 import type { ClientDeps } from './client/deps.ts';
 import { enqueue } from './client/enqueue.ts';
-import type { EnqueueInput } from './client/enqueue-input.ts';
+import { type ConversationRef, conversationIdOf, type EnqueueInput } from './client/enqueue-input.ts';
 import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { stopDeadline } from './config/work-settings.ts';
@@ -12,6 +12,7 @@ import { type ResultOptions, result } from './live/result.ts';
 import type { TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
+import { checkSessionOptions, type SessionHandle, type SessionOptions } from './session/handle.ts';
 import type { ReadyConversation } from './turn/conversation.ts';
 import type { TurnEntry } from './turn/entry.ts';
 import type { FinishedTurn, InputAnswer, StoredTurn } from './turn/stored-turn.ts';
@@ -30,6 +31,7 @@ interface Parts {
   readonly files: FileStore;
   readonly connection: Connection;
   readonly work: (options: WorkOptions<never>) => Promise<Started>;
+  readonly session: (conversationId: string, options: SessionOptions) => SessionHandle;
   readonly indexes: () => Promise<void>;
   readonly closers: Closers;
 }
@@ -123,6 +125,15 @@ export class Turns<R = ReadyConversation> {
    */
   async answer(turnId: string, requestId: string, given: InputAnswer): Promise<boolean> {
     return answer(this.#open('answer').client, turnId, requestId, given);
+  }
+
+  /**
+   * The OpenCode session of a conversation, for those who look after it beside its turns. No I/O; the first call of the handle
+   * that needs a server opens a connection. Throws InvalidInputError, and InvalidConfigError for rules that make no sense.
+   */
+  session(conversation: ConversationRef<R>, options: SessionOptions = {}): SessionHandle {
+    const parts = this.#open('session');
+    return parts.session(conversationIdOf(conversation), checkSessionOptions(options));
   }
 
   /**

@@ -18,14 +18,14 @@ export interface OpenCodeSessionFields {
 /** The statics that a model gains. */
 export interface OpenCodeSessionStatics {
   /**
-   * Stores `next` if the document still holds `expected` (null = no session), with the schema's validators.
+   * Stores `next` if the document still holds `expected` (null = no session, for either), with the schema's validators.
    * False when it holds another one, or one that a newer release has stored, or does not exist. Throws what Mongoose throws: E11000 when another
    * document has this session.
    */
   swapOpencodeSession(
     id: Types.ObjectId | string,
     expected: string | null,
-    next: SessionRef,
+    next: SessionRef | null,
   ): Promise<boolean>;
 }
 
@@ -62,17 +62,17 @@ export function opencodeSession(given: PluggableSchema): void {
     this: Model<OpenCodeSessionFields>,
     _id,
     expected,
-    { sessionId, server, rules, directory },
+    next,
   ) {
     const result = await this.updateOne(
       // Null matches a missing field too: both mean "no session".
       { _id, opencodeSessionId: expected, ...readableSession() },
       {
         $set: {
-          opencodeSessionId: sessionId,
-          opencodeServer: server,
-          opencodeRules: rules ?? null,
-          opencodeDirectory: directory ?? null,
+          opencodeSessionId: next?.sessionId ?? null,
+          opencodeServer: next?.server ?? null,
+          opencodeRules: next?.rules ?? null,
+          opencodeDirectory: next?.directory ?? null,
           opencodeSessionVersion: versions.session,
         },
       },

@@ -78,13 +78,16 @@ export class MongoSessionStore implements SessionStore {
     });
   }
 
-  swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean> {
+  swap(conversationId: string, expected: string | null, next: SessionRef | null): Promise<boolean> {
     return mongoCall(async () => {
       const _id = conversationKey(conversationId);
-      const holds = { opencodeSessionId: next.sessionId };
       const swapped = await settled(
         () => this.#conversations.swapOpencodeSession(_id, expected, next),
         async () => {
+          // Of a session that is forgotten: also when somebody else has done it.
+          if (next === null)
+            return (await this.#conversations.exists({ _id, opencodeSessionId: null })) ? true : undefined;
+          const holds = { opencodeSessionId: next.sessionId };
           const holder = await this.#conversations.findOne(holds).select({ _id: 1 }).lean<OwnerDoc>();
           if (!holder || String(holder._id) === _id) return holder ? true : undefined;
           throw new ConflictError('another conversation has this session', ['opencodeSessionId']);

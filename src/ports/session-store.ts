@@ -7,11 +7,11 @@ export interface SessionStore {
   /** Throws NotFoundError, NewerVersionError. */
   session(conversationId: string): Promise<ConversationSession>;
   /**
-   * Compare-and-set: stores `next` if the conversation still holds `expected` (null = none). False when it does not,
-   * or holds one that a newer release has stored.
+   * Compare-and-set: stores `next` (null = none) if the conversation still holds `expected` (null = none). False when it does
+   * not, or holds one that a newer release has stored.
    * Throws NotFoundError when the conversation is gone, ConflictError when the session id belongs to another conversation.
    */
-  swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean>;
+  swap(conversationId: string, expected: string | null, next: SessionRef | null): Promise<boolean>;
   /**
    * Stores `session.rules` if the conversation still holds that session with the rules that were `seen`. Somebody else may have
    * changed them meanwhile: then nobody knows what is in force, and that is stored.

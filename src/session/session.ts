@@ -31,7 +31,7 @@ const secondReadMs = 1_000;
 /** Name of the lock around a conversation's mint. */
 export const sessionLock = (conversationId: string): string => `session:${conversationId}`;
 
-export interface SessionOptions {
+export interface SessionContext {
   readonly conversationId: string;
   /** What the conversation held a moment ago, if the caller has just read it: saves the first read of `ensure`. */
   readonly known?: SessionRef | undefined;
@@ -57,11 +57,11 @@ export interface SessionOptions {
  * seen lets one of them win when the lock failed; the unique index keeps two conversations from sharing one.
  */
 export class Session {
-  readonly #options: SessionOptions;
+  readonly #options: SessionContext;
   #known: SessionRef | undefined;
   #justCreated = false;
 
-  constructor(options: SessionOptions) {
+  constructor(options: SessionContext) {
     this.#options = options;
     this.#known = options.known;
   }
@@ -94,17 +94,22 @@ export class Session {
     return this.#lockedUnless((stored) => stored.sessionId !== seen, signal);
   }
 
-  /** Aborts what runs in the stored session, if there is one. Never throws; upstream's errors are reported. */
-  async abort(signal?: AbortSignal): Promise<void> {
-    const { reporter, conversationId, directory, upstream } = this.#options;
-    try {
-      const stored = await this.#stored();
-      if (!stored) return;
-      const place = { sessionId: stored.sessionId, directory: stored.directory ?? directory };
-      await upstream(stored.server).abort(place, signal);
-    } catch (error) {
-      reporter.report(error, { action: 'session.abort', severity: 'warning', conversationId });
-    }
+  /** What the conversation holds now. Throws NotFoundError, ServiceUnavailableError. */
+  async stored(): Promise<SessionRef | undefined> {
+    return this.#stored();
+  }
+
+  /**
+   * The conversation holds none any more, until somebody mints one; what was said in it stays upstream. False when it held none.
+   * One that was minted meanwhile stays: the session that is forgotten is the one of the call.
+   */
+  async forget(): Promise<boolean> {
+    const { store, conversationId } = this.#options;
+    this.#known = undefined;
+    const stored = await this.#stored();
+    if (!stored) return false;
+    await store.swap(conversationId, stored.sessionId, null);
+    return true;
   }
 
   async #stored(): Promise<SessionRef | undefined> {

@@ -44,13 +44,13 @@ export class MemoryConversations implements SessionStore {
     };
   }
 
-  async swap(conversationId: string, expected: string | null, next: SessionRef): Promise<boolean> {
+  async swap(conversationId: string, expected: string | null, next: SessionRef | null): Promise<boolean> {
     const conversation = this.#existing(conversationId);
     if ((conversation.session?.sessionId ?? null) !== expected) return false;
     for (const other of this.#all.values())
-      if (other !== conversation && other.session?.sessionId === next.sessionId)
+      if (next && other !== conversation && other.session?.sessionId === next.sessionId)
         throw new ConflictError('another conversation has this session', ['opencodeSessionId']);
-    conversation.session = next;
+    conversation.session = next ?? undefined;
     return true;
   }
 

@@ -14,6 +14,7 @@ import { safeMeter } from '../instrumentation/safe-meter.ts';
 import { safeTracer } from '../instrumentation/safe-tracer.ts';
 import { noopTracer, type Tracer } from '../instrumentation/tracer.ts';
 import type { TurnDeps } from '../run/deps.ts';
+import { SessionHandle } from '../session/handle.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
 import type { Policies } from '../turn/policy.ts';
@@ -186,6 +187,8 @@ function turnsOver<R>({ client, run, closers, hurried }: Parts): Turns<R> {
     client,
     files: client.files,
     work,
+    session: (conversationId, options) =>
+      new SessionHandle(async () => ({ ...run, store: run.sessions }), conversationId, options),
     indexes: async () => undefined,
     closers,
     get models(): never {

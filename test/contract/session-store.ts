@@ -39,6 +39,19 @@ export function sessionStoreContract(open: () => Promise<SessionStoreWorld>): vo
     expect(await store.session(id)).toEqual({ ...second, title: 'x' });
   });
 
+  it('forgets the session that was expected, and no other', async () => {
+    const id = await world.conversation('x');
+    const session = ref();
+    expect(await store.swap(id, null, null)).toBe(true);
+    await store.swap(id, null, session);
+    expect(await store.swap(id, 'ses_other', null)).toBe(false);
+    expect(await store.session(id)).toEqual({ ...session, title: 'x' });
+    expect(await store.swap(id, session.sessionId, null)).toBe(true);
+    expect(await store.session(id)).toEqual({ ...none, title: 'x' });
+    expect(await store.stored([session.sessionId])).toEqual(new Set());
+    await expect(store.swap(world.unknownId(), null, null)).rejects.toThrow(NotFoundError);
+  });
+
   it('lets one of twenty that swap at once through', async () => {
     const id = await world.conversation('x');
     const refs = Array.from({ length: 20 }, () => ref());

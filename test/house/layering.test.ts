@@ -36,10 +36,21 @@ const mayImport: Record<string, readonly string[]> = {
   opencode: [...data, 'ports'],
   otel: ground,
   config: [...ground, 'turn', 'worker', 'mongodb/collection-names.ts'],
-  'turns.ts': [...ground, 'config', 'turn', 'ports', 'live', 'client', 'worker', 'mongodb', 'closers.ts'],
+  'turns.ts': [
+    ...ground,
+    'config',
+    'turn',
+    'ports',
+    'live',
+    'session',
+    'client',
+    'worker',
+    'mongodb',
+    'closers.ts',
+  ],
   testing: [
     ...data,
-    ...['ports', 'live', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts'],
+    ...['ports', 'live', 'session', 'run', 'worker', 'client', 'config', 'turns.ts', 'closers.ts'],
     ...['ids', 'decode', 'server', 'upstream'].map((file) => `opencode/v1/${file}.ts`),
   ],
   web: ['errors.ts', 'checking', 'turn', 'artifacts', 'config/web-settings.ts'],
@@ -49,7 +60,7 @@ const mayImport: Record<string, readonly string[]> = {
 };
 
 /** What puts everything together. */
-const roots = ['compose.ts', 'compose-worker.ts', 'shared.ts'];
+const roots = ['compose.ts', 'compose-servers.ts', 'compose-worker.ts', 'shared.ts'];
 
 /** The only rooms that may know a vendor. */
 const vendors: Record<string, readonly string[]> = {

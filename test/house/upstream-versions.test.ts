@@ -57,7 +57,7 @@ describe('what one version of OpenCode does', () => {
 
   it('is reached by the port alone: nobody but what puts all together, and the server of tests, imports it', () => {
     const reached = outside
-      .filter((file) => !/^src\/compose(-worker)?\.ts$/.test(file))
+      .filter((file) => !/^src\/compose(-servers|-worker)?\.ts$/.test(file))
       .flatMap(importsOf)
       .filter(({ to }) => to.startsWith('src/opencode/v'));
     expect(reached).toEqual([]);
