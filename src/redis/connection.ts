@@ -81,10 +81,15 @@ export async function openRedis(
   try {
     // One limit for all of it: a Redis that falls silent behind its first answers would be waited for without end.
     const usable = async () => {
-      await ready(redis, timeoutMs, () => lastError);
+      await ready(redis);
       await refuseCluster(redis);
     };
-    await within(timeoutMs, (limit) => unlessAborted(usable(), limit));
+    await within(timeoutMs, (limit) =>
+      unlessAborted(usable(), limit).catch((error) => {
+        // Why it is not there says more than that the time is over.
+        throw limit.aborted ? (lastError ?? new Error(`no answer within ${timeoutMs} ms`)) : error;
+      }),
+    );
     opened = true;
     return redis;
   } catch (cause) {
@@ -97,14 +102,10 @@ export async function openRedis(
   }
 }
 
-function ready(redis: Redis, timeoutMs: number, lastError: () => unknown): Promise<void> {
+/** Without a limit of its own. Rejects for what never gets better. */
+function ready(redis: Redis): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => finish(() => reject(lastError() ?? new Error(`no answer within ${timeoutMs} ms`))),
-      timeoutMs,
-    );
     const finish = (settle: () => void) => {
-      clearTimeout(timer);
       redis.off('ready', onReady);
       redis.off('error', onError);
       settle();
