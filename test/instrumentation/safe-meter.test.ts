@@ -19,6 +19,7 @@ it('no metric has an id or a text beside it', () => {
     'gen_ai.provider.name',
     'gen_ai.request.model',
     'job.state',
+    'messaging.destination.name',
     'server.address',
     'server.port',
     'turn.policy',
