@@ -91,7 +91,8 @@ function isSecret(schema: unknown): boolean {
   return [schema, bare(schema)].some((each) => each instanceof z.ZodType && each.meta()?.secret === true);
 }
 
-function bare(schema: unknown): unknown {
+/** The schema itself, without what says that it may be left out, what stands for it then, and what is made of it. */
+export function bare(schema: unknown): unknown {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault)
     return bare(schema.unwrap());
   return schema instanceof z.ZodPipe ? bare(schema.in) : schema;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { checkConfig } from '../checking/check-config.ts';
+import { bare, checkConfig } from '../checking/check-config.ts';
 import { InvalidConfigError } from '../errors.ts';
 import type { WorkOptions } from '../worker/running-worker.ts';
 import { boardSchema, healthSchema } from './board-settings.ts';
@@ -114,10 +114,4 @@ function variablesOf({ shape }: z.ZodObject): string[] {
     const below = bare(field);
     return typeof env === 'string' ? [env] : below instanceof z.ZodObject ? variablesOf(below) : [];
   });
-}
-
-function bare(schema: unknown): unknown {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault)
-    return bare(schema.unwrap());
-  return schema;
 }

@@ -18,9 +18,9 @@ export function otelMeter(name = 'opencode-turns'): Meter {
   const gauges = sharedGauges(name);
   let made = newMade();
   const current = (): Made => {
-    gauges.follow(api.getMeterProvider());
-    if (made.provider === api.getMeterProvider()) return made;
-    made = newMade();
+    const provider = api.getMeterProvider();
+    if (made.provider !== provider) made = newMade();
+    gauges.follow(provider);
     return made;
   };
   const settings = (metric: MetricName) => {

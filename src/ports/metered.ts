@@ -1,21 +1,26 @@
 import { isAmbiguous, isTurnsError, LockUnavailableError, ServiceUnavailableError } from '../errors.ts';
 import type { Meter } from '../instrumentation/meter.ts';
 import type { Lock } from './lock.ts';
+import { noticed } from './noticed.ts';
 import type { Upstream } from './upstream.ts';
 
 /** The same port to MongoDB or Redis; its calls that find the service away are counted, those within it are not. */
 export function metered<T extends object>(port: T, meter: Meter): T {
-  return noticing(port, (error) => {
-    if (error instanceof ServiceUnavailableError && error.service !== 'opencode')
-      meter.add('opencode_turns.unavailable', 1, { 'db.system.name': error.service });
+  return noticed(port, {
+    failed: (error) => {
+      if (error instanceof ServiceUnavailableError && error.service !== 'opencode')
+        meter.add('opencode_turns.unavailable', 1, { 'db.system.name': error.service });
+    },
   });
 }
 
 /** The same lock. What the work under it meets is counted where it meets it. */
 export function meteredLock(lock: Lock, meter: Meter): Lock {
-  return noticing(lock, (error) => {
-    if (error instanceof LockUnavailableError)
-      meter.add('opencode_turns.unavailable', 1, { 'db.system.name': 'redis' });
+  return noticed(lock, {
+    failed: (error) => {
+      if (error instanceof LockUnavailableError)
+        meter.add('opencode_turns.unavailable', 1, { 'db.system.name': 'redis' });
+    },
   });
 }
 
@@ -30,29 +35,6 @@ export function meteredUpstream(upstream: Upstream, meter: Meter): Upstream {
     failed: (error) => {
       if (isAmbiguous(error) && isTurnsError(error))
         meter.add('opencode_turns.upstream.errors', 1, { 'error.type': error.code, ...server });
-    },
-  });
-}
-
-/**
- * The same port; what its calls throw or reject with is shown to `failed`, once each, and goes on to the caller as it is.
- * `failed` must not throw.
- */
-function noticing<T extends object>(port: T, failed: (error: unknown) => void): T {
-  return new Proxy(port, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) => {
-        try {
-          const returned: unknown = Reflect.apply(value, target, args);
-          if (returned instanceof Promise) returned.catch(failed);
-          return returned;
-        } catch (error) {
-          failed(error);
-          throw error;
-        }
-      };
     },
   });
 }

@@ -121,8 +121,9 @@ export class SessionHandle {
   ): Promise<PermissionsUpdate> {
     checkCallOptions(options);
     checkPermissionRules(permissions, 'permissions', this.#options.knownPermissions);
-    const { store, upstream, clock, ...deps } = await this.#open();
-    const stored = await this.#session({ store, upstream, clock, ...deps }).stored();
+    const deps = await this.#open();
+    const { store, upstream, clock } = deps;
+    const stored = await this.#session(deps).stored();
     if (!stored) throw new InvalidInputError('conversation', 'has no session yet: call ensure() first');
     const note = (seen: string | undefined, rules: string) =>
       store.noteRules(this.#conversationId, seen, { ...stored, rules });
@@ -140,10 +141,10 @@ export class SessionHandle {
   }
 
   async #mint(
-    { signal, ...more }: SessionCallOptions,
+    options: SessionCallOptions,
     mint: (session: Session, signal: AbortSignal) => Promise<SessionRef>,
   ): Promise<SessionRef> {
-    checkCallOptions({ signal, ...more });
+    checkCallOptions(options);
     const deps = await this.#open();
     const directory = this.#directory(deps);
     const work = async (limit: AbortSignal) => {
@@ -151,7 +152,7 @@ export class SessionHandle {
       await this.#refuseConfigFiles(deps, directory, limit);
       return mint(this.#session(deps), limit);
     };
-    return within(upstreamMs, work, signal, deps.clock);
+    return within(upstreamMs, work, options.signal, deps.clock);
   }
 
   /** The first request for a directory makes the server read what stands there, and run it with its own rights. */

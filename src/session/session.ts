@@ -82,7 +82,7 @@ export class Session {
     const known = this.#known;
     // Good for one answer: whoever asks again has found out that it was not.
     this.#known = undefined;
-    const stored = known ?? (await this.#stored());
+    const stored = known ?? (await this.stored());
     if (stored && this.#isReachable(stored)) return stored;
     return this.#lockedUnless((found) => this.#isReachable(found), signal);
   }
@@ -90,13 +90,13 @@ export class Session {
   /** A session newer than the one stored now. Two at once converge on one. Throws as `ensure`. */
   async recreate(signal?: AbortSignal): Promise<SessionRef> {
     this.#justCreated = false;
-    const seen = (await this.#stored())?.sessionId;
+    const seen = (await this.stored())?.sessionId;
     return this.#lockedUnless((stored) => stored.sessionId !== seen, signal);
   }
 
   /** What the conversation holds now. Throws NotFoundError, ServiceUnavailableError. */
   async stored(): Promise<SessionRef | undefined> {
-    return this.#stored();
+    return refIn(await this.#options.store.session(this.#options.conversationId));
   }
 
   /**
@@ -106,14 +106,10 @@ export class Session {
   async forget(): Promise<boolean> {
     const { store, conversationId } = this.#options;
     this.#known = undefined;
-    const stored = await this.#stored();
+    const stored = await this.stored();
     if (!stored) return false;
     await store.swap(conversationId, stored.sessionId, null);
     return true;
-  }
-
-  async #stored(): Promise<SessionRef | undefined> {
-    return refIn(await this.#options.store.session(this.#options.conversationId));
   }
 
   /** Of many that wait for the lock the last may wait too long, for what the first has stored: only a mint needs it. */
@@ -123,7 +119,7 @@ export class Session {
       return await lock.run(sessionLock(conversationId), (lease) => this.#mintUnless(good, lease), signal);
     } catch (error) {
       if (!(error instanceof LockHeldError || error instanceof LockUnavailableError)) throw error;
-      const stored = await this.#stored();
+      const stored = await this.stored();
       if (stored && good(stored)) return stored;
       throw error;
     }
@@ -222,13 +218,13 @@ export class Session {
   }
 
   async #storedOtherThan(sessionId: string | null): Promise<SessionRef | undefined> {
-    const stored = await this.#stored();
+    const stored = await this.stored();
     return stored && stored.sessionId !== sessionId ? stored : undefined;
   }
 
   async #isStored(sessionId: string): Promise<boolean> {
     try {
-      return (await this.#stored())?.sessionId === sessionId;
+      return (await this.stored())?.sessionId === sessionId;
     } catch {
       return false;
     }

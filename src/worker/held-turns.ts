@@ -8,8 +8,6 @@ interface Held {
   readonly turnId: string;
 }
 
-/** How often is looked whether a turn has been let go, beside when one says so. */
-const waitMs = 1_000;
 /** How long turns that were let go may take to store what they have and to give back their job. */
 const letGoMs = 5_000;
 
@@ -74,16 +72,18 @@ export class HeldTurns {
   async leave(graceMs: number): Promise<Leaving> {
     if (this.#state === 'stopped') throw new IllegalStateError('stop', this.#state);
     this.#state = 'stopped';
-    const end = this.#clock.monotonicMs() + graceMs;
-    for (let leftMs = graceMs; this.#held.size > 0 && leftMs > 0; leftMs = end - this.#clock.monotonicMs())
-      await this.#ended.wait(leftMs);
+    await this.#noneLeft(graceMs);
     const running = [...this.#held];
     for (const { controller } of running) controller.abort(new TurnAbortError('shutdown'));
-    const over = this.#clock.monotonicMs() + letGoMs;
-    for (let leftMs = letGoMs; this.#held.size > 0 && leftMs > 0; leftMs = over - this.#clock.monotonicMs())
-      await this.#ended.wait(Math.min(leftMs, waitMs));
+    await this.#noneLeft(letGoMs);
     const ids = (given: boolean) =>
       running.filter((held) => this.#held.has(held) !== given).map(({ turnId }) => turnId);
     return { handedBack: ids(true), left: ids(false) };
+  }
+
+  async #noneLeft(withinMs: number): Promise<void> {
+    const end = this.#clock.monotonicMs() + withinMs;
+    for (let leftMs = withinMs; this.#held.size > 0 && leftMs > 0; leftMs = end - this.#clock.monotonicMs())
+      await this.#ended.wait(leftMs);
   }
 }

@@ -142,6 +142,7 @@ it('refuses what makes no sense, and then leaves no session', async () => {
   ).toThrow(InvalidConfigError);
   await expect(handleOf('0'.repeat(24)).ensure()).rejects.toThrow(NotFoundError);
   await expect(handleOf(conversation).ensure({ signal: 5 as never })).rejects.toThrow(InvalidInputError);
+  await expect(handleOf(conversation).ensure(null as never)).rejects.toThrow(InvalidInputError);
   const left = AbortSignal.abort(new Error('left'));
   for (const call of ['stored', 'ensure', 'recreate', 'forget', 'abort'] as const)
     await expect(handleOf(conversation)[call]({ signal: left })).rejects.toThrow('left');

@@ -1,6 +1,6 @@
+import { noticed } from '../../ports/noticed.ts';
 import type { Upstream } from '../../ports/upstream.ts';
 import type { Clock } from '../../timing/clock.ts';
-import { noticed } from '../noticed.ts';
 import { applyRules } from './apply-rules.ts';
 import { followPrompt } from './follow.ts';
 import { hasLostInstance } from './read-turn.ts';
