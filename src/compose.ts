@@ -19,6 +19,7 @@ import { checkConversationModel, conversationsOpen } from './mongodb/conversatio
 import { GridFsFileStore } from './mongodb/file-store.ts';
 import { refuseFormerNames } from './mongodb/former-names.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './mongodb/models.ts';
+import { MongoTurnLists } from './mongodb/turn-lists.ts';
 import { MongoTurnStore } from './mongodb/turn-store.ts';
 import { type ServerAddress, serverAddress } from './opencode/address.ts';
 import { metered } from './ports/metered.ts';
@@ -61,10 +62,9 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
 
   const models = turnModels(mongo, names);
   const conversations = (settings.conversations ?? models.Conversation) as unknown as Model<never>;
-  const store = metered(
-    new MongoTurnStore(models.Message as unknown as Model<MessageDoc>, conversations),
-    meter,
-  );
+  const messages = models.Message as unknown as Model<MessageDoc>;
+  const store = metered(new MongoTurnStore(messages, conversations), meter);
+  const lists = metered(new MongoTurnLists(messages, conversations), meter);
   const files = metered(new GridFsFileStore(mongo, { bucketName: names.files }), meter);
   const subscriber = new Subscriber(subscribed, reporter);
   const control = controlNotifier({ subscriber, redis, prefix });
@@ -72,7 +72,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
   const jobs = metered(new BullTurnJobs(redis, prefix, reporter), meter);
   closers.add('queue', () => jobs.close());
   const notifier = streamNotifier(subscriber, prefix);
-  const client = { store, files, jobs, stream, notifier, control, tracer, meter, levels, reporter };
+  const client = { store, lists, files, jobs, stream, notifier, control, tracer, meter, levels, reporter };
   const unobserve = observeLevels(meter, levels);
   closers.add('gauges', async () => unobserve());
 

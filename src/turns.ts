@@ -6,6 +6,7 @@ import { type ConversationRef, conversationIdOf, type EnqueueInput } from './cli
 import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { stopDeadline } from './config/work-settings.ts';
+import { Conversation } from './conversation/conversation.ts';
 import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
 import { type ResultOptions, result } from './live/result.ts';
@@ -125,6 +126,13 @@ export class Turns<R = ReadyConversation> {
    */
   async answer(turnId: string, requestId: string, given: InputAnswer): Promise<boolean> {
     return answer(this.#open('answer').client, turnId, requestId, given);
+  }
+
+  /** One conversation as a whole: its messages, page by page. No I/O. Throws InvalidInputError. */
+  conversation(conversation: ConversationRef<R>): Conversation {
+    this.#open('conversation');
+    const open = (method: string) => this.#open(method).client;
+    return new Conversation({ open }, conversationIdOf(conversation));
   }
 
   /**

@@ -5,12 +5,14 @@ import type { FollowDeps } from '../live/follow.ts';
 import type { FileStore } from '../ports/file-store.ts';
 import type { ControlNotifier } from '../ports/notifier.ts';
 import type { TurnJobs } from '../ports/turn-jobs.ts';
+import type { TurnLists } from '../ports/turn-lists.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
 
 /** What a process needs that asks for turns and runs none. */
 export interface ClientDeps extends FollowDeps {
   readonly store: TurnStore;
+  readonly lists: TurnLists;
   readonly files: FileStore;
   readonly jobs: TurnJobs;
   readonly stream: TurnPublisher & TurnReader;

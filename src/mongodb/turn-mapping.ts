@@ -33,13 +33,13 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
     sequence: message.sequence,
     policy: message.policy,
     userText: textOf(userMessage?.text),
-    uploads: filesIn(userMessage?.artifacts).map(artifactOf),
+    uploads: filesOf(userMessage?.artifacts),
     text: textOf(message.text),
     reasoning: textOf(message.reasoning),
     parts,
     ...(damaged === undefined ? {} : { damaged }),
     ...controlOf(message),
-    artifacts: filesIn(message.artifacts).map(artifactOf),
+    artifacts: filesOf(message.artifacts),
     createdAt: createdAt ?? 0,
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
@@ -73,15 +73,15 @@ function partsOf(
 }
 
 /** Documents are read as they are stored, past Mongoose's casting: any field may hold anything. */
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** Empty for what is no id. */
-function idText(value: unknown): string {
+export function idText(value: unknown): string {
   if (typeof value === 'string') return value;
   return value instanceof mongoose.Types.ObjectId ? value.toHexString() : '';
 }
 
-function timeOf(value: unknown): number | undefined {
+export function timeOf(value: unknown): number | undefined {
   const time = value instanceof Date ? value.getTime() : Number.NaN;
   return Number.isNaN(time) ? undefined : time;
 }
@@ -90,8 +90,10 @@ const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly 
   Array.isArray(value) ? value.filter((one) => typeof one === 'object' && one !== null) : [];
 
 const statuses: ReadonlySet<unknown> = new Set(['pending', 'completed', 'error', 'cancelled']);
-const isStatus = (value: unknown): boolean => statuses.has(value);
+export const isStatus = (value: unknown): value is MessageDoc['status'] => statuses.has(value);
 const filesIn = (value: readonly StoredFileDoc[] | undefined) => objectsOf(value).filter(isArtifact);
+export const filesOf = (value: readonly StoredFileDoc[] | undefined): readonly FileRef[] =>
+  filesIn(value).map(artifactOf);
 /** Its details are read when the request is. */
 const requestsIn = (value: readonly InputRequestDoc[] | undefined) =>
   objectsOf(value).filter((one) => isInputRequest({ ...one, details: {} }));

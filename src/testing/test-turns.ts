@@ -31,6 +31,7 @@ import { MemoryLock } from './memory-lock.ts';
 import { MemoryNotifier } from './memory-notifier.ts';
 import { MemoryStopStore } from './memory-stop-store.ts';
 import { MemoryStream } from './memory-stream.ts';
+import { MemoryTurnLists } from './memory-turn-lists.ts';
 import { MemoryTurnStore } from './memory-turn-store.ts';
 import { MemoryTurns } from './memory-turns.ts';
 import { MemoryWorker } from './memory-worker.ts';
@@ -124,7 +125,7 @@ function inMemory(clock: Clock, conversations: MemoryConversations) {
   const jobs = new MemoryJobs(clock);
   const stops = new MemoryStopStore(all, clock);
   return {
-    client: { store, files, jobs, stream, notifier, control },
+    client: { store, lists: new MemoryTurnLists(all, conversations), files, jobs, stream, notifier, control },
     run: {
       store,
       files,

@@ -54,6 +54,9 @@ const preludes: Readonly<Record<string, Prelude>> = {
       turnOfThisUser: `(c: unknown) => Promise<${from('opencode-turns', 'StoredTurn')}>`,
     },
   },
+  'docs/conversations.md': {
+    names: { ...common, render: `(message: ${from('opencode-turns', 'ListedMessage')}) => void` },
+  },
   'docs/shutdown-and-deploys.md': { names: common },
   'docs/testing.md': {
     names: { scriptedUpstream: `typeof import('opencode-turns/testing').scriptedUpstream` },

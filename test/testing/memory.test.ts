@@ -7,6 +7,7 @@ import { MemoryLeases, MemoryLock } from '../../src/testing/memory-lock.ts';
 import { MemoryNotifier } from '../../src/testing/memory-notifier.ts';
 import { MemoryStopStore } from '../../src/testing/memory-stop-store.ts';
 import { MemoryStream, type Stream } from '../../src/testing/memory-stream.ts';
+import { MemoryTurnLists } from '../../src/testing/memory-turn-lists.ts';
 import { MemoryTurnStore } from '../../src/testing/memory-turn-store.ts';
 import { MemoryTurns } from '../../src/testing/memory-turns.ts';
 import { systemClock as clock } from '../../src/timing/clock.ts';
@@ -16,6 +17,7 @@ import { notifierContract } from '../contract/notifier.ts';
 import { sessionStoreContract } from '../contract/session-store.ts';
 import { stopStoreContract } from '../contract/stop-store.ts';
 import { turnJobsContract } from '../contract/turn-jobs.ts';
+import { turnListsContract } from '../contract/turn-lists.ts';
 import { turnStoreContract } from '../contract/turn-store.ts';
 import { turnStreamContract } from '../contract/turn-stream.ts';
 
@@ -30,6 +32,7 @@ const turnsAndStops = async () => {
   return {
     store: new MemoryTurnStore({ turns, conversations, clock }),
     stops: new MemoryStopStore(turns, clock),
+    lists: new MemoryTurnLists(turns, conversations),
     conversations,
     conversation: () => conversation(),
     named: conversation,
@@ -39,6 +42,7 @@ const turnsAndStops = async () => {
 };
 
 describe('turns in memory', () => turnStoreContract(turnsAndStops));
+describe('lists in memory', () => turnListsContract(turnsAndStops));
 describe('open stops in memory', () => stopStoreContract(turnsAndStops));
 describe('sessions in memory', () =>
   sessionStoreContract(async () => {
