@@ -2,6 +2,8 @@ import { BSONRegExp } from 'bson';
 import { checkFilter } from './check-filter.ts';
 import { CommandError, duplicateKey } from './errors.ts';
 import { isOperators, leaves, matches } from './match.ts';
+import { above, boundsOf, orderKey } from './order-key.ts';
+import { SortedKeys } from './sorted-keys.ts';
 import { type Doc, equal, isDoc, keyOf } from './values.ts';
 
 export interface IndexSpec {
@@ -74,57 +76,128 @@ function partialFilter({ partialFilterExpression: filter }: Doc): Doc | undefine
   return filter;
 }
 
-/** A hash index: equality over all its fields, or over the first one. Keeps ids of documents, by their key text. */
+/** A way through an index: how many documents it leads to, which ones, and whether they come in the order that was asked for. */
+export interface IndexScan {
+  readonly index: string;
+  readonly count: number;
+  readonly isSorted: boolean;
+  ids(): Iterable<string>;
+}
+
+/**
+ * Keeps ids of documents by their keys: in the order of the keys as long as all of them have one (`order-key.ts`) and no field is a
+ * list, and always by the text of the whole key and of its first field, for equality.
+ */
 export class CollectionIndex {
   readonly spec: IndexSpec;
-  readonly #fields: readonly (readonly string[])[];
+  readonly #fields: readonly string[];
+  readonly #paths: readonly (readonly string[])[];
   readonly #full = new Map<string, Set<string>>();
   readonly #first = new Map<string, Set<string>>();
+  readonly #sorted = new SortedKeys();
+  /** Documents that have no place in the order. */
+  #unsorted = 0;
 
   constructor(spec: IndexSpec) {
     this.spec = spec;
-    this.#fields = Object.keys(spec.key).map((field) => field.split('.'));
+    this.#fields = Object.keys(spec.key);
+    this.#paths = this.#fields.map((field) => field.split('.'));
   }
 
   /** Throws 171 for a document without keys here, E11000 when another one than `id` has one of its keys. */
   check(id: string, doc: Doc, namespace: string): void {
-    for (const values of this.#keys(doc)) {
+    for (const values of this.#keys(doc).rows) {
       if (!this.spec.unique) continue;
       const holders = this.#full.get(textOf(values));
       if (!holders || (holders.size === 1 && holders.has(id))) continue;
-      const value = Object.fromEntries(Object.keys(this.spec.key).map((field, at) => [field, values[at]]));
+      const value = Object.fromEntries(this.#fields.map((field, at) => [field, values[at]]));
       throw duplicateKey(namespace, this.spec.name, this.spec.key, value);
     }
   }
 
   add(id: string, doc: Doc): void {
-    for (const values of this.#keys(doc)) {
+    const keys = this.#keys(doc);
+    for (const values of keys.rows) {
       into(this.#full, textOf(values), id);
       into(this.#first, keyOf(values[0]), id);
     }
+    const place = placeOf(keys);
+    if (place !== undefined) this.#sorted.add(place, id);
+    else if (keys.rows.length > 0) this.#unsorted += 1;
   }
 
   remove(id: string, doc: Doc): void {
-    for (const values of this.#keys(doc)) {
+    const keys = this.#keys(doc);
+    for (const values of keys.rows) {
       outOf(this.#full, textOf(values), id);
       outOf(this.#first, keyOf(values[0]), id);
     }
+    const place = placeOf(keys);
+    if (place !== undefined) this.#sorted.remove(place, id);
+    else if (keys.rows.length > 0) this.#unsorted -= 1;
   }
 
-  /** Ids that may match, or undefined when this index says nothing about the filter. */
-  candidates(filter: Doc): ReadonlySet<string> | undefined {
+  /** Undefined when this index says nothing about the filter and the order. */
+  scan(filter: Doc, sort: Doc): IndexScan | undefined {
     if (!this.#covers(filter)) return undefined;
-    const fields = Object.keys(this.spec.key);
-    const values = fields.map((field) => equalityOf(filter, field));
-    if (values.every((value) => value !== undefined))
-      return this.#full.get(textOf(values.map((value) => value?.of))) ?? nothing;
-    return values[0] === undefined ? undefined : (this.#first.get(keyOf(values[0].of)) ?? nothing);
+    return (this.#unsorted === 0 && this.#rangeScan(filter, sort)) || this.#equalityScan(filter);
+  }
+
+  #equalityScan(filter: Doc): IndexScan | undefined {
+    const values = this.#fields.map((field) => equalityOf(filter, field));
+    const isWhole = values.every((value) => value !== undefined);
+    if (values[0] === undefined) return undefined;
+    const ids =
+      (isWhole
+        ? this.#full.get(textOf(values.map((value) => value?.of)))
+        : this.#first.get(keyOf(values[0].of))) ?? nothing;
+    return { index: this.spec.name, count: ids.size, isSorted: false, ids: () => ids };
+  }
+
+  /** Equality on the first fields, then bounds on the next one, or nothing. */
+  #rangeScan(filter: Doc, sort: Doc): IndexScan | undefined {
+    let prefix = '';
+    let at = 0;
+    for (; at < this.#fields.length; at += 1) {
+      const wanted = equalityOf(filter, this.#fields[at] as string);
+      if (wanted === undefined) break;
+      const key = orderKey(wanted.of);
+      if (key === undefined) return undefined;
+      prefix += key;
+    }
+    const next = this.#fields[at];
+    const [low, high] = (next !== undefined && boundsOf(filter[next])) || [];
+    const direction = this.#directionOf(sort, at);
+    if (at === 0 && low === undefined && (direction === undefined || Object.keys(sort).length === 0))
+      return undefined;
+    const range = this.#sorted.between(prefix + (low ?? ''), prefix + (high ?? above));
+    return {
+      index: this.spec.name,
+      count: range.end - range.start,
+      isSorted: direction !== undefined,
+      ids: () => this.#sorted.ids(range, direction ?? 1),
+    };
+  }
+
+  /** Which way through the index gives this order, with its first fields fixed; undefined when none does. */
+  #directionOf(sort: Doc, fixed: number): 1 | -1 | undefined {
+    const left = Object.entries(sort).filter(([field]) => !this.#fields.slice(0, fixed).includes(field));
+    const [first] = left;
+    if (!first) return 1;
+    const turn = (field: string, direction: unknown) => Number(direction) * Number(this.spec.key[field]);
+    const isSame = left.every(
+      ([field, direction], at) =>
+        field === this.#fields[fixed + at] &&
+        direction === first[1] &&
+        turn(field, direction) === turn(...first),
+    );
+    return isSame ? (first[1] as 1 | -1) : undefined;
   }
 
   /** A sparse or partial index holds only some documents: it may be asked when all that match are among them. */
   #covers(filter: Doc): boolean {
     if (this.spec.sparse)
-      return Object.keys(this.spec.key).every((field) => (equalityOf(filter, field)?.of ?? null) !== null);
+      return this.#fields.every((field) => (equalityOf(filter, field)?.of ?? null) !== null);
     return Object.entries(this.spec.partialFilterExpression ?? {}).every(([field, condition]) => {
       const wanted = equalityOf(filter, field);
       if (wanted === undefined || !matches({ value: wanted.of }, { value: condition })) return false;
@@ -133,20 +206,31 @@ export class CollectionIndex {
     });
   }
 
-  *#keys(doc: Doc): Generator<unknown[]> {
+  #keys(doc: Doc): Keys {
     const { sparse, partialFilterExpression } = this.spec;
-    if (partialFilterExpression && !matches(doc, partialFilterExpression)) return;
-    const lists = this.#fields.map((path) => valuesAt(doc, path));
-    if (sparse && lists.every(({ absent }) => absent)) return;
-    if (lists.filter(({ multi }) => multi).length > 1)
-      throw new CommandError(171, 'cannot index parallel arrays');
-    const seen = new Set<string>();
-    for (const values of product(lists.map(({ values: one }) => one))) {
-      const text = textOf(values);
-      if (!seen.has(text)) yield values;
-      seen.add(text);
-    }
+    const none = { rows: [], isMulti: false };
+    if (partialFilterExpression && !matches(doc, partialFilterExpression)) return none;
+    const lists = this.#paths.map((path) => valuesAt(doc, path));
+    if (sparse && lists.every(({ absent }) => absent)) return none;
+    const multi = lists.filter((list) => list.multi).length;
+    if (multi > 1) throw new CommandError(171, 'cannot index parallel arrays');
+    const rows = new Map(product(lists.map(({ values }) => values)).map((row) => [textOf(row), row]));
+    return { rows: [...rows.values()], isMulti: multi > 0 };
   }
+}
+
+/** The keys of one document. */
+interface Keys {
+  readonly rows: readonly (readonly unknown[])[];
+  readonly isMulti: boolean;
+}
+
+/** Where a document stands in the order of its index; undefined when it has no place, or several. */
+function placeOf({ rows, isMulti }: Keys): string | undefined {
+  const [row] = rows;
+  if (!row || isMulti) return undefined;
+  const keys = row.map(orderKey);
+  return keys.includes(undefined) ? undefined : keys.join('');
 }
 
 const nothing: ReadonlySet<string> = new Set();

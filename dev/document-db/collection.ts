@@ -1,7 +1,7 @@
 import { BSONRegExp, calculateObjectSize, ObjectId, serialize } from 'bson';
 import { checkFilter } from './check-filter.ts';
 import { checkUpdate } from './check-update.ts';
-import { CollectionIndex, type IndexSpec, sameSpec } from './collection-index.ts';
+import { CollectionIndex, type IndexScan, type IndexSpec, sameSpec } from './collection-index.ts';
 import { CommandError, duplicateKey } from './errors.ts';
 import { matches } from './match.ts';
 import { compareBy } from './sort.ts';
@@ -29,6 +29,13 @@ export interface UpdateResult {
   readonly after?: Doc;
 }
 
+/** What was found, by which index, and how many documents were read for it. */
+export interface Search {
+  readonly docs: Doc[];
+  readonly examined: number;
+  readonly index?: string;
+}
+
 /**
  * Documents with their indexes. Every method runs to its end without giving way, which is what makes each
  * command atomic. Stored documents are never changed in place: a reader that holds one keeps what it read.
@@ -52,11 +59,32 @@ export class Collection {
     return this.#indexes.map(({ spec }) => spec);
   }
 
-  find(filter: Doc, sort: Doc = {}): Doc[] {
+  find(filter: Doc, sort: Doc = {}, limit = 0): Doc[] {
+    return this.search(filter, sort, limit).docs;
+  }
+
+  /**
+   * At most `limit` documents, all for 0. An index that has them in order is read until there are enough, unless that takes longer than
+   * to read all that another one leads to: then these are sorted.
+   */
+  search(filter: Doc, sort: Doc = {}, limit = 0): Search {
     checkFilter(filter);
     const compare = compareBy(sort);
-    const found = [...this.#candidates(filter)].filter((doc) => matches(doc, filter));
-    return Object.keys(sort).length > 0 ? found.sort(compare) : found;
+    const enough = limit || Number.POSITIVE_INFINITY;
+    const scans = this.#indexes.flatMap((index) => index.scan(filter, sort) ?? []);
+    const isOrdered = Object.keys(sort).length > 0;
+    const smallest = least(scans);
+    const inOrder = isOrdered ? least(scans.filter(({ isSorted }) => isSorted)) : smallest;
+    if (inOrder) {
+      const most = smallest === inOrder ? Number.POSITIVE_INFINITY : (smallest?.count ?? this.#docs.size);
+      const found = this.#read(inOrder.ids(), filter, enough, most);
+      if (found) return { ...found, index: inOrder.index };
+    }
+    const ids = smallest ? smallest.ids() : this.#docs.keys();
+    const all = this.#read(ids, filter, isOrdered ? Number.POSITIVE_INFINITY : enough);
+    const { docs = [], examined = 0 } = all ?? {};
+    const sorted = isOrdered ? docs.sort(compare).slice(0, limit || undefined) : docs;
+    return { docs: sorted, examined, ...(smallest ? { index: smallest.index } : {}) };
   }
 
   insert(raw: Doc): void {
@@ -75,8 +103,7 @@ export class Collection {
     arrayFilters = [],
   }: UpdateRequest): UpdateResult {
     checkUpdate({ update, multi, arrayFilters });
-    const found = this.find(filter, sort);
-    const targets = multi ? found : found.slice(0, 1);
+    const targets = this.find(filter, sort, multi ? 0 : 1);
     if (targets.length === 0 && upsert) return this.#upsert(filter, update, arrayFilters);
     let modified = 0;
     let last: { before?: Doc; after?: Doc } = {};
@@ -91,8 +118,7 @@ export class Collection {
   }
 
   delete(filter: Doc, limit: number, sort?: Doc): Doc[] {
-    const found = this.find(filter, sort);
-    const targets = limit === 0 ? found : found.slice(0, limit);
+    const targets = this.find(filter, sort, limit);
     for (const doc of targets) {
       const id = keyOf(doc._id);
       this.#docs.delete(id);
@@ -138,14 +164,24 @@ export class Collection {
     return { matched: 0, modified: 0, upserted: after, after };
   }
 
-  #candidates(filter: Doc): Iterable<Doc> {
-    let best: ReadonlySet<string> | undefined;
-    for (const index of this.#indexes) {
-      const ids = index.candidates(filter);
-      if (ids && (!best || ids.size < best.size)) best = ids;
+  /** Undefined when more than `most` would have to be read for it. */
+  #read(
+    ids: Iterable<string>,
+    filter: Doc,
+    enough: number,
+    most = Number.POSITIVE_INFINITY,
+  ): { docs: Doc[]; examined: number } | undefined {
+    const docs: Doc[] = [];
+    let examined = 0;
+    for (const id of ids) {
+      if (docs.length >= enough) break;
+      if (examined >= most) return undefined;
+      const doc = this.#docs.get(id);
+      if (!doc) continue;
+      examined += 1;
+      if (matches(doc, filter)) docs.push(doc);
     }
-    if (!best) return this.#docs.values();
-    return [...best].map((id) => this.#docs.get(id)).filter((doc) => doc !== undefined);
+    return { docs, examined };
   }
 
   /** All indexes agree before anything changes: a refused write leaves no trace. */
@@ -169,3 +205,9 @@ export class Collection {
 /** To the byte: 12.5 and 12.50 are equal, and yet one in place of the other is a change. */
 const unchanged = (before: Doc, after: Doc): boolean =>
   equal(before, after) && Buffer.compare(serialize(before), serialize(after)) === 0;
+
+const least = (scans: readonly IndexScan[]): IndexScan | undefined =>
+  scans.reduce<IndexScan | undefined>(
+    (best, scan) => (best && best.count <= scan.count ? best : scan),
+    undefined,
+  );

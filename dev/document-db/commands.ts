@@ -4,6 +4,7 @@ import { checkFilter } from './check-filter.ts';
 import { parseIndexSpec } from './collection-index.ts';
 import { type CommandContext, countOf, docOf, listOf, nameOf } from './context.ts';
 import { CommandError } from './errors.ts';
+import { explain } from './explain.ts';
 import { buildInfo, hello, serverStatus } from './identity.ts';
 import { leaves, matches } from './match.ts';
 import { checkOptions } from './options.ts';
@@ -28,7 +29,7 @@ function find(body: Doc, context: CommandContext): Doc {
   const skip = countOf(body.skip, 'skip') ?? 0;
   const limit = countOf(body.limit, 'limit') ?? 0;
   const batchSize = countOf(body.batchSize, 'batchSize');
-  const found = findIn(context, nameOf(body.find), filter, sort);
+  const found = findIn(context, nameOf(body.find), filter, sort, limit === 0 ? 0 : skip + limit);
   const page = found.slice(skip, limit === 0 ? undefined : skip + limit).map(show);
   return context.cursors.open(namespaceOf(body, 'find', context), page, batchSize, body.singleBatch === true);
 }
@@ -39,9 +40,10 @@ function findIn(
   name: string,
   filter: Doc,
   sort: Doc = {},
+  limit = 0,
 ): readonly Doc[] {
   const collection = databases.find(database, name);
-  if (collection) return collection.find(filter, sort);
+  if (collection) return collection.find(filter, sort, limit);
   checkFilter(filter);
   compareBy(sort);
   return [];
@@ -121,6 +123,7 @@ const commands: Record<string, Command> = {
   delete: deleteMany,
   findAndModify,
   find,
+  explain,
   getMore: (body, context) =>
     context.cursors.more(
       cursorId(body.getMore),

@@ -19,6 +19,7 @@ const fields: Readonly<Record<string, readonly string[]>> = {
     'noCursorTimeout',
     'allowDiskUse',
   ],
+  explain: ['verbosity'],
   getMore: ['collection', 'batchSize'],
   killCursors: ['cursors'],
   count: ['query'],

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Collection } from '../../../dev/document-db/collection.ts';
 import { parseIndexSpec } from '../../../dev/document-db/collection-index.ts';
 import { CommandError } from '../../../dev/document-db/errors.ts';
+import { compareBy } from '../../../dev/document-db/sort.ts';
 import type { Doc } from '../../../dev/document-db/values.ts';
 
 /** Plain objects, as a reader of BSON makes them. */
@@ -132,4 +133,82 @@ it('a partial index is not asked for documents that it does not hold', () => {
   collection.insert({ _id: 1 });
   collection.insert({ _id: 2, a: null });
   expect(ids(collection, { a: null })).toEqual([1, 2]);
+});
+
+it('a limited query in an order finds the first documents of that order, with indexes and without, also after changes', () => {
+  const plainValue = fc.constantFrom<unknown>(
+    null,
+    -1.5,
+    0,
+    1,
+    2,
+    10,
+    'x',
+    'x\u0000',
+    'é',
+    true,
+    new Date(1),
+    new Date(9),
+  );
+  const mostlyPlain = fc.oneof({ weight: 9, arbitrary: plainValue }, { weight: 1, arbitrary: value });
+  const flat = fc.dictionary(fc.constantFrom('a', 'b', 'c'), mostlyPlain, { noNullPrototype: true });
+  const bounds = fc.oneof(
+    plainValue,
+    record({ $lt: plainValue }),
+    record({ $gt: plainValue }),
+    record({ $gte: plainValue, $lt: plainValue }),
+    record({ $gt: plainValue, $lte: plainValue }),
+  );
+  const field = fc.constantFrom('a', 'b', 'c');
+  const direction = fc.constantFrom(1, -1);
+  const order = fc
+    .uniqueArray(field, { minLength: 1 })
+    .chain((fields) => fc.tuple(...fields.map((name) => fc.tuple(fc.constant(name), direction))))
+    .map((entries) => Object.fromEntries(entries));
+  const changed = record({ at: fc.nat(9), doc: fc.option(flat) });
+  fc.assert(
+    fc.property(
+      fc.array(flat, { maxLength: 12 }),
+      fc.array(order, { minLength: 1, maxLength: 3 }),
+      fc.array(changed, { maxLength: 3 }),
+      fc.dictionary(field, bounds, { maxKeys: 2, noNullPrototype: true }),
+      order,
+      fc.integer({ min: 0, max: 5 }),
+      (docs, keys, later, by, sort, limit) => {
+        const [plain, indexed] = [new Collection('db.plain'), new Collection('db.indexed')];
+        for (const [at, spec] of keys.entries())
+          attempt(() => indexed.createIndex(parseIndexSpec({ key: spec, name: `i${at}` })));
+        for (const [_id, one] of docs.entries())
+          if (attempt(() => indexed.insert({ _id, ...one }))) plain.insert({ _id, ...one });
+        for (const { at, doc: update } of later) {
+          const change = (collection: Collection) =>
+            update ? collection.update({ filter: { _id: at }, update }) : collection.delete({ _id: at }, 1);
+          if (attempt(() => change(indexed))) change(plain);
+        }
+        const compare = compareBy(sort);
+        const expected = plain.find(by, sort, limit);
+        const found = indexed.find(by, sort, limit);
+        expect(found.length).toBe(expected.length);
+        // Which of two equal ones comes first nobody says.
+        for (const [at, one] of found.entries()) expect(compare(one, expected[at])).toBe(0);
+        expect(new Set(found.map(({ _id }) => _id)).size).toBe(found.length);
+        for (const { _id } of found) expect(ids(plain, by)).toContain(_id);
+      },
+    ),
+    { numRuns: 1_500 },
+  );
+});
+
+it('an order that an index has is read no further than it must be', () => {
+  const collection = new Collection('db.pages');
+  collection.createIndex(parseIndexSpec({ key: { a: 1, n: 1 }, name: 'a_n' }));
+  collection.createIndex(parseIndexSpec({ key: { rare: 1 }, name: 'rare' }));
+  for (let n = 0; n < 1_000; n += 1) collection.insert({ _id: n, a: n % 2, n, rare: n === 990 });
+  const page = collection.search({ a: 1, n: { $lt: 500 } }, { n: -1 }, 10);
+  expect(page).toMatchObject({ index: 'a_n', examined: 10 });
+  expect(page.docs.map(({ n }) => n)).toEqual([499, 497, 495, 493, 491, 489, 487, 485, 483, 481]);
+  // Those in order are many, and hardly one is wanted: the few that the other index has are sorted.
+  expect(collection.search({ a: 0, rare: true }, { n: 1 }, 5)).toMatchObject({ index: 'rare', examined: 1 });
+  // A direction that the index has not.
+  expect(collection.search({}, { a: 1, n: -1 }, 1).index).toBeUndefined();
 });
