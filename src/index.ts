@@ -19,12 +19,13 @@ export type { HostConfigFile } from './artifacts/server-config-files.ts';
 export { type CallBounds, type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
 export type { UploadedFile } from './artifacts/uploaded-files-prompt.ts';
 export type { ConversationId, ConversationRef, EnqueueInput } from './client/enqueue-input.ts';
+export type { ListOptions } from './client/list-turns.ts';
 export type { MessagePageOptions } from './client/page-options.ts';
 export { configFromEnv } from './config/env.ts';
 export type { ConversationModel, OpenCodeServerOptions, TurnsOptions } from './config/options.ts';
 export type { RedisServerOptions } from './config/redis-address.ts';
 export { connect } from './connect.ts';
-export type { Conversation } from './conversation/conversation.ts';
+export type { Conversation, ConversationInput } from './conversation/conversation.ts';
 export {
   CallAbortedError,
   ConflictError,
@@ -97,7 +98,16 @@ export type {
 } from './turn/entry.ts';
 export type { FailureReason } from './turn/failure-sentences.ts';
 export type { TurnLimits } from './turn/limits.ts';
-export type { ListedMessage, ListedReply, ListedUserMessage, MessagePage } from './turn/listed.ts';
+export type {
+  ListedMessage,
+  ListedReply,
+  ListedRun,
+  ListedTurn,
+  ListedUserMessage,
+  MessagePage,
+  OpenRequest,
+  TurnPage,
+} from './turn/listed.ts';
 export type { TurnOutcome, TurnResult } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { Policies, TurnPolicy } from './turn/policy.ts';

@@ -3,6 +3,7 @@ import { checkTurnId } from './client/check-input.ts';
 import type { ClientDeps } from './client/deps.ts';
 import { enqueue } from './client/enqueue.ts';
 import { type ConversationRef, conversationIdOf, type EnqueueInput } from './client/enqueue-input.ts';
+import { type ListOptions, listTurns } from './client/list-turns.ts';
 import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
 import { stopDeadline } from './config/work-settings.ts';
@@ -16,6 +17,7 @@ import type { CancelResult } from './ports/turn-store.ts';
 import { checkSessionOptions, type SessionHandle, type SessionOptions } from './session/handle.ts';
 import type { ReadyConversation } from './turn/conversation.ts';
 import type { TurnEntry } from './turn/entry.ts';
+import type { TurnPage } from './turn/listed.ts';
 import type { FinishedTurn, InputAnswer, StoredTurn } from './turn/stored-turn.ts';
 import type { RunningWorker, WorkOptions } from './worker/running-worker.ts';
 
@@ -128,11 +130,19 @@ export class Turns<R = ReadyConversation> {
     return answer(this.#open('answer').client, turnId, requestId, given);
   }
 
-  /** One conversation as a whole: its messages, page by page. No I/O. Throws InvalidInputError. */
+  /**
+   * One page of the turns of all conversations, newest first, for operators: only those of which all that is said is true. With the
+   * `cursor` of each page one goes through all that were there at the beginning, each once. Served by indexes, so build them (`createIndexes`).
+   * Throws InvalidInputError, ServiceUnavailableError.
+   */
+  async list(options: ListOptions = {}): Promise<TurnPage> {
+    return listTurns(this.#open('list').client.lists, options);
+  }
+
+  /** One conversation as a whole, to read and to go on with. No I/O. Throws InvalidInputError. */
   conversation(conversation: ConversationRef<R>): Conversation {
     this.#open('conversation');
-    const open = (method: string) => this.#open(method).client;
-    return new Conversation({ open }, conversationIdOf(conversation));
+    return new Conversation((method) => this.#open(method), conversationIdOf(conversation));
   }
 
   /**

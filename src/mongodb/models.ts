@@ -141,6 +141,7 @@ function messageSchema(): Schema {
   // As few: ends that are still to be told.
   schema.index({ 'run.announceFrom': 1 }, { name: 'unannounced_ends', sparse: true });
   schema.index({ status: 1, role: 1, createdAt: 1, _id: 1 }, { name: 'pending_in_order' });
+  listIndexes(schema);
   schema.virtual('replyParts').get(function (this: { parts: string }) {
     return readParts(this.parts).parts;
   });
@@ -151,6 +152,24 @@ function messageSchema(): Schema {
     return readParts(this.parts).whole ? undefined : 'parts';
   });
   return schema;
+}
+
+/**
+ * With the one before, an index for each set of conditions that turns are listed by (`listed-turns.ts`), the order always last. None
+ * of them is needed for anything else. Of failed turns and of waiting ones there are few.
+ */
+function listIndexes(schema: Schema): void {
+  const newest = { createdAt: 1, _id: 1 } as const;
+  const replies = { role: 'assistant' };
+  const failed = { 'error.reason': { $exists: true } };
+  const asking = { status: 'pending', 'requests.state': 'open' };
+  const listed = (name: string, key: Record<string, 1>, partialFilterExpression: Record<string, unknown>) =>
+    schema.index({ ...key, ...newest }, { name, partialFilterExpression });
+  listed('listed_by_policy', { policy: 1, status: 1 }, replies);
+  listed('listed_by_reason', { 'error.reason': 1, status: 1 }, failed);
+  listed('listed_by_policy_and_reason', { policy: 1, 'error.reason': 1, status: 1 }, failed);
+  listed('listed_waiting', {}, asking);
+  listed('listed_waiting_by_policy', { policy: 1 }, asking);
 }
 
 type None = Record<never, never>;

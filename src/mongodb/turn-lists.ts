@@ -1,11 +1,14 @@
 import mongoose, { type Model } from 'mongoose';
 import { NotFoundError } from '../errors.ts';
-import { maxPageLength, type TurnLists } from '../ports/turn-lists.ts';
-import type { MessagePage, MessageRange } from '../turn/listed.ts';
+import type { TurnLists } from '../ports/turn-lists.ts';
+import type { MessagePage, MessageRange, OpenRequest, TurnQuery } from '../turn/listed.ts';
 import { mongoCall } from './errors.ts';
 import { listedMessageFields, listedMessageOf } from './listed-message.ts';
+import { newestTurns } from './listed-turns.ts';
 import type { MessageDoc } from './models.ts';
 import { conversationKey, objectId } from './object-id.ts';
+import { pageOf } from './page-of.ts';
+import { controlOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
 
@@ -30,7 +33,13 @@ export class MongoTurnLists implements TurnLists {
         place === undefined ? {} : { sequence: trusted({ [operator]: place }) };
       // Whether the page one comes from is there is asked beside it: a place may be any number.
       const [read, isBeyond] = await Promise.all([
-        this.#page({ conversation, ...at(forward ? '$gt' : '$lt') }, forward ? 1 : -1, limit),
+        pageOf(this.#messages, {
+          filter: { conversation, ...at(forward ? '$gt' : '$lt') },
+          fields: listedMessageFields,
+          sort: { sequence: forward ? 1 : -1 },
+          limit,
+          length: lengthOf,
+        }),
         place !== undefined && this.#any({ conversation, ...at(forward ? '$lte' : '$gte') }),
       ]);
       const { found, isMore } = read;
@@ -46,28 +55,28 @@ export class MongoTurnLists implements TurnLists {
     });
   }
 
-  /** Up to `limit` messages, fewer where their texts are long, and whether there are more of them. */
-  async #page(
-    filter: Filter,
-    direction: 1 | -1,
-    limit: number,
-  ): Promise<{ found: MessageDoc[]; isMore: boolean }> {
-    const cursor = this.#messages
-      .find(filter, listedMessageFields)
-      .sort({ sequence: direction })
-      .limit(limit + 1)
-      .batchSize(limit + 1)
-      .lean<MessageDoc>()
-      .cursor();
-    const found: MessageDoc[] = [];
-    let left = maxPageLength;
-    for await (const message of cursor as AsyncIterable<MessageDoc>) {
-      left -= lengthOf(message);
-      // What is left of the answer is let go with the cursor.
-      if (found.length === limit || (left < 0 && found.length > 0)) return { found, isMore: true };
-      found.push(message);
-    }
-    return { found, isMore: false };
+  waitingForPeople(conversationId: string): Promise<readonly OpenRequest[]> {
+    return mongoCall(async () => {
+      // Only one that was claimed can have asked anything, and of those a conversation has one at most.
+      const active: Filter = {
+        conversation: objectId(conversationId, 'conversation'),
+        role: 'assistant',
+        status: 'pending',
+        'run.active': true,
+      };
+      const message = await this.#messages
+        .findOne(active, { requests: 1, status: 1, run: 1 })
+        .lean<MessageDoc>();
+      if (!message) return [];
+      const turnId = String(message._id);
+      return controlOf(message).requests.flatMap(({ answer, ...request }) =>
+        request.state === 'open' && answer === undefined ? [{ turnId, ...request }] : [],
+      );
+    });
+  }
+
+  turns(query: TurnQuery) {
+    return mongoCall(() => newestTurns(this.#messages, query));
   }
 
   async #any(filter: Filter): Promise<boolean> {

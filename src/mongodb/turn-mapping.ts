@@ -86,7 +86,7 @@ export function timeOf(value: unknown): number | undefined {
   return Number.isNaN(time) ? undefined : time;
 }
 
-const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly T[] =>
+export const objectsOf = <T extends object>(value: readonly T[] | undefined): readonly T[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'object' && one !== null) : [];
 
 const statuses: ReadonlySet<unknown> = new Set(['pending', 'completed', 'error', 'cancelled']);
@@ -111,7 +111,7 @@ export function controlOf({
   };
 }
 
-function runOf(run: MessageDoc['run']): RunState {
+export function runOf(run: MessageDoc['run']): RunState {
   const {
     active: _active,
     claim: _claim,

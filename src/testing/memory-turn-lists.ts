@@ -1,7 +1,17 @@
 import { NotFoundError } from '../errors.ts';
 import { maxPageLength, type TurnLists } from '../ports/turn-lists.ts';
 import { publicFailure } from '../turn/entry.ts';
-import type { ListedMessage, MessagePage, MessageRange } from '../turn/listed.ts';
+import {
+  type ListedMessage,
+  type ListedTurn,
+  listedRunFields,
+  type MessagePage,
+  type MessageRange,
+  type OpenRequest,
+  possibleStatuses,
+  type TurnQuery,
+} from '../turn/listed.ts';
+import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { MemoryConversations } from './memory-conversations.ts';
 import { checkId, stored } from './memory-ids.ts';
 import type { MemoryTurn, MemoryTurns } from './memory-turns.ts';
@@ -34,13 +44,67 @@ export class MemoryTurnLists implements TurnLists {
       ...(all.some(({ sequence }) => sequence > last) ? { after: last } : {}),
     });
   }
+
+  async waitingForPeople(conversationId: string): Promise<readonly OpenRequest[]> {
+    const turns = this.#turns.of(checkId(conversationId, 'conversation'));
+    const pending = turns.filter(({ turn }) => turn.status === 'pending');
+    return stored(pending.flatMap(({ turn }) => openRequestsOf(turn)));
+  }
+
+  async turns(
+    query: TurnQuery,
+  ): Promise<{ readonly turns: readonly ListedTurn[]; readonly isMore: boolean }> {
+    const all = this.#turns.all.filter(({ turn }) => isAskedFor(turn, query)).sort(newestFirst);
+    const turns = all.slice(0, query.limit).map(({ turn }) => listedTurnOf(turn));
+    return stored({ turns, isMore: turns.length < all.length });
+  }
+}
+
+const openRequestsOf = ({ id: turnId, requests }: StoredTurn): readonly OpenRequest[] =>
+  requests.flatMap(({ answer, ...request }) =>
+    request.state === 'open' && answer === undefined ? [{ turnId, ...request }] : [],
+  );
+
+const isWaiting = (turn: StoredTurn) => turn.status === 'pending' && openRequestsOf(turn).length > 0;
+
+function isAskedFor(turn: StoredTurn, query: TurnQuery): boolean {
+  const { policy, reason, waitingForPeople, since = 0, until = Number.POSITIVE_INFINITY, behind } = query;
+  return (
+    possibleStatuses(query).includes(turn.status) &&
+    (policy === undefined || turn.policy === policy) &&
+    (reason === undefined || turn.error?.reason === reason) &&
+    (!waitingForPeople || isWaiting(turn)) &&
+    turn.createdAt >= since &&
+    turn.createdAt < until &&
+    (!behind || newestFirst({ turn: behind }, { turn }) < 0)
+  );
+}
+
+type Place = { readonly turn: Pick<StoredTurn, 'id' | 'createdAt'> };
+
+const newestFirst = ({ turn: a }: Place, { turn: b }: Place) =>
+  b.createdAt - a.createdAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+
+function listedTurnOf(turn: StoredTurn): ListedTurn {
+  const { id, conversationId, sequence, status, policy, createdAt } = turn;
+  const run = picked(turn.run, listedRunFields) as ListedTurn['run'];
+  const rest = picked(turn, ['error', 'notice', 'usage', 'durationMs', 'timeToFirstTokenMs', 'finishedAt']);
+  const state = { status, progress: progressOf(turn), waitingForPeople: isWaiting(turn) };
+  return { id, conversationId, sequence, policy, createdAt, ...state, run, ...rest };
+}
+
+const picked = <T extends object, K extends keyof T>(from: T, keys: readonly K[]) =>
+  Object.fromEntries(keys.map((key) => [key, from[key]])) as Partial<Pick<T, K>>;
+
+function progressOf({ status, run }: StoredTurn): ListedTurn['progress'] {
+  if (status !== 'pending') return 'finished';
+  return run.phase === 'queued' ? 'queued' : 'prompted';
 }
 
 function messagesOf({ turn, messageId }: MemoryTurn): readonly ListedMessage[] {
-  const { id: turnId, sequence, policy, createdAt, status, run, error, notice, usage } = turn;
+  const { id: turnId, sequence, policy, createdAt, status, error, notice, usage } = turn;
   const { durationMs, finishedAt } = turn;
   const every = { turnId, policy, createdAt };
-  const isQueued = run.phase === 'queued';
   return [
     {
       role: 'user',
@@ -58,7 +122,7 @@ function messagesOf({ turn, messageId }: MemoryTurn): readonly ListedMessage[] {
       text: turn.text,
       files: turn.artifacts,
       status,
-      progress: status !== 'pending' ? 'finished' : isQueued ? 'queued' : 'prompted',
+      progress: progressOf(turn),
       ...(error ? { error: publicFailure(error) } : {}),
       ...(notice ? { notice } : {}),
       ...(usage ? { usage } : {}),

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import { NotFoundError } from '../../src/errors.ts';
 import { maxPageLength, type TurnLists } from '../../src/ports/turn-lists.ts';
 import type { Fence, NewTurn, TurnStore } from '../../src/ports/turn-store.ts';
-import type { ListedMessage, MessagePage } from '../../src/turn/listed.ts';
-import { ended } from './turn-store.ts';
+import type { ListedMessage, ListedTurn, MessagePage, TurnQuery } from '../../src/turn/listed.ts';
+import { eventually } from '../support/eventually.ts';
+import { ended, question } from './turn-store.ts';
 
 export interface TurnListsWorld {
   readonly store: TurnStore;
@@ -117,6 +118,222 @@ export function turnListsContract(open: () => Promise<TurnListsWorld>): void {
         expect(pages.length).toBeGreaterThan(1);
         expect(pages.flatMap(sequences).sort((a, b) => a - b)).toEqual(upTo(12));
       }
+    });
+  });
+
+  describe('what a conversation waits for', () => {
+    it('is what was asked and nobody has answered, by the turn that asked it', async () => {
+      const id = await world.conversation();
+      expect(await lists.waitingForPeople(world.unknownId())).toEqual([]);
+      const turn = await create(id);
+      await create(id, 'behind it');
+      expect(await lists.waitingForPeople(id)).toEqual([]);
+      const fence = await claim(turn);
+      for (const requestId of ['que_1', 'que_2', 'que_3'])
+        await store.write(fence, { request: question(requestId) });
+      const open = (requestId: string) => ({ turnId: turn.id, ...question(requestId) });
+      expect(await lists.waitingForPeople(id)).toEqual([open('que_1'), open('que_2'), open('que_3')]);
+      await store.answer(turn.id, 'que_1', { kind: 'question', answers: [['yes']] });
+      await store.write(fence, { request: question('que_2', { state: 'closed' }) });
+      expect(await lists.waitingForPeople(id)).toEqual([open('que_3')]);
+      // One that nobody came to close.
+      await store.finish(fence, ended('cancelled'));
+      expect(await lists.waitingForPeople(id)).toEqual([]);
+    });
+  });
+
+  describe('turns of all conversations', () => {
+    /** One policy for each test: the others' turns are there, too. */
+    let policies = 0;
+    const ownPolicy = () => {
+      policies += 1;
+      return `lists-${policies}`;
+    };
+    const list = async (query: Partial<TurnQuery>) => lists.turns({ limit: 200, ...query });
+    const idsOf = ({ turns }: { turns: readonly ListedTurn[] }) => turns.map(({ id }) => id);
+    const wait = async (fence: Fence) => store.write(fence, { request: question('que_1') });
+    const failed = (reason: string) =>
+      ended('error', { error: { reason, message: 'No.', detail: 'x' } as never });
+
+    it('show what operators need of one, and no text of anybody', async () => {
+      const policy = ownPolicy();
+      const conversationId = await world.conversation();
+      const turn = await create(conversationId, 'a secret', { policy });
+      const listed = { id: turn.id, conversationId, sequence: 2, policy, createdAt: turn.createdAt };
+      const run = { phase: 'queued', epoch: 0, reruns: 0, resends: 0 };
+      const [queued] = (await list({ policy })).turns;
+      expect(queued).toEqual({
+        ...listed,
+        status: 'pending',
+        progress: 'queued',
+        waitingForPeople: false,
+        run,
+      });
+      const fence = await claim(turn);
+      const ids = { sessionId: 'ses_1', server: 'http://one', directory: '/work' };
+      const private_ = { promptMessageId: 'msg_1', promptPartId: 'prt_1', uploadNames: ['a secret'] };
+      await store.write(fence, { run: { phase: 'prompted', ...ids, ...private_ }, text: 'a secret' });
+      await wait(fence);
+      const [asking] = (await list({ policy })).turns;
+      const times = { claimedAt: expect.any(Number), startedAt: expect.any(Number) };
+      const running = { phase: 'prompted', epoch: 1, owner: 'one', reruns: 0, resends: 0, ...ids, ...times };
+      expect(asking).toEqual({
+        ...listed,
+        status: 'pending',
+        progress: 'prompted',
+        waitingForPeople: true,
+        run: running,
+      });
+      await store.finish(fence, failed('run_lost'));
+      const [over] = (await list({ policy })).turns;
+      expect(over).toEqual({
+        ...listed,
+        status: 'error',
+        progress: 'finished',
+        waitingForPeople: false,
+        run: { ...running, phase: 'finished' },
+        error: { reason: 'run_lost', message: 'No.', detail: 'x' },
+        durationMs: 12,
+        finishedAt: 1_700_000_000_000,
+      });
+      expect(JSON.stringify([queued, asking, over])).not.toContain('secret');
+    });
+
+    it('are found by each condition, and by all of them together', async () => {
+      const [policy, other] = [ownPolicy(), ownPolicy()];
+      const one = async (what: string, itsPolicy = policy) => {
+        const turn = await create(await world.conversation(), what, { policy: itsPolicy });
+        if (what === 'queued') return turn.id;
+        const fence = await claim(turn);
+        if (what === 'waiting') await wait(fence);
+        else if (what === 'completed') await store.finish(fence, ended('completed'));
+        else if (what === 'cancelled')
+          await store.finish(fence, { ...failed('cancel_unconfirmed'), status: 'cancelled' });
+        else await store.finish(fence, failed(what));
+        return turn.id;
+      };
+      const queued = await one('queued');
+      const waiting = await one('waiting');
+      const completed = await one('completed');
+      const lost = await one('run_lost');
+      const cancelled = await one('cancelled');
+      const foreign = await one('run_lost', other);
+      const foreignWaiting = await one('waiting', other);
+      const newestFirst = [cancelled, lost, completed, waiting, queued];
+      expect(idsOf(await list({ policy }))).toEqual(newestFirst);
+      expect(idsOf(await list({ policy, status: 'pending' }))).toEqual([waiting, queued]);
+      expect(idsOf(await list({ policy, status: 'completed' }))).toEqual([completed]);
+      expect(idsOf(await list({ policy, reason: 'run_lost' }))).toEqual([lost]);
+      expect(idsOf(await list({ policy, reason: 'cancel_unconfirmed' }))).toEqual([cancelled]);
+      expect(idsOf(await list({ policy, reason: 'run_lost', status: 'cancelled' }))).toEqual([]);
+      expect(idsOf(await list({ policy, waitingForPeople: true }))).toEqual([waiting]);
+      const all = idsOf(await list({}));
+      expect(all.filter((id) => [...newestFirst, foreign, foreignWaiting].includes(id))).toEqual([
+        foreignWaiting,
+        foreign,
+        ...newestFirst,
+      ]);
+      expect(idsOf(await list({ reason: 'run_lost' })).slice(0, 2)).toEqual([foreign, lost]);
+      expect(idsOf(await list({ waitingForPeople: true }))).toEqual([foreignWaiting, waiting]);
+      await store.answer(waiting, 'que_1', { kind: 'question', answers: [['yes']] });
+      expect(idsOf(await list({ waitingForPeople: true }))).toEqual([foreignWaiting]);
+      expect((await list({ policy, status: 'pending' })).turns[0]?.waitingForPeople).toBe(false);
+    });
+
+    it('waiting for people, a turn is listed from the moment that it asks until it is answered, asked no more, or over', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.record({
+              request: fc.constantFrom('que_1', 'que_2', 'que_3'),
+              act: fc.constantFrom<'open' | 'answer' | 'answered' | 'closed' | 'adopt'>(
+                'open',
+                'answer',
+                'answered',
+                'closed',
+                'adopt',
+              ),
+            }),
+            { minLength: 1, maxLength: 8 },
+          ),
+          fc.boolean(),
+          async (acts, ends) => {
+            const policy = ownPolicy();
+            const turn = await create(await world.conversation(), 'x', { policy });
+            let fence = await claim(turn);
+            const open = new Map<string, boolean>();
+            for (const { request, act } of acts) {
+              if (act === 'adopt') fence = await claim(turn);
+              else if (act === 'answer') {
+                if (!open.has(request)) continue;
+                const given = { kind: 'question', answers: [['yes']] } as const;
+                if (await store.answer(turn.id, request, given)) open.set(request, false);
+              } else if (act === 'open') {
+                if (open.has(request)) continue;
+                await store.write(fence, { request: question(request) });
+                open.set(request, true);
+              } else {
+                await store.write(fence, { request: question(request, { state: act }) });
+                open.set(request, false);
+              }
+              const waits = [...open.values()].includes(true);
+              const expected = waits ? [turn.id] : [];
+              expect(idsOf(await list({ policy, waitingForPeople: true }))).toEqual(expected);
+              expect((await list({ policy })).turns[0]?.waitingForPeople).toBe(waits);
+            }
+            if (!ends) return;
+            await store.finish(fence, ended('cancelled'));
+            expect(idsOf(await list({ policy, waitingForPeople: true }))).toEqual([]);
+          },
+        ),
+        { numRuns: 25 },
+      );
+    });
+
+    it('come page by page, each once, newest first, while others are enqueued', async () => {
+      const policy = ownPolicy();
+      const ids: string[] = [];
+      for (let count = 0; count < 11; count += 1) {
+        const turn = await create(await world.conversation(), 'x', { policy });
+        ids.unshift(turn.id);
+        const end = (['completed', 'cancelled', undefined] as const)[count % 3];
+        if (end) await store.finish(await claim(turn), ended(end));
+      }
+      const conversation = await world.conversation();
+      for (const limit of [1, 2, 3, 7, 11, 50]) {
+        const read: string[] = [];
+        let behind: TurnQuery['behind'];
+        for (let isMore = true; isMore; ) {
+          const page = await list({ policy, limit, ...(behind ? { behind } : {}) });
+          expect(page.turns.length).toBeLessThanOrEqual(limit);
+          read.push(...idsOf(page));
+          behind = page.turns.at(-1);
+          ({ isMore } = page);
+          await create(conversation, 'beside', { policy });
+        }
+        expect(read.filter((id) => ids.includes(id))).toEqual(ids);
+        expect(new Set(read).size).toBe(read.length);
+      }
+    });
+
+    it('lie within the times that are asked for: from one on, and before the other', async () => {
+      const policy = ownPolicy();
+      const times: number[] = [];
+      for (let count = 0; count < 4; count += 1) {
+        times.push((await create(await world.conversation(), 'x', { policy })).createdAt);
+        await eventually(async () => expect(Date.now()).toBeGreaterThan(times.at(-1) as number));
+      }
+      const [first = 0, second = 0, third = 0, last = 0] = times;
+      const within = async (query: Partial<TurnQuery>) =>
+        (await list({ policy, ...query })).turns.map(({ createdAt }) => createdAt);
+      expect(await within({ since: second, until: last })).toEqual([third, second]);
+      expect(await within({ since: last + 1 })).toEqual([]);
+      expect(await within({ until: first })).toEqual([]);
+      const [newest] = (await list({ policy })).turns;
+      if (!newest) throw new Error('no turn');
+      expect(await within({ behind: newest, since: second })).toEqual([third, second]);
+      expect(await within({ behind: newest, until: third })).toEqual([second, first]);
+      expect(await within({ behind: newest, until: last + 5 })).toEqual([third, second, first]);
     });
   });
 

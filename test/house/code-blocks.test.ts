@@ -55,7 +55,14 @@ const preludes: Readonly<Record<string, Prelude>> = {
     },
   },
   'docs/conversations.md': {
-    names: { ...common, render: `(message: ${from('opencode-turns', 'ListedMessage')}) => void` },
+    names: {
+      ...common,
+      conversation: from('opencode-turns', 'Conversation'),
+      turnId: 'string',
+      requestId: 'string',
+      render: `(message: ${from('opencode-turns', 'ListedMessage')}) => void`,
+      ask: `(request: ${from('opencode-turns', 'OpenRequest')}) => void`,
+    },
   },
   'docs/shutdown-and-deploys.md': { names: common },
   'docs/testing.md': {

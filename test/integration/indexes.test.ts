@@ -83,3 +83,15 @@ it('an index of another name and the same meaning is as good', async () => {
   await worker.stop(0);
   await messages().dropIndex('mine');
 });
+
+it('without one that only lists are read by, a worker works, and createIndexes builds it again', async () => {
+  const names = async () => (await messages().indexes()).map(({ name }) => name);
+  const listing = (await names()).filter((name) => name?.startsWith('listed_'));
+  expect(listing.length).toBeGreaterThan(0);
+  for (const name of listing) await messages().dropIndex(String(name));
+  const worker = await work();
+  await worker.stop(0);
+  expect(await turns.list({ policy: 'default', waitingForPeople: true })).toEqual({ turns: [] });
+  await turns.createIndexes();
+  expect(await names()).toEqual(expect.arrayContaining(listing));
+});

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import mongoose, { type Model } from 'mongoose';
 import { ensureIndexes, turnModels } from '../../src/mongodb/models.ts';
 import { MongoTurnLists } from '../../src/mongodb/turn-lists.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
+import { possibleStatuses } from '../../src/turn/listed.ts';
 import { turnListsContract } from '../contract/turn-lists.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -26,3 +27,116 @@ async function open() {
 }
 
 describe('lists over MongoDB', () => turnListsContract(open));
+
+describe('each set of conditions', () => {
+  /** Of each status and kind in both policies, and by far more turns than a page has. */
+  const seeded = async () => {
+    const models = turnModels(database.connection);
+    const since = 1_700_000_000_000;
+    const messages = Array.from({ length: 3_000 }, (_, at) => {
+      const status = ['completed', 'error', 'cancelled', 'pending'][at % 4];
+      const isAsking = status === 'pending' && at % 3 === 0;
+      return {
+        _id: new mongoose.Types.ObjectId(),
+        conversation: new mongoose.Types.ObjectId(),
+        counterpart: new mongoose.Types.ObjectId(),
+        role: 'assistant',
+        status,
+        sequence: 2,
+        policy: at % 5 === 0 ? 'rare' : 'often',
+        createdAt: new Date(since + Math.floor(at / 2)),
+        run: { phase: status === 'pending' ? 'prompted' : 'finished', epoch: 1, reruns: 0, resends: 0 },
+        requests: isAsking ? [{ requestId: 'que_1', state: 'open', kind: 'question' }] : [],
+        ...(status === 'error'
+          ? { error: { reason: at % 8 === 1 ? 'run_lost' : 'internal', message: 'No.' } }
+          : {}),
+      };
+    });
+    await models.Message.collection.insertMany(messages as never[]);
+    const users = messages.map(({ counterpart, ...message }) => ({
+      ...message,
+      _id: counterpart,
+      role: 'user',
+      status: 'completed',
+      sequence: 1,
+      requests: [],
+    }));
+    await models.Message.collection.insertMany(users as never[]);
+    return { models, middle: since + 700 };
+  };
+
+  it('is served by an index that has all of them and the order: as many are read as are shown', async () => {
+    const { models, middle } = await seeded();
+    const queries: mongoose.Query<unknown, unknown>[] = [];
+    const noting = Object.create(models.Message, {
+      find: {
+        value: (...args: unknown[]) => {
+          const query = (models.Message.find as (...all: unknown[]) => mongoose.Query<unknown, unknown>)(
+            ...args,
+          );
+          queries.push(query);
+          return query;
+        },
+      },
+    });
+    const lists = new MongoTurnLists(noting, models.Conversation as never);
+    const statuses = [undefined, 'pending', 'completed', 'error', 'cancelled'] as const;
+    const choices = statuses.flatMap((status) =>
+      [undefined, 'rare', 'often', 'nobodys'].flatMap((policy) =>
+        [undefined, 'run_lost', 'nobodys'].flatMap((reason) =>
+          [undefined, true as const].map((waitingForPeople) => ({
+            status,
+            policy,
+            reason,
+            waitingForPeople,
+          })),
+        ),
+      ),
+    );
+    const places = [
+      {},
+      { since: middle },
+      { until: middle },
+      { since: middle - 200, until: middle },
+      { behind: { id: 'f'.repeat(24), createdAt: middle } },
+    ];
+    let shown = 0;
+    const unserved = async (which: readonly (typeof choices)[number][]) => {
+      const wrong: unknown[] = [];
+      for (const choice of which) {
+        const query = Object.fromEntries(Object.entries(choice).filter(([, value]) => value !== undefined));
+        if (possibleStatuses(query).length === 0) continue;
+        for (const place of places) {
+          queries.length = 0;
+          shown += (await lists.turns({ ...query, ...place, limit: 20 })).turns.length;
+          for (const one of queries) {
+            const { queryPlanner, executionStats } = (await one
+              .clone()
+              .explain('executionStats')) as unknown as {
+              queryPlanner: { winningPlan: unknown };
+              executionStats: { nReturned: number; totalDocsExamined: number; totalKeysExamined: number };
+            };
+            const plan = JSON.stringify(queryPlanner.winningPlan);
+            const { nReturned, totalDocsExamined, totalKeysExamined } = executionStats;
+            // Turns of the same time as the place where a page begins are read to be told apart.
+            const most = nReturned + 3;
+            const isRight = totalDocsExamined <= most && totalKeysExamined <= most;
+            if (!isRight || /COLLSCAN|"SORT"/.test(plan))
+              wrong.push({ ...query, ...place, plan, executionStats });
+          }
+        }
+      }
+      return wrong;
+    };
+    expect(await unserved(choices)).toEqual([]);
+    // Each of these indexes is needed by some.
+    const { collection } = models.Message;
+    const names = models.Message.schema.indexes().map(([, { name }]) => String(name));
+    const listing = names.filter((name) => name.startsWith('listed_'));
+    expect(listing.length).toBe(5);
+    for (const name of listing) await collection.dropIndex(name);
+    const some = choices.filter(({ status }) => status === undefined);
+    expect((await unserved(some)).length).toBeGreaterThan(some.length);
+    expect(shown).toBeGreaterThan(1_000);
+  });
+});
