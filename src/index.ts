@@ -116,6 +116,7 @@ export type {
   InputAnswer,
   InputRequest,
   PermissionReply,
+  PromptedWith,
   RunState,
   SessionRef,
   StopRef,

@@ -15,6 +15,8 @@ export const byteBudget = {
   requests: 3 * MiB,
   /** The list; the files themselves are stored elsewhere. */
   artifacts: MiB,
+  /** The policy's system text. */
+  system: 256 * KiB,
   /** Failure, usage, ids, and whatever else has a bound of its own. */
   rest: 256 * KiB,
 } as const;

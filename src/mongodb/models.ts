@@ -2,7 +2,14 @@ import { type Connection, type Model, type mongo, Schema, type Types } from 'mon
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
-import type { InputRequest, RunState, TurnFailure, TurnNotice, TurnStatus } from '../turn/stored-turn.ts';
+import type {
+  InputRequest,
+  PromptedWith,
+  RunState,
+  TurnFailure,
+  TurnNotice,
+  TurnStatus,
+} from '../turn/stored-turn.ts';
 import { type CollectionNames, collectionNames } from './collection-names.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
@@ -52,6 +59,7 @@ export interface MessageDoc {
     policySoughtAt?: Date;
   };
   requests: (Omit<InputRequest, 'details' | 'answer'> & { details: string; answer?: string })[];
+  promptedWith?: PromptedWith;
   artifacts: (Omit<FileRef, 'metadata'> & { metadata: string })[];
   error?: TurnFailure;
   notice?: TurnNotice;
@@ -107,6 +115,7 @@ function messageSchema(): Schema {
       usage: { type: mixed },
       run: { type: mixed },
       requests: { type: [mixed], default: [] },
+      promptedWith: { type: mixed },
       artifacts: { type: [mixed], default: [] },
       error: { type: mixed },
       notice: { type: mixed },

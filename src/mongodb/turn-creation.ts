@@ -143,7 +143,7 @@ export class TurnCreation {
   /** The conversation's last message. */
   async #latest(conversation: ObjectId): Promise<MessageDoc | null> {
     return this.#messages
-      .findOne({ conversation }, { parts: 0, reasoning: 0 })
+      .findOne({ conversation }, { parts: 0, reasoning: 0, promptedWith: 0 })
       .sort({ sequence: -1 })
       .lean<MessageDoc>();
   }

@@ -24,7 +24,7 @@ export type UserMessageDoc = Pick<MessageDoc, 'text' | 'artifacts' | 'schemaVers
 /** The assistant message and its user message as the turn that they are. Throws NewerVersionError. */
 export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null): StoredTurn {
   for (const each of [message, userMessage]) assertReadable('turn', String(message._id), each?.schemaVersion);
-  const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt } = message;
+  const { usage, durationMs, timeToFirstTokenMs, error, notice, carrier, finishedAt, promptedWith } = message;
   const { parts, damaged } = partsOf(message, userMessage);
   const createdAt = timeOf(message.createdAt);
   return {
@@ -46,6 +46,7 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
     ...(error ? { error } : {}),
     ...(notice ? { notice } : {}),
+    ...(promptedWith ? { promptedWith } : {}),
     ...(carrier ? { carrier } : {}),
     ...(timeOf(finishedAt) === undefined ? {} : { finishedAt: timeOf(finishedAt) as number }),
   };

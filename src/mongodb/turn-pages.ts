@@ -17,7 +17,8 @@ export async function pageOfTurns(
   limit: number,
   after: PageStart | undefined,
 ): Promise<readonly PendingTurn[]> {
-  const age = { $lt: new Date(before) };
+  // The time of the place stands outside of the alternatives, too: the index is entered there, and not at its beginning.
+  const age = { ...(after ? { $gte: new Date(after.createdAt) } : {}), $lt: new Date(before) };
   const filter: Record<string, unknown> = { role: 'assistant', createdAt: trusted(age), ...which };
   if (after) {
     const createdAt = new Date(after.createdAt);

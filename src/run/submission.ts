@@ -1,20 +1,23 @@
 import type { TurnConversation } from '../turn/conversation.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import { type PromptIds, stopRefOf } from '../turn/phase.ts';
-import type { SessionRef, StopRef, StoredTurn } from '../turn/stored-turn.ts';
+import type { PromptedWith, SessionRef, StopRef, StoredTurn } from '../turn/stored-turn.ts';
 
 /** Where the prompt of one turn is, as this owner knows it: its ids, its session, and how often it was sent. */
 export class Submission {
   #ids: PromptIds | undefined;
   #session: SessionRef | undefined;
   #rules: Promise<readonly PermissionRule[]> | undefined;
+  #system: Promise<string | undefined> | undefined;
+  #promptedWith: PromptedWith | undefined;
   #posted = false;
   #reruns: number;
   #resends: number;
   #userFiles: ReadonlySet<string>;
   readonly #openStops: StopRef[];
 
-  constructor({ run }: StoredTurn, { session }: TurnConversation) {
+  constructor({ run, promptedWith }: StoredTurn, { session }: TurnConversation) {
+    this.#promptedWith = promptedWith;
     this.#session = session;
     this.#reruns = run.reruns;
     this.#resends = run.resends;
@@ -35,6 +38,11 @@ export class Submission {
   /** The conversation's session, as this owner knows it. */
   get session(): SessionRef | undefined {
     return this.#session;
+  }
+
+  /** What is stored of what the model is given. */
+  get promptedWith(): PromptedWith | undefined {
+    return this.#promptedWith;
   }
 
   get reruns(): number {
@@ -66,6 +74,11 @@ export class Submission {
     this.#posted = true;
   }
 
+  /** Stored: the model is given this. */
+  isWith(promptedWith: PromptedWith): void {
+    this.#promptedWith = promptedWith;
+  }
+
   uses(session: SessionRef): void {
     this.#session = session;
   }
@@ -92,6 +105,15 @@ export class Submission {
       throw error;
     });
     return this.#rules;
+  }
+
+  /** The policy's system text, likewise. */
+  systemOnce(ask: () => Promise<string | undefined>): Promise<string | undefined> {
+    this.#system ??= ask().catch((error) => {
+      this.#system = undefined;
+      throw error;
+    });
+    return this.#system;
   }
 
   /** The run of this prompt may go on: noted once, and stored by whoever writes next. */

@@ -1,12 +1,12 @@
 import type { Prompt } from '../ports/upstream.ts';
 import { patiently } from '../run/patience.ts';
-import { systemText } from '../run/policy-hooks.ts';
 import type { TurnRun } from '../run/turn-run.ts';
 import { persevere } from '../timing/persevere.ts';
 import { isPrompted, type PromptIds } from '../turn/phase.ts';
 import { applyRules } from './apply-rules.ts';
 import { checkServerConfig } from './config-guard.ts';
 import { deliverUploads } from './deliver-files.ts';
+import { givenBy, notePromptedWith } from './prompted-with.ts';
 import { rulesOf } from './rules-of.ts';
 
 /** What of a run is touched here. */
@@ -37,6 +37,7 @@ export async function postPrompt(run: Run, ids: PromptIds): Promise<boolean> {
   if (!(await applyRules(run, ids, await rulesOf(run)))) return false;
   const upstream = run.upstream(ids.server);
   const prompt = await promptOf(run, ids);
+  await notePromptedWith(run, prompt);
   const options = {
     first: !run.submission.posted && !isPrompted(run.turn.run.phase),
     before: async () => {
@@ -62,14 +63,6 @@ export async function isUpstream(run: Run, ids: PromptIds): Promise<boolean> {
 }
 
 async function promptOf(run: Run, ids: PromptIds): Promise<Prompt> {
-  const { agent, model, variant } = run.policy;
-  const system = await systemText(run);
-  const text = await deliverUploads(run, ids.directory);
-  return {
-    text,
-    ...(agent === undefined ? {} : { agent }),
-    ...(model === undefined ? {} : { model }),
-    ...(variant === undefined ? {} : { variant }),
-    ...(system === undefined ? {} : { system }),
-  };
+  const given = await givenBy(run);
+  return { text: await deliverUploads(run, ids.directory), ...given };
 }

@@ -19,6 +19,7 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 import type { TurnWatch } from '../watch/turn-watch.ts';
 import { checkServerConfig } from './config-guard.ts';
 import { isUpstream, notePrompted, postPrompt } from './post-prompt.ts';
+import { givenBy, promptedWith } from './prompted-with.ts';
 import { rulesOf } from './rules-of.ts';
 
 /**
@@ -137,7 +138,7 @@ function reached(run: TurnRun, session: Session, how: Way): Promise<SessionRef> 
   return persevere(() => session[how](run.signal), { ...options, again }, run.signal);
 }
 
-/** Ids of a prompt to this session, stored before its POST. */
+/** Ids of a prompt to this session, stored before its POST with what the model will be given. */
 async function storedIds(
   run: TurnRun,
   watch: TurnWatch,
@@ -152,14 +153,17 @@ async function storedIds(
     directory: await workplace(run, directory, session),
     ...run.upstream(session.server).newPrompt(),
   };
+  const given = promptedWith(await givenBy(run));
   // Both before the POST: the stream is live, and any later owner can ask upstream for these ids.
   await Promise.all([
     watch.attach(ids),
     run.own.write({
       run: { phase: 'prompting', resends: run.submission.resends, startedAt: run.startedAt, ...ids },
+      promptedWith: given,
     }),
     isNew ? undefined : waitUntilIdle(run, ids),
   ]);
+  run.submission.isWith(given);
   return ids;
 }
 

@@ -97,6 +97,19 @@ export interface TurnNotice {
   readonly message: string;
 }
 
+/**
+ * What the model was given beside the user's text and the conversation so far, stored before the prompt was posted. What is
+ * absent was left to the server.
+ */
+export interface PromptedWith {
+  readonly agent?: string;
+  /** `provider/model`. */
+  readonly model?: string;
+  readonly variant?: string;
+  /** At most 256 KiB, with a mark of what is left out. */
+  readonly system?: string;
+}
+
 export interface StoredTurn {
   readonly id: string;
   readonly conversationId: string;
@@ -116,6 +129,8 @@ export interface StoredTurn {
   readonly notice?: TurnNotice;
   readonly run: RunState;
   readonly requests: readonly InputRequest[];
+  /** Absent as long as nothing may have been prompted, and on turns of earlier releases. */
+  readonly promptedWith?: PromptedWith;
   readonly artifacts: readonly FileRef[];
   readonly carrier?: TraceCarrier;
   /** Name of a stored field that cannot be read; what it held is missing here. */
@@ -165,6 +180,7 @@ export interface TurnPatch {
   readonly usage?: Usage;
   /** Opens a request, or changes the state of one that is stored (its `answer` is never touched); matched by request id. */
   readonly request?: InputRequest;
+  readonly promptedWith?: PromptedWith;
   readonly artifacts?: readonly FileRef[];
 }
 

@@ -319,6 +319,17 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       expect(run.phase).toBe('prompted');
     });
 
+    it('replaces what the model was given as a whole, for whoever reads the turn and its next owner', async () => {
+      const { fence, turn } = await running();
+      expect(await stored(turn.id)).not.toHaveProperty('promptedWith');
+      await store.write(fence, { promptedWith: { agent: 'build', system: '$one.two' } });
+      const given = { model: 'a/b', variant: 'high', system: '' };
+      await store.write(fence, { run: { phase: 'prompting' }, promptedWith: given });
+      await store.write(fence, { run: { phase: 'prompted' } });
+      expect((await stored(turn.id)).promptedWith).toEqual(given);
+      expect(claimed(await store.claim(turn, 'two')).turn.promptedWith).toEqual(given);
+    });
+
     it('merges run fields one by one and keeps what it does not name', async () => {
       const { fence, turn } = await running();
       await store.write(fence, { run: { phase: 'prompting', sessionId: 'ses_1', promptMessageId: 'msg_1' } });

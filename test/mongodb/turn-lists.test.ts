@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import mongoose, { type Model } from 'mongoose';
-import { ensureIndexes, turnModels } from '../../src/mongodb/models.ts';
+import { ensureIndexes, type MessageDoc, turnModels } from '../../src/mongodb/models.ts';
 import { MongoTurnLists } from '../../src/mongodb/turn-lists.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
 import { possibleStatuses } from '../../src/turn/listed.ts';
 import { turnListsContract } from '../contract/turn-lists.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
+import { explained, notedFinds } from '../support/noted-finds.ts';
 
 let database: TestDatabase;
 
@@ -67,19 +68,8 @@ describe('each set of conditions', () => {
 
   it('is served by an index that has all of them and the order: as many are read as are shown', async () => {
     const { models, middle } = await seeded();
-    const queries: mongoose.Query<unknown, unknown>[] = [];
-    const noting = Object.create(models.Message, {
-      find: {
-        value: (...args: unknown[]) => {
-          const query = (models.Message.find as (...all: unknown[]) => mongoose.Query<unknown, unknown>)(
-            ...args,
-          );
-          queries.push(query);
-          return query;
-        },
-      },
-    });
-    const lists = new MongoTurnLists(noting, models.Conversation as never);
+    const { model, finds } = notedFinds(models.Message as unknown as Model<MessageDoc>);
+    const lists = new MongoTurnLists(model, models.Conversation as never);
     const statuses = [undefined, 'pending', 'completed', 'error', 'cancelled'] as const;
     const choices = statuses.flatMap((status) =>
       [undefined, 'rare', 'often', 'nobodys'].flatMap((policy) =>
@@ -107,22 +97,14 @@ describe('each set of conditions', () => {
         const query = Object.fromEntries(Object.entries(choice).filter(([, value]) => value !== undefined));
         if (possibleStatuses(query).length === 0) continue;
         for (const place of places) {
-          queries.length = 0;
+          finds.length = 0;
           shown += (await lists.turns({ ...query, ...place, limit: 20 })).turns.length;
-          for (const one of queries) {
-            const { queryPlanner, executionStats } = (await one
-              .clone()
-              .explain('executionStats')) as unknown as {
-              queryPlanner: { winningPlan: unknown };
-              executionStats: { nReturned: number; totalDocsExamined: number; totalKeysExamined: number };
-            };
-            const plan = JSON.stringify(queryPlanner.winningPlan);
-            const { nReturned, totalDocsExamined, totalKeysExamined } = executionStats;
+          for (const find of finds) {
+            const read = await explained(find);
             // Turns of the same time as the place where a page begins are read to be told apart.
-            const most = nReturned + 3;
-            const isRight = totalDocsExamined <= most && totalKeysExamined <= most;
-            if (!isRight || /COLLSCAN|"SORT"/.test(plan))
-              wrong.push({ ...query, ...place, plan, executionStats });
+            const most = read.nReturned + 3;
+            const isRight = read.totalDocsExamined <= most && read.totalKeysExamined <= most;
+            if (!isRight || /COLLSCAN|"SORT"/.test(read.plan)) wrong.push({ ...query, ...place, read });
           }
         }
       }
