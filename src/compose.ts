@@ -41,7 +41,8 @@ export async function compose<R>(options: TurnsOptions<R>): Promise<Turns<R>> {
 
 async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Turns<R>> {
   const { prefix, connectTimeoutMs } = settings;
-  if (settings.conversations !== null) checkConversationModel(settings.conversations);
+  const idType =
+    settings.conversations === null ? 'ObjectId' : checkConversationModel(settings.conversations);
   const reporter = reporterOf(settings);
   const tracer = safeTracer(settings.tracer ?? (await defaultTracer()), reporter);
   const meter = safeMeter(settings.meter ?? (await defaultMeter()), reporter);
@@ -60,7 +61,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
   // Both at once, so that the service has one time to connect; both settled, so that none opens behind a failure.
   const [redis, subscribed] = await bothOf(opens('commands'), opens('subscriber'));
 
-  const models = turnModels(mongo, names);
+  const models = turnModels(mongo, names, idType);
   const conversations = (settings.conversations ?? models.Conversation) as unknown as Model<never>;
   const messages = models.Message as unknown as Model<MessageDoc>;
   const store = metered(new MongoTurnStore(messages, conversations), meter);
@@ -72,7 +73,20 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
   const jobs = metered(new BullTurnJobs(redis, prefix, reporter), meter);
   closers.add('queue', () => jobs.close());
   const notifier = streamNotifier(subscriber, prefix);
-  const client = { store, lists, files, jobs, stream, notifier, control, tracer, meter, levels, reporter };
+  const client = {
+    idType,
+    store,
+    lists,
+    files,
+    jobs,
+    stream,
+    notifier,
+    control,
+    tracer,
+    meter,
+    levels,
+    reporter,
+  };
   const unobserve = observeLevels(meter, levels);
   closers.add('gauges', async () => unobserve());
 
@@ -116,7 +130,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
   return new Turns({
     client,
     // What a host asks of our models is the host's, as are the names of its own models.
-    models: turnModels(plainConnection(mongo), names),
+    models: turnModels(plainConnection(mongo), names, idType),
     connection: plainConnection(mongo),
     files,
     work,

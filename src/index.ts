@@ -70,7 +70,13 @@ export {
 } from './instrumentation/tracer.ts';
 export type { FollowOptions } from './live/follow.ts';
 export type { ResultOptions } from './live/result.ts';
-export type { ConversationDoc, MessageDoc, MessageModel, TurnModels } from './mongodb/models.ts';
+export type {
+  ConversationDoc,
+  MessageConversation,
+  MessageDoc,
+  MessageModel,
+  TurnModels,
+} from './mongodb/models.ts';
 export { opencodeSession, type PluggableSchema } from './mongodb/opencode-session-plugin.ts';
 export type { FileStore } from './ports/file-store.ts';
 export type { CancelResult } from './ports/turn-store.ts';

@@ -2,7 +2,7 @@ import type { Connection } from 'mongoose';
 import { checkTurnId } from './client/check-input.ts';
 import type { ClientDeps } from './client/deps.ts';
 import { enqueue } from './client/enqueue.ts';
-import { type ConversationRef, conversationIdOf, type EnqueueInput } from './client/enqueue-input.ts';
+import type { ConversationRef, EnqueueInput } from './client/enqueue-input.ts';
 import { type ListOptions, listTurns } from './client/list-turns.ts';
 import { answer, cancel } from './client/steer.ts';
 import type { Closers } from './closers.ts';
@@ -11,11 +11,12 @@ import { Conversation } from './conversation/conversation.ts';
 import { IllegalStateError } from './errors.ts';
 import { type FollowOptions, follow } from './live/follow.ts';
 import { type ResultOptions, result } from './live/result.ts';
-import type { TurnModels } from './mongodb/models.ts';
+import type { MessageConversation, TurnModels } from './mongodb/models.ts';
 import type { FileStore } from './ports/file-store.ts';
 import type { CancelResult } from './ports/turn-store.ts';
 import { checkSessionOptions, type SessionHandle, type SessionOptions } from './session/handle.ts';
 import type { ReadyConversation } from './turn/conversation.ts';
+import { conversationIdOf } from './turn/conversation-id.ts';
 import type { TurnEntry } from './turn/entry.ts';
 import type { TurnPage } from './turn/listed.ts';
 import type { FinishedTurn, InputAnswer, StoredTurn } from './turn/stored-turn.ts';
@@ -55,8 +56,8 @@ export class Turns<R = ReadyConversation> {
   }
 
   /** The ready-made Mongoose models, to read from; their queries are Mongoose's, and nothing is added to them. */
-  get models(): TurnModels {
-    return this.#open('models').models;
+  get models(): TurnModels<MessageConversation<R>> {
+    return this.#open('models').models as unknown as TurnModels<MessageConversation<R>>;
   }
 
   /** A Mongoose connection without models and with Mongoose's own defaults, for models of the host's own. */
@@ -141,8 +142,8 @@ export class Turns<R = ReadyConversation> {
 
   /** One conversation as a whole, to read and to go on with. No I/O. Throws InvalidInputError. */
   conversation(conversation: ConversationRef<R>): Conversation {
-    this.#open('conversation');
-    return new Conversation((method) => this.#open(method), conversationIdOf(conversation));
+    const { idType } = this.#open('conversation').client;
+    return new Conversation((method) => this.#open(method), conversationIdOf(conversation, idType));
   }
 
   /**
@@ -151,7 +152,8 @@ export class Turns<R = ReadyConversation> {
    */
   session(conversation: ConversationRef<R>, options: SessionOptions = {}): SessionHandle {
     const parts = this.#open('session');
-    return parts.session(conversationIdOf(conversation), checkSessionOptions(options));
+    const id = conversationIdOf(conversation, parts.client.idType);
+    return parts.session(id, checkSessionOptions(options));
   }
 
   /**

@@ -8,9 +8,12 @@ import type { TurnJobs } from '../ports/turn-jobs.ts';
 import type { TurnLists } from '../ports/turn-lists.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
+import type { ConversationIdType } from '../turn/conversation-id.ts';
 
 /** What a process needs that asks for turns and runs none. */
 export interface ClientDeps extends FollowDeps {
+  /** Of the conversations' model. */
+  readonly idType: ConversationIdType;
   readonly store: TurnStore;
   readonly lists: TurnLists;
   readonly files: FileStore;

@@ -1,20 +1,28 @@
 import { sandboxFilename } from '../artifacts/filenames.ts';
 import type { UploadedFile } from '../artifacts/uploaded-files-prompt.ts';
+import { kindOf } from '../checking/kind-of.ts';
 import { requireWellFormed, wellFormed } from '../checking/well-formed.ts';
 import { InvalidInputError, messageOf } from '../errors.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
+import { type ConversationIdType, conversationIdOf } from '../turn/conversation-id.ts';
 
 /** The longest text of a turn in UTF-8 bytes. */
 export const maxTextBytes = 1024 * 1024;
 const maxKeyLength = 200;
 const maxFiles = 100;
 
-/** The id of a conversation: 24 hex digits, or an ObjectId of any BSON version. */
-export type ConversationId = string | { toHexString(): string };
+/** The id of a conversation: as its model has it (an ObjectId of any BSON version, a UUID, a plain value), or its text. */
+export type ConversationId<R = ReadyConversation> =
+  | string
+  | (R extends { readonly _id?: infer Id }
+      ? NonNullable<Id> extends string | number | bigint
+        ? NonNullable<Id>
+        : { toHexString(): string }
+      : { toHexString(): string });
 
 /** A conversation: its id, or the document itself, lean or not. */
 export type ConversationRef<R = ReadyConversation> =
-  | ConversationId
+  | ConversationId<R>
   | (Readonly<R> & { readonly _id: unknown });
 
 export interface EnqueueInput<R = ReadyConversation> {
@@ -45,7 +53,10 @@ export interface CheckedInput {
 }
 
 /** Checks everything that can be checked without a database. Throws InvalidInputError that names the field. */
-export function checkEnqueueInput(input: EnqueueInput<never>): CheckedInput {
+export function checkEnqueueInput(
+  input: EnqueueInput<never>,
+  idType: ConversationIdType = 'ObjectId',
+): CheckedInput {
   if (typeof input !== 'object' || input === null) {
     throw new InvalidInputError('input', 'must be an object: { conversation, text }');
   }
@@ -54,7 +65,7 @@ export function checkEnqueueInput(input: EnqueueInput<never>): CheckedInput {
     throw new InvalidInputError('onBusy', 'must be "enqueue" or "reject"');
   }
   return {
-    conversationId: conversationIdOf(input.conversation),
+    conversationId: conversationIdOf(input.conversation, idType),
     text: checkText(input.text),
     policy: checkName('policy', input.policy ?? 'default'),
     onBusy,
@@ -107,49 +118,4 @@ function checkName(field: string, value: unknown): string {
     throw new InvalidInputError(field, `must be a string of 1 to ${maxKeyLength} characters`);
   requireWellFormed(field, value);
   return value;
-}
-
-/**
- * The id of a conversation given as string, ObjectId of any BSON version, or document. Objects with operators in place of an
- * id are refused, and so is whatever only says that it is an id: JSON can claim `_bsontype`, but holds no functions.
- */
-export function conversationIdOf(value: unknown): string {
-  const id = hexOf(value) ?? hexOf(property(value, '_id'));
-  if (id !== undefined) return id;
-  throw new InvalidInputError(
-    'conversation',
-    `must be a conversation's id or document, not ${kindOf(value)}`,
-  );
-}
-
-function hexOf(value: unknown): string | undefined {
-  const hex = typeof value === 'string' ? value : hexOfObjectId(value);
-  return typeof hex === 'string' && /^[0-9a-f]{24}$/i.test(hex) ? hex.toLowerCase() : undefined;
-}
-
-function hexOfObjectId(value: unknown): unknown {
-  const kind = property(value, '_bsontype');
-  // BSON before version 5 wrote it the other way.
-  if (kind !== 'ObjectId' && kind !== 'ObjectID') return undefined;
-  try {
-    return (value as { toHexString?: () => unknown }).toHexString?.();
-  } catch {
-    return undefined;
-  }
-}
-
-/** Of whatever a caller has passed on; a getter may throw. */
-function property(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null) return undefined;
-  try {
-    return (value as Record<string, unknown>)[name];
-  } catch {
-    return undefined;
-  }
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  if (typeof value === 'string') return `the string ${JSON.stringify(value.slice(0, 40))}`;
-  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
 }

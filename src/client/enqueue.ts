@@ -12,7 +12,7 @@ import { removeFiles, storeFiles } from './store-files.ts';
  * `Turns.enqueue` for what it guarantees and throws.
  */
 export async function enqueue(deps: ClientDeps, input: EnqueueInput<never>): Promise<StoredTurn> {
-  const checked = checkEnqueueInput(input);
+  const checked = checkEnqueueInput(input, deps.idType);
   const { tracer, meter, jobs, reporter } = deps;
   const attributes = { 'turn.policy': checked.policy };
   return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {

@@ -90,7 +90,7 @@ export const connectSchema = z.strictObject({
       kind: 'absolute path',
       shownDefault: '`./sandboxes`',
       description:
-        "a conversation's agent works in the folder of it that is named after the conversation's id",
+        "a conversation's agent works in the folder of it that is named after the conversation's id, or after a hash of an id that is no ObjectId",
     }),
   tracer: withMethods<Tracer>('span', 'event', 'carrier', 'traceId').meta({
     kind: '`Tracer`',

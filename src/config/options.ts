@@ -35,15 +35,15 @@ export interface TurnsOptions<R = ReadyConversation> {
   /** One server, or several: new sessions go to the first, each session stays where it was minted. */
   readonly opencode: OpenCodeServerOptions | readonly OpenCodeServerOptions[];
   /**
-   * Model of the conversations that own sessions; it must have the `opencodeSession` plugin, and its connection is the host's to
-   * open. The same in every process: turns of another model's conversations are left alone. Default: Conversation.
+   * Model of the conversations that own sessions; it must have the `opencodeSession` plugin, its `_id` may be an ObjectId, String,
+   * Number, UUID or BigInt, and its connection is the host's to open. The same in every process: turns of another model's conversations are left alone. Default: Conversation.
    */
   readonly conversations?: ConversationModel<R>;
   /** Prefix of every Redis key. Default `opencode-turns`. */
   readonly prefix?: string;
   /** What the names of our collections begin with: messages, conversations, artifacts. Default `opencode_turns_`. */
   readonly collectionPrefix?: string;
-  /** Absolute folder; a conversation's agent works in the folder of it that is named after the conversation's id. */
+  /** Absolute folder; a conversation's agent works in the folder of it that is named after the conversation's id, or after a hash of an id that is no ObjectId. */
   readonly sandboxRoot?: string;
   /** Default: OpenTelemetry's API where it is installed. */
   readonly tracer?: Tracer;

@@ -1,6 +1,8 @@
 import mongoose, { type Model } from 'mongoose';
+import { storedIdText } from '../turn/conversation-id.ts';
 import { promptIds, stopRefOf } from '../turn/phase.ts';
 import type { TurnFailure } from '../turn/stored-turn.ts';
+import { ConversationIds } from './conversation-ids.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
 import { readableVersion } from './readable-version.ts';
@@ -16,11 +18,15 @@ export async function abandoned(
   failure: TurnFailure,
 ): Promise<MessageDoc | null> {
   const _id = objectId(turnId, 'turnId');
+  const ids = ConversationIds.of(conversations);
   const known = await messages
     .findOne({ _id, role: 'assistant' }, { conversation: 1, run: 1 })
     .lean<MessageDoc>();
   // A secondary may not have heard of a conversation that is new.
-  if (!known || (await conversations.exists({ _id: String(known.conversation) }).read('primary')))
+  if (
+    !known ||
+    (await conversations.exists({ _id: ids.key(storedIdText(known.conversation)) }).read('primary'))
+  )
     return null;
   const end = {
     status: 'error',

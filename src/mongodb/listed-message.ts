@@ -1,7 +1,8 @@
+import { storedIdText } from '../turn/conversation-id.ts';
 import { publicFailure } from '../turn/entry.ts';
 import type { ListedMessage, ListedReply } from '../turn/listed.ts';
 import type { MessageDoc } from './models.ts';
-import { filesOf, idText, isStatus, textOf, timeOf } from './turn-mapping.ts';
+import { filesOf, isStatus, textOf, timeOf } from './turn-mapping.ts';
 
 /** What `listedMessageOf` reads: of a message's size its text, and no more. */
 export const listedMessageFields = {
@@ -25,7 +26,7 @@ export const listedMessageFields = {
 /** Of a message with these fields, whatever is stored in them. */
 export function listedMessageOf(message: MessageDoc): ListedMessage {
   const { _id, counterpart, role, sequence, policy, text, artifacts, createdAt } = message;
-  const id = idText(_id);
+  const id = storedIdText(_id);
   const every = {
     id,
     sequence,
@@ -34,7 +35,7 @@ export function listedMessageOf(message: MessageDoc): ListedMessage {
     files: filesOf(artifacts),
     createdAt: timeOf(createdAt) ?? 0,
   };
-  if (role === 'user') return { role, turnId: idText(counterpart), ...every };
+  if (role === 'user') return { role, turnId: storedIdText(counterpart), ...every };
   return { role: 'assistant', turnId: id, ...every, ...stateOf(message) };
 }
 

@@ -1,10 +1,11 @@
 import mongoose, { type Model } from 'mongoose';
+import { storedIdText } from '../turn/conversation-id.ts';
 import { type ListedTurn, listedRunFields, possibleStatuses, type TurnQuery } from '../turn/listed.ts';
 import type { TurnStatus } from '../turn/stored-turn.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
 import { type Found, pageOf } from './page-of.ts';
-import { idText, isStatus, objectsOf, runOf, timeOf } from './turn-mapping.ts';
+import { isStatus, objectsOf, runOf, timeOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
 
@@ -89,7 +90,8 @@ function createdWithin({ since, until, behind }: TurnQuery): Record<string, unkn
 }
 
 const newestFirst = (a: MessageDoc, b: MessageDoc) =>
-  (timeOf(b.createdAt) ?? 0) - (timeOf(a.createdAt) ?? 0) || (idText(a._id) < idText(b._id) ? 1 : -1);
+  (timeOf(b.createdAt) ?? 0) - (timeOf(a.createdAt) ?? 0) ||
+  (storedIdText(a._id) < storedIdText(b._id) ? 1 : -1);
 
 function isBehind(one: MessageDoc, { found, isMore }: Found): boolean {
   const last = isMore ? found.at(-1) : undefined;
@@ -103,8 +105,8 @@ function listedTurnOf(message: MessageDoc): ListedTurn {
   const finishedAt = timeOf(message.finishedAt);
   const progress = run.phase === 'queued' ? 'queued' : 'prompted';
   return {
-    id: idText(message._id),
-    conversationId: idText(message.conversation),
+    id: storedIdText(message._id),
+    conversationId: storedIdText(message.conversation),
     sequence,
     status,
     progress: status === 'pending' ? progress : 'finished',

@@ -2,6 +2,7 @@ import { type Connection, type Model, type mongo, Schema, type Types } from 'mon
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { Part, ToolPart, Usage } from '../reply/part.ts';
+import type { ConversationIdType } from '../turn/conversation-id.ts';
 import type {
   InputRequest,
   PromptedWith,
@@ -11,6 +12,7 @@ import type {
   TurnStatus,
 } from '../turn/stored-turn.ts';
 import { type CollectionNames, collectionNames } from './collection-names.ts';
+import { conversationPath } from './conversation-ids.ts';
 import { building, type WantedIndex } from './index-conflict.ts';
 import { type OpenCodeSessionFields, opencodeSession } from './opencode-session-plugin.ts';
 import { readParts } from './stored-json.ts';
@@ -26,9 +28,10 @@ export interface ConversationDoc extends OpenCodeSessionFields {
  * whose keys may hold "$" and ".": they are stored as JSON text, so that every key survives and none is ever
  * read as an operator.
  */
-export interface MessageDoc {
+export interface MessageDoc<Id = Types.ObjectId> {
   _id: Types.ObjectId;
-  conversation: Types.ObjectId;
+  /** As its `_id` in the host's collection; but one of 24 hex digits is an ObjectId, whatever it is there. */
+  conversation: Id;
   /** The collection of its conversation: processes with another model leave the turn alone. Absent on older ones. */
   conversationCollection?: string;
   /** In which version it is stored, see `turn/versions.ts`. Absent on older ones. */
@@ -95,10 +98,10 @@ const schemaOptions = {
   timestamps: { createdAt: true, updatedAt: false },
 };
 
-function messageSchema(): Schema {
+function messageSchema(idType: ConversationIdType): Schema {
   const schema = new Schema(
     {
-      conversation: { type: Schema.Types.ObjectId, required: true },
+      conversation: conversationPath(idType) as never,
       conversationCollection: { type: String },
       // Mixed, as all that may have been stored by another release: nothing is cast.
       schemaVersion: { type: mixed },
@@ -181,21 +184,39 @@ function listIndexes(schema: Schema): void {
   listed('listed_waiting_by_policy', { policy: 1 }, asking);
 }
 
-type None = Record<never, never>;
-export type MessageModel = Model<MessageDoc, None, None, MessageVirtuals>;
+/** As what messages hold the ids of conversations of the type `R`. */
+export type MessageConversation<R> = R extends { readonly _id?: infer Id }
+  ? unknown extends Id
+    ? Types.ObjectId
+    : NonNullable<Id> extends string
+      ? string | Types.ObjectId
+      : NonNullable<Id>
+  : Types.ObjectId;
 
-export interface TurnModels {
+type None = Record<never, never>;
+export type MessageModel<Id = Types.ObjectId> = Model<MessageDoc<Id>, None, None, MessageVirtuals>;
+
+/** `Id`: of the conversations, as messages hold it. */
+export interface TurnModels<Id = Types.ObjectId> {
   readonly Conversation: Model<ConversationDoc>;
-  readonly Message: MessageModel;
+  readonly Message: MessageModel<Id>;
 }
 
-/** The ready-made models on a connection. May be called again: the same models. */
-export function turnModels(connection: Connection, names: CollectionNames = collectionNames()): TurnModels {
+/** The ready-made models on a connection; `idType` is that of the conversations' model. May be called again: the same models. */
+export function turnModels(
+  connection: Connection,
+  names: CollectionNames = collectionNames(),
+  idType: ConversationIdType = 'ObjectId',
+): TurnModels {
   const model = <T>(name: string, schema: () => Schema, collection: string) =>
     (connection.models[name] ?? connection.model(name, schema(), collection)) as unknown as Model<T>;
   return {
     Conversation: model<ConversationDoc>('Conversation', conversationSchema, names.conversations),
-    Message: model<MessageDoc>('Message', messageSchema, names.messages) as unknown as MessageModel,
+    Message: model<MessageDoc>(
+      'Message',
+      () => messageSchema(idType),
+      names.messages,
+    ) as unknown as MessageModel,
   };
 }
 

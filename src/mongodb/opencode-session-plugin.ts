@@ -23,7 +23,7 @@ export interface OpenCodeSessionStatics {
    * document has this session.
    */
   swapOpencodeSession(
-    id: Types.ObjectId | string,
+    id: Types.ObjectId | Types.UUID | string | number | bigint,
     expected: string | null,
     next: SessionRef | null,
   ): Promise<boolean>;

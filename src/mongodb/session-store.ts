@@ -1,11 +1,11 @@
-import type { Model, Types } from 'mongoose';
+import type { Model } from 'mongoose';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { assertReadable } from '../turn/versions.ts';
+import { ConversationIds } from './conversation-ids.ts';
 import { checkConversationModel } from './conversation-model.ts';
 import { mongoCall } from './errors.ts';
-import { conversationKey } from './object-id.ts';
 import {
   type OpenCodeSessionFields,
   type OpenCodeSessionStatics,
@@ -13,16 +13,17 @@ import {
 } from './opencode-session-plugin.ts';
 import { settled } from './settled.ts';
 
-type OwnerDoc = OpenCodeSessionFields & { _id: Types.ObjectId; title?: unknown };
+type OwnerDoc = OpenCodeSessionFields & { _id: unknown; title?: unknown };
 type OwnerModel = Model<OwnerDoc> & OpenCodeSessionStatics;
 
 /** SessionStore on any model with the `opencodeSession` plugin. Throws InvalidConfigError for a model without it. */
 export class MongoSessionStore implements SessionStore {
   readonly collection: string;
   readonly #conversations: OwnerModel;
+  readonly #ids: ConversationIds;
 
   constructor(conversations: Model<never>) {
-    checkConversationModel(conversations);
+    this.#ids = new ConversationIds(checkConversationModel(conversations));
     this.#conversations = conversations as unknown as OwnerModel;
     this.collection = conversations.collection.collectionName;
   }
@@ -30,9 +31,10 @@ export class MongoSessionStore implements SessionStore {
   session(conversationId: string): Promise<ConversationSession> {
     return mongoCall(async () => {
       const conversation = await this.#conversations
-        .findOne({ _id: conversationKey(conversationId) })
+        .findOne({ _id: this.#ids.key(conversationId) })
         .lean<OwnerDoc>();
-      if (!conversation) throw new NotFoundError('conversation', conversationId);
+      if (!conversation || !this.#ids.isOf(conversationId, conversation._id))
+        throw new NotFoundError('conversation', conversationId);
       assertReadable('session', conversationId, conversation.opencodeSessionVersion);
       return {
         sessionId: conversation.opencodeSessionId ?? null,
@@ -62,7 +64,7 @@ export class MongoSessionStore implements SessionStore {
     { sessionId, rules }: SessionRef,
   ): Promise<void> {
     return mongoCall(async () => {
-      const session = sessionOf(conversationId, sessionId);
+      const session = this.#sessionOf(conversationId, sessionId);
       const unchanged = { ...session, opencodeRules: seen ?? null };
       const { matchedCount } = await this.#conversations.updateOne(unchanged, {
         $set: { opencodeRules: rules },
@@ -73,14 +75,14 @@ export class MongoSessionStore implements SessionStore {
 
   noteDirectory(conversationId: string, { sessionId, directory }: SessionRef): Promise<void> {
     return mongoCall(async () => {
-      const session = sessionOf(conversationId, sessionId);
+      const session = this.#sessionOf(conversationId, sessionId);
       await this.#conversations.updateOne(session, { $set: { opencodeDirectory: directory } });
     });
   }
 
   swap(conversationId: string, expected: string | null, next: SessionRef | null): Promise<boolean> {
     return mongoCall(async () => {
-      const _id = conversationKey(conversationId);
+      const _id = this.#ids.key(conversationId);
       const swapped = await settled(
         () => this.#conversations.swapOpencodeSession(_id, expected, next),
         async () => {
@@ -89,7 +91,8 @@ export class MongoSessionStore implements SessionStore {
             return (await this.#conversations.exists({ _id, opencodeSessionId: null })) ? true : undefined;
           const holds = { opencodeSessionId: next.sessionId };
           const holder = await this.#conversations.findOne(holds).select({ _id: 1 }).lean<OwnerDoc>();
-          if (!holder || String(holder._id) === _id) return holder ? true : undefined;
+          if (!holder) return undefined;
+          if (this.#ids.isOf(conversationId, holder._id)) return true;
           throw new ConflictError('another conversation has this session', ['opencodeSessionId']);
         },
       );
@@ -99,11 +102,9 @@ export class MongoSessionStore implements SessionStore {
       return false;
     });
   }
-}
 
-/** The conversation while it holds that session, stored in a version that this release may change. */
-const sessionOf = (conversationId: string, sessionId: string) => ({
-  _id: conversationKey(conversationId),
-  opencodeSessionId: sessionId,
-  ...readableSession(),
-});
+  /** The conversation while it holds that session, stored in a version that this release may change. */
+  #sessionOf(conversationId: string, sessionId: string) {
+    return { _id: this.#ids.key(conversationId), opencodeSessionId: sessionId, ...readableSession() };
+  }
+}

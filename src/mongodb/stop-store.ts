@@ -1,7 +1,9 @@
 import mongoose, { type Model } from 'mongoose';
 import type { OpenStop, StopStore } from '../ports/stop-store.ts';
+import { storedIdText } from '../turn/conversation-id.ts';
 import type { StopRef } from '../turn/stored-turn.ts';
 import { assertReadable } from '../turn/versions.ts';
+import { ConversationIds } from './conversation-ids.ts';
 import { mongoCall } from './errors.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
@@ -13,9 +15,11 @@ const { trusted } = mongoose;
 /** StopStore on the ready-made Message model: what is open stands on the message of the turn that left it. */
 export class MongoStopStore implements StopStore {
   readonly #messages: Model<MessageDoc>;
+  readonly #ids: ConversationIds;
 
   constructor(messages: Model<MessageDoc>) {
     this.#messages = messages;
+    this.#ids = ConversationIds.of(messages, 'conversation');
   }
 
   open({
@@ -28,7 +32,7 @@ export class MongoStopStore implements StopStore {
       const filter: Filter = {
         'run.stopTriedAt': trusted({ $gt: 0 }),
         ...(turnId === undefined ? {} : { _id: objectId(turnId, 'turnId') }),
-        ...(conversationId === undefined ? {} : { conversation: objectId(conversationId, 'conversation') }),
+        ...(conversationId === undefined ? {} : { conversation: this.#ids.stored(conversationId) }),
         ...(sessionId === undefined ? {} : { 'run.openStops.sessionId': sessionId }),
         // Whoever asks for a session's is about to prompt it: what it cannot read must keep it from that.
         ...(sessionId === undefined ? readableVersion() : {}),
@@ -42,7 +46,7 @@ export class MongoStopStore implements StopStore {
       for (const { _id, schemaVersion } of messages) assertReadable('turn', String(_id), schemaVersion);
       return messages.map(({ _id, conversation, run, finishedAt, createdAt }) => ({
         turnId: String(_id),
-        conversationId: String(conversation),
+        conversationId: storedIdText(conversation),
         stops: run?.openStops ?? [],
         since: finishedAt?.getTime() ?? run?.promptedAt ?? createdAt.getTime(),
       }));

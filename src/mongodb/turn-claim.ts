@@ -1,7 +1,8 @@
 import mongoose, { type Model } from 'mongoose';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
-import { versions } from '../turn/versions.ts';
+import { storedIdText } from '../turn/conversation-id.ts';
+import { turnVersionOf } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
 import { readableVersion } from './readable-version.ts';
 import { Patience } from './settled.ts';
@@ -42,7 +43,7 @@ export class TurnClaim {
         'run.claimedAt': true as const,
         ...(isFirst ? { 'run.firstClaimedAt': true as const } : {}),
       },
-      $max: { schemaVersion: versions.turn },
+      $max: { schemaVersion: turnVersionOf(storedIdText(conversation)) },
     };
     try {
       const message = await this.#messages

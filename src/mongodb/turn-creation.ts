@@ -4,17 +4,18 @@ import type { CreatedTurn, NewTurn } from '../ports/turn-store.ts';
 import { backoffMs } from '../timing/backoff.ts';
 import { delay, systemClock } from '../timing/clock.ts';
 import { Lines, type Served } from '../timing/lines.ts';
+import { storedIdText } from '../turn/conversation-id.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
-import { assertReadable, isNewer, versions } from '../turn/versions.ts';
+import { assertReadable, isNewer, turnVersionOf } from '../turn/versions.ts';
+import { ConversationIds, type StoredConversationId } from './conversation-ids.ts';
 import type { MessageDoc } from './models.ts';
-import { conversationKey, objectId } from './object-id.ts';
 import { Patience, settled } from './settled.ts';
 import { artifactDoc, turnOf } from './turn-mapping.ts';
 import { isDuplicate } from './verdicts.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type UserMessage = Pick<
-  MessageDoc,
+  MessageDoc<StoredConversationId>,
   | '_id'
   | 'conversation'
   | 'conversationCollection'
@@ -30,7 +31,7 @@ type UserMessage = Pick<
 /** What one call writes, under the same ids however often it tries: none of its tries can be stored beside another. */
 interface Intent {
   readonly turn: NewTurn;
-  readonly conversation: ObjectId;
+  readonly conversation: StoredConversationId;
   readonly conversationCollection: string;
   readonly userMessageId: ObjectId;
   readonly replyId: ObjectId;
@@ -68,11 +69,13 @@ const sequenceBackoff = { firstMs: 2, maxMs: 50, jitter: 1 };
 export class TurnCreation {
   readonly #messages: Model<MessageDoc>;
   readonly #conversations: Model<{ title?: unknown }>;
+  readonly #ids: ConversationIds;
   readonly #lines = new Lines<LastReply>({ breaksUp: (error) => error instanceof ServiceUnavailableError });
 
   constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
     this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
+    this.#ids = ConversationIds.of(conversations);
   }
 
   /**
@@ -80,11 +83,11 @@ export class TurnCreation {
    * ServiceUnavailableError, whose `effect` says whether the turn may be stored all the same.
    */
   async create(turn: NewTurn, head: () => Promise<WaitingTurn | null>): Promise<CreatedTurn> {
-    const conversation = objectId(turn.conversationId, 'conversation');
+    const conversation = this.#ids.stored(turn.conversationId);
     const patience = new Patience();
     const [known, exists] = await Promise.all([
       patience.read(() => this.#byKey(conversation, turn.idempotencyKey)),
-      patience.read(async () => this.#conversations.exists({ _id: conversationKey(turn.conversationId) })),
+      patience.read(() => this.#exists(turn.conversationId)),
     ]);
     if (known) return { turn: known, created: false, first: false };
     if (!exists) throw new NotFoundError('conversation', turn.conversationId);
@@ -141,9 +144,10 @@ export class TurnCreation {
   }
 
   /** The conversation's last message. */
-  async #latest(conversation: ObjectId): Promise<MessageDoc | null> {
+  async #latest(conversation: StoredConversationId): Promise<MessageDoc | null> {
+    const filter: Record<string, unknown> = { conversation };
     return this.#messages
-      .findOne({ conversation }, { parts: 0, reasoning: 0, promptedWith: 0 })
+      .findOne(filter, { parts: 0, reasoning: 0, promptedWith: 0 })
       .sort({ sequence: -1 })
       .lean<MessageDoc>();
   }
@@ -172,7 +176,7 @@ export class TurnCreation {
   }
 
   /** The turn of an earlier call with this key. */
-  async #byKey(conversation: ObjectId, key: string | undefined): Promise<StoredTurn | null> {
+  async #byKey(conversation: StoredConversationId, key: string | undefined): Promise<StoredTurn | null> {
     if (key === undefined) return null;
     const userMessage = await this.#find({ conversation, idempotencyKey: key });
     return userMessage && this.#withReply(userMessage);
@@ -193,6 +197,11 @@ export class TurnCreation {
     throw new NotFoundError('turn', String(_id));
   }
 
+  async #exists(conversationId: string): Promise<boolean> {
+    const found = await this.#conversations.exists({ _id: this.#ids.key(conversationId) });
+    return this.#ids.isOf(conversationId, found?._id);
+  }
+
   async #find(filter: Record<string, unknown>): Promise<MessageDoc | null> {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
@@ -206,7 +215,7 @@ function userMessageOf(intent: Intent, sequence: number) {
     counterpart: replyId,
     conversation,
     conversationCollection,
-    schemaVersion: versions.turn,
+    schemaVersion: turnVersionOf(storedIdText(conversation)),
     sequence,
     policy,
     role: 'user',
@@ -225,7 +234,7 @@ function replyTo(userMessage: UserMessage) {
     counterpart: _id,
     conversation,
     ...(conversationCollection === undefined ? {} : { conversationCollection }),
-    schemaVersion: versions.turn,
+    schemaVersion: turnVersionOf(storedIdText(conversation)),
     sequence: sequence + 1,
     policy,
     role: 'assistant',

@@ -2,11 +2,11 @@ import mongoose, { type Model } from 'mongoose';
 import { NotFoundError } from '../errors.ts';
 import type { TurnLists } from '../ports/turn-lists.ts';
 import type { MessagePage, MessageRange, OpenRequest, TurnQuery } from '../turn/listed.ts';
+import { ConversationIds } from './conversation-ids.ts';
 import { mongoCall } from './errors.ts';
 import { listedMessageFields, listedMessageOf } from './listed-message.ts';
 import { newestTurns } from './listed-turns.ts';
 import type { MessageDoc } from './models.ts';
-import { conversationKey, objectId } from './object-id.ts';
 import { pageOf } from './page-of.ts';
 import { controlOf } from './turn-mapping.ts';
 
@@ -18,15 +18,17 @@ type Filter = Record<string, unknown>;
 export class MongoTurnLists implements TurnLists {
   readonly #messages: Model<MessageDoc>;
   readonly #conversations: Model<{ title?: unknown }>;
+  readonly #ids: ConversationIds;
 
   constructor(messages: Model<MessageDoc>, conversations: Model<never>) {
     this.#messages = messages;
     this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
+    this.#ids = ConversationIds.of(conversations);
   }
 
   messages(conversationId: string, { before, after, limit }: MessageRange): Promise<MessagePage> {
     return mongoCall(async () => {
-      const conversation = objectId(conversationId, 'conversation');
+      const conversation = this.#ids.stored(conversationId);
       const forward = after !== undefined;
       const place = after ?? before;
       const at = (operator: string): Filter =>
@@ -59,7 +61,7 @@ export class MongoTurnLists implements TurnLists {
     return mongoCall(async () => {
       // Only one that was claimed can have asked anything, and of those a conversation has one at most.
       const active: Filter = {
-        conversation: objectId(conversationId, 'conversation'),
+        conversation: this.#ids.stored(conversationId),
         role: 'assistant',
         status: 'pending',
         'run.active': true,
@@ -84,7 +86,8 @@ export class MongoTurnLists implements TurnLists {
   }
 
   async #conversationThere(conversationId: string): Promise<void> {
-    if (await this.#conversations.exists({ _id: conversationKey(conversationId) })) return;
+    const found = await this.#conversations.exists({ _id: this.#ids.key(conversationId) });
+    if (this.#ids.isOf(conversationId, found?._id)) return;
     throw new NotFoundError('conversation', conversationId);
   }
 }

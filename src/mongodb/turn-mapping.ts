@@ -1,6 +1,6 @@
-import mongoose from 'mongoose';
 import type { FileRef } from '../artifacts/attachment.ts';
 import type { Part } from '../reply/part.ts';
+import { storedIdText } from '../turn/conversation-id.ts';
 import { isArtifact, isInputRequest } from '../turn/entry.ts';
 import type {
   InputRequest,
@@ -29,7 +29,7 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
   const createdAt = timeOf(message.createdAt);
   return {
     id: String(message._id),
-    conversationId: idText(message.conversation),
+    conversationId: storedIdText(message.conversation),
     sequence: message.sequence,
     policy: message.policy,
     userText: textOf(userMessage?.text),
@@ -63,7 +63,7 @@ function partsOf(
   const damaged = Object.entries({
     schemaVersion: isVersion(message.schemaVersion),
     parts: whole,
-    conversation: idText(conversation) !== '',
+    conversation: storedIdText(conversation) !== '',
     createdAt: timeOf(createdAt) !== undefined,
     status: isStatus(message.status),
     artifacts: filesIn(artifacts).length === artifacts?.length,
@@ -75,12 +75,6 @@ function partsOf(
 
 /** Documents are read as they are stored, past Mongoose's casting: any field may hold anything. */
 export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
-
-/** Empty for what is no id. */
-export function idText(value: unknown): string {
-  if (typeof value === 'string') return value;
-  return value instanceof mongoose.Types.ObjectId ? value.toHexString() : '';
-}
 
 export function timeOf(value: unknown): number | undefined {
   const time = value instanceof Date ? value.getTime() : Number.NaN;
@@ -136,7 +130,7 @@ export function waitingOf(message: MessageDoc, collection?: string): WaitingTurn
   const foreign = collection && conversationCollection !== collection ? conversationCollection : undefined;
   return {
     id: String(_id),
-    conversationId: idText(conversation),
+    conversationId: storedIdText(conversation),
     policy,
     ...(carrier ? { carrier } : {}),
     ...(foreign === undefined ? {} : { foreign }),

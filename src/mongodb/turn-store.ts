@@ -9,6 +9,7 @@ import type {
   TurnStore,
 } from '../ports/turn-store.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
+import { storedIdText } from '../turn/conversation-id.ts';
 import type {
   InputAnswer,
   PendingTurn,
@@ -21,10 +22,11 @@ import type {
 } from '../turn/stored-turn.ts';
 import { assertReadable } from '../turn/versions.ts';
 import { abandoned } from './abandoned-turn.ts';
+import { ConversationIds } from './conversation-ids.ts';
 import { mongoCall } from './errors.ts';
 import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
-import { conversationKey, objectId } from './object-id.ts';
+import { objectId } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
 import { readableVersion } from './readable-version.ts';
 import { settled } from './settled.ts';
@@ -49,6 +51,7 @@ export class MongoTurnStore implements TurnStore {
   readonly #conversations: Model<{ title?: unknown }>;
   /** Of the conversations. */
   readonly #collection: string;
+  readonly #ids: ConversationIds;
   readonly #creation: TurnCreation;
   readonly #writes: FencedWrites;
   readonly #unannounced: UnannouncedEnds;
@@ -57,6 +60,7 @@ export class MongoTurnStore implements TurnStore {
     this.#messages = messages;
     this.#conversations = conversations as unknown as Model<{ title?: unknown }>;
     this.#collection = conversations.collection.collectionName;
+    this.#ids = ConversationIds.of(conversations);
     this.#creation = new TurnCreation(messages, conversations);
     this.#writes = new FencedWrites(messages);
     this.#unannounced = new UnannouncedEnds(messages);
@@ -78,9 +82,9 @@ export class MongoTurnStore implements TurnStore {
   conversation(conversationId: string): Promise<TurnConversation | null> {
     return mongoCall(async () => {
       const document = await this.#conversations
-        .findOne({ _id: conversationKey(conversationId) })
+        .findOne({ _id: this.#ids.key(conversationId) })
         .lean<Record<string, unknown>>();
-      if (!document) return null;
+      if (!document || !this.#ids.isOf(conversationId, document._id)) return null;
       const { title } = document;
       const session = sessionIn(document);
       return {
@@ -278,7 +282,7 @@ export class MongoTurnStore implements TurnStore {
   /** The conversation's pending reply with the lowest sequence, as far as `WaitingTurn` goes. */
   #first(conversationId: string): Promise<MessageDoc | null> {
     const filter: Filter = {
-      conversation: objectId(conversationId, 'conversation'),
+      conversation: this.#ids.stored(conversationId),
       role: 'assistant',
       status: 'pending',
     };
@@ -297,7 +301,7 @@ export class MongoTurnStore implements TurnStore {
     assertReadable('turn', String(_id), message.schemaVersion);
     if (message.status !== 'pending') return { kind: 'finished' };
     // A job that names another conversation than the turn's says nothing about either.
-    if (String(message.conversation) !== conversationId) return { kind: 'missing' };
+    if (storedIdText(message.conversation) !== conversationId) return { kind: 'missing' };
     if (!conversation) return { kind: 'conversation-deleted' };
     if (!first) return { kind: 'missing' };
     return { kind: 'behind', turnId: String(first._id) };

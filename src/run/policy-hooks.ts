@@ -3,6 +3,7 @@ import { messageOf, PolicyHookError } from '../errors.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { checkPermissionRules } from '../turn/check-permission-rules.ts';
+import { ownDirectory } from '../turn/conversation-id.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { TurnRun } from './turn-run.ts';
 
@@ -82,7 +83,7 @@ export async function permissionsOf(run: Run): Promise<readonly PermissionRule[]
 /** The agent's directory: absolute, without `..`, below the policy's root. Throws as `callHook`. */
 export async function directoryOf(run: Run): Promise<string> {
   const { directory, directoryRoot = run.deps.sandboxRoot } = run.policy;
-  if (!directory) return path.join(run.deps.sandboxRoot, run.conversation.id);
+  if (!directory) return ownDirectory(run.deps, run.deps.sessions, run.conversation.id);
   const check = (answer: unknown) => directoryBelow(path.resolve(directoryRoot), answer);
   return callHook(
     run.policy,

@@ -6,6 +6,7 @@ import type { Clock } from '../timing/clock.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
 import { checkPermissionRules } from '../turn/check-permission-rules.ts';
+import { ownDirectory } from '../turn/conversation-id.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
 import { fingerprintOf } from './rules.ts';
@@ -174,8 +175,8 @@ export class SessionHandle {
     return new Session({ ...context, ...(permission.length > 0 ? { permission } : {}) });
   }
 
-  #directory({ sandboxRoot }: SessionDeps): string {
-    return this.#options.directory ?? path.join(sandboxRoot, this.#conversationId);
+  #directory(deps: SessionDeps): string {
+    return this.#options.directory ?? ownDirectory(deps, deps.store, this.#conversationId);
   }
 }
 

@@ -7,7 +7,8 @@ import type { UpstreamSession } from '../ports/upstream.ts';
 export interface SessionMark {
   /** The deployment's key prefix: deployments that share a server leave each other's sessions alone. */
   readonly prefix: string;
-  readonly conversationId: string;
+  /** Its `safeName`, which names its lock, too. */
+  readonly conversation: string;
   readonly mint: string;
   /** Where that conversation is stored: processes with another model leave its sessions alone. Absent on older ones. */
   readonly collection?: string;
@@ -15,29 +16,29 @@ export interface SessionMark {
 
 const keys = {
   prefix: 'opencodeTurnsPrefix',
-  conversationId: 'opencodeTurnsConversation',
+  conversation: 'opencodeTurnsConversation',
   mint: 'opencodeTurnsMint',
   collection: 'opencodeTurnsCollection',
 } as const;
 
 export const metadataOf = ({
   prefix,
-  conversationId,
+  conversation,
   mint,
   collection,
 }: SessionMark): Readonly<Record<string, string>> => ({
   [keys.prefix]: prefix,
-  [keys.conversationId]: conversationId,
+  [keys.conversation]: conversation,
   [keys.mint]: mint,
   ...(collection === undefined ? {} : { [keys.collection]: collection }),
 });
 
 /** Undefined for a session that somebody else made. */
 export function markIn(metadata: Readonly<Record<string, unknown>> | undefined): SessionMark | undefined {
-  const { prefix, conversationId, mint } = keys;
+  const { prefix, conversation, mint } = keys;
   const mark = {
     prefix: metadata?.[prefix],
-    conversationId: metadata?.[conversationId],
+    conversation: metadata?.[conversation],
     mint: metadata?.[mint],
   };
   if (!Object.values(mark).every((value) => typeof value === 'string')) return undefined;

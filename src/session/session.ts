@@ -19,17 +19,21 @@ import { type Clock, delay, systemClock } from '../timing/clock.ts';
 import { persevere } from '../timing/persevere.ts';
 import { within } from '../timing/time-limit.ts';
 import { unlessAborted } from '../timing/unless-aborted.ts';
+import { safeName } from '../turn/conversation-id.ts';
 import type { PermissionRule } from '../turn/permission-rule.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
-import { isMadeBy, markIn, metadataOf } from './mark.ts';
+import { isMadeBy, markIn, metadataOf, type SessionMark } from './mark.ts';
 import { fingerprintOf } from './rules.ts';
 
 /** How long each step of the clean-up of a session that nobody owns may take. */
 const cleanupMs = 5_000;
 const cleanupRetry = { firstMs: 100, maxMs: 1_000, again: isAmbiguous };
 const secondReadMs = 1_000;
-/** Name of the lock around a conversation's mint. */
-export const sessionLock = (conversationId: string): string => `session:${conversationId}`;
+/** Name of the lock around a conversation's mint; the conversation as its mark names it. */
+export const lockOfMark = ({ conversation }: Pick<SessionMark, 'conversation'>): string =>
+  `session:${conversation}`;
+export const sessionLock = (conversationId: string): string =>
+  lockOfMark({ conversation: safeName(conversationId) });
 
 export interface SessionContext {
   readonly conversationId: string;
@@ -184,7 +188,12 @@ export class Session {
   async #create(upstream: Upstream, title: string, signal: AbortSignal): Promise<MadeSession> {
     const { conversationId, prefix, directory, permission, store } = this.#options;
     const mint = randomUUID();
-    const metadata = metadataOf({ prefix, conversationId, mint, collection: store.collection });
+    const metadata = metadataOf({
+      prefix,
+      conversation: safeName(conversationId),
+      mint,
+      collection: store.collection,
+    });
     signal.throwIfAborted();
     const created = upstream.createSession({
       title,

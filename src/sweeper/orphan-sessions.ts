@@ -4,7 +4,7 @@ import type { Lock } from '../ports/lock.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import type { Upstream } from '../ports/upstream.ts';
 import { markIn, type SessionMark } from '../session/mark.ts';
-import { sessionLock } from '../session/session.ts';
+import { lockOfMark } from '../session/session.ts';
 import type { Clock } from '../timing/clock.ts';
 
 export interface OrphanSessionsOptions {
@@ -63,7 +63,7 @@ async function suspects(options: OrphanSessionsOptions, upstream: Upstream): Pro
 
 /** Under the conversation's lock no mint is between its two steps, whatever the clocks of the machines say. */
 function discard(options: OrphanSessionsOptions, { upstream, sessionId, mark }: Suspect): Promise<boolean> {
-  return options.lock.run(sessionLock(mark.conversationId), async (signal) => {
+  return options.lock.run(lockOfMark(mark), async (signal) => {
     if ((await options.sessions.stored([sessionId])).size > 0) return false;
     if (await upstream.hasMessages(sessionId, signal)) return false;
     signal.throwIfAborted();

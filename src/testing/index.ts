@@ -12,6 +12,7 @@
  * @module opencode-turns/testing
  */
 export type { Clock } from '../timing/clock.ts';
+export type { ConversationIdType } from '../turn/conversation-id.ts';
 export type {
   Agent,
   AgentCall,

@@ -1,8 +1,8 @@
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
+import { type ConversationIdType, requireIdText } from '../turn/conversation-id.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
-import { checkId } from './memory-ids.ts';
 
 interface Conversation {
   readonly document: Readonly<Record<string, unknown>>;
@@ -12,22 +12,32 @@ interface Conversation {
 /** A host's conversations with their sessions: SessionStore, and what a turn store knows of them. */
 export class MemoryConversations implements SessionStore {
   readonly collection = 'conversations';
+  readonly #idType: ConversationIdType;
   readonly #all = new Map<string, Conversation>();
 
+  constructor(idType: ConversationIdType = 'ObjectId') {
+    this.#idType = idType;
+  }
+
+  /** Refuses what cannot be an id, as the stores on MongoDB do. */
+  idOf(value: unknown): string {
+    return requireIdText(this.#idType, value);
+  }
+
   add(id: string, document: Readonly<Record<string, unknown>>): void {
-    this.#all.set(checkId(id, 'conversation'), { document, session: undefined });
+    this.#all.set(this.idOf(id), { document, session: undefined });
   }
 
   remove(id: string): void {
-    this.#all.delete(checkId(id, 'conversation'));
+    this.#all.delete(this.idOf(id));
   }
 
   has(id: string): boolean {
-    return this.#all.has(checkId(id, 'conversation'));
+    return this.#all.has(this.idOf(id));
   }
 
   find(id: string): TurnConversation | null {
-    const found = this.#all.get(checkId(id, 'conversation'));
+    const found = this.#all.get(this.idOf(id));
     if (!found) return null;
     const { document, session } = found;
     return { id, title: titleOf(document), ...(session ? { session } : {}), document: { ...document } };
@@ -77,13 +87,13 @@ export class MemoryConversations implements SessionStore {
   }
 
   #existing(conversationId: string): Conversation {
-    const found = this.#all.get(checkId(conversationId, 'conversation'));
+    const found = this.#all.get(this.idOf(conversationId));
     if (!found) throw new NotFoundError('conversation', conversationId);
     return found;
   }
 
   #holding(conversationId: string, sessionId: string) {
-    const conversation = this.#all.get(checkId(conversationId, 'conversation'));
+    const conversation = this.#all.get(this.idOf(conversationId));
     const session = conversation?.session;
     return conversation && session?.sessionId === sessionId ? { conversation, session } : undefined;
   }

@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { InvalidInputError } from '../errors.ts';
 import type { Clock } from '../timing/clock.ts';
+import type { ConversationIdType } from '../turn/conversation-id.ts';
 
 /** Ids in the form that MongoDB's have (24 hex digits), ascending within a process. */
 export function memoryIds(clock: Clock): () => string {
@@ -9,6 +10,17 @@ export function memoryIds(clock: Clock): () => string {
   return () => {
     count += 1;
     return hex(Math.floor(clock.now() / 1_000), 8) + process + hex(count, 6);
+  };
+}
+
+/** Ids of conversations, as a model with that type of `_id` could have them. */
+export function memoryConversationIds(type: ConversationIdType, clock: Clock): () => string {
+  if (type === 'UUID') return randomUUID;
+  if (type === 'ObjectId' || type === 'String') return memoryIds(clock);
+  let count = 0;
+  return () => {
+    count += 1;
+    return String(count);
   };
 }
 

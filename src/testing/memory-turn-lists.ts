@@ -13,7 +13,7 @@ import {
 } from '../turn/listed.ts';
 import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { MemoryConversations } from './memory-conversations.ts';
-import { checkId, stored } from './memory-ids.ts';
+import { stored } from './memory-ids.ts';
 import type { MemoryTurn, MemoryTurns } from './memory-turns.ts';
 
 /** TurnLists over what a MemoryTurnStore holds. */
@@ -27,7 +27,7 @@ export class MemoryTurnLists implements TurnLists {
   }
 
   async messages(conversationId: string, { before, after, limit }: MessageRange): Promise<MessagePage> {
-    const id = checkId(conversationId, 'conversation');
+    const id = this.#conversations.idOf(conversationId);
     const all = this.#turns.of(id).flatMap(messagesOf);
     if (all.length === 0 && !this.#conversations.has(id)) throw new NotFoundError('conversation', id);
     const start = after ?? Number.NEGATIVE_INFINITY;
@@ -46,7 +46,7 @@ export class MemoryTurnLists implements TurnLists {
   }
 
   async waitingForPeople(conversationId: string): Promise<readonly OpenRequest[]> {
-    const turns = this.#turns.of(checkId(conversationId, 'conversation'));
+    const turns = this.#turns.of(this.#conversations.idOf(conversationId));
     const pending = turns.filter(({ turn }) => turn.status === 'pending');
     return stored(pending.flatMap(({ turn }) => openRequestsOf(turn)));
   }

@@ -46,7 +46,7 @@ export class MemoryTurnStore implements TurnStore {
   }
 
   async create(given: NewTurn): Promise<CreatedTurn> {
-    const conversationId = checkId(given.conversationId, 'conversation');
+    const conversationId = this.#conversations.idOf(given.conversationId);
     const { idempotencyKey, onBusy } = given;
     const known = this.#turns
       .of(conversationId)
@@ -84,7 +84,7 @@ export class MemoryTurnStore implements TurnStore {
     owner: string,
   ): Promise<ClaimResult> {
     const found = this.#find(id);
-    const conversation = this.#conversations.find(checkId(conversationId, 'conversation'));
+    const conversation = this.#conversations.find(conversationId);
     if (!found) return { kind: 'missing' };
     if (found.turn.status !== 'pending') return { kind: 'finished' };
     if (found.turn.conversationId !== conversationId) return { kind: 'missing' };
@@ -133,7 +133,7 @@ export class MemoryTurnStore implements TurnStore {
   }
 
   async head(conversationId: string): Promise<WaitingTurn | null> {
-    const head = this.#turns.head(checkId(conversationId, 'conversation'));
+    const head = this.#turns.head(this.#conversations.idOf(conversationId));
     return head ? waitingOf(head.turn) : null;
   }
 

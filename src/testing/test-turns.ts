@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { makeDirectory } from '../artifacts/make-directory.ts';
 import type { ClientDeps } from '../client/deps.ts';
-import { conversationIdOf } from '../client/enqueue-input.ts';
 import { Closers } from '../closers.ts';
 import { workSettings } from '../config/work-settings.ts';
 import { IllegalStateError, InvalidConfigError } from '../errors.ts';
@@ -17,6 +16,12 @@ import type { TurnDeps } from '../run/deps.ts';
 import { SessionHandle } from '../session/handle.ts';
 import { type Clock, systemClock } from '../timing/clock.ts';
 import type { ReadyConversation } from '../turn/conversation.ts';
+import {
+  type ConversationIdType,
+  conversationIdOf,
+  conversationIdTypes,
+  isIdType,
+} from '../turn/conversation-id.ts';
 import type { Policies } from '../turn/policy.ts';
 import { Turns } from '../turns.ts';
 import { PolicyTable } from '../worker/policy-table.ts';
@@ -25,7 +30,7 @@ import type { ScriptedUpstream } from './agent.ts';
 import { withoutShortWaits } from './manual-clock.ts';
 import { MemoryConversations } from './memory-conversations.ts';
 import { MemoryFileStore } from './memory-file-store.ts';
-import { memoryIds } from './memory-ids.ts';
+import { memoryConversationIds } from './memory-ids.ts';
 import { MemoryJobs } from './memory-jobs.ts';
 import { MemoryLock } from './memory-lock.ts';
 import { MemoryNotifier } from './memory-notifier.ts';
@@ -43,6 +48,8 @@ export interface TestTurnsOptions<R = ReadyConversation> {
   readonly upstream: ScriptedUpstream;
   /** With them a worker runs from the beginning; without, nothing is taken until `turns.work`. */
   readonly policies?: Policies<R>;
+  /** What the `_id` of your conversations is, as your model's schema has it. Default `ObjectId`. */
+  readonly conversationIds?: ConversationIdType;
   /** Default: the system's. With `manualClock` nothing that waits longer than 100 ms goes on until the test moves it. */
   readonly clock?: Clock;
   readonly tracer?: Tracer;
@@ -80,7 +87,8 @@ export async function testTurns<R = ReadyConversation>(options: TestTurnsOptions
   const collecting: ErrorReporter = { report: (error, context) => void reports.push({ error, context }) };
   const reporter = safeReporter(options.reporter ?? collecting);
   const tracer = safeTracer(options.tracer ?? noopTracer, reporter);
-  const conversations = new MemoryConversations();
+  const idType = idTypeOf(options.conversationIds);
+  const conversations = new MemoryConversations(idType);
   const closers = new Closers();
   const sandboxRoot = mkdtempSync(path.join(tmpdir(), 'opencode-turns-testing-'));
   closers.add('directories', async () => rmSync(sandboxRoot, { recursive: true, force: true }));
@@ -89,12 +97,12 @@ export async function testTurns<R = ReadyConversation>(options: TestTurnsOptions
   const levels = new Levels();
   const unobserve = observeLevels(meter, levels);
   closers.add('gauges', async () => unobserve());
-  const told = { tracer, meter, levels };
+  const told = { idType, tracer, meter, levels };
   const client = { ...memory.client, ...told, reporter };
   const run = { ...memory.run, ...runDeps(options, { clock, reporter, sandboxRoot }), ...told };
   let closing = false;
   const turns = turnsOver<R>({ client, run, closers, hurried: () => closing });
-  const newId = memoryIds(clock);
+  const newId = memoryConversationIds(idType, clock);
   const close = async () => {
     closing = true;
     await turns.close();
@@ -104,15 +112,20 @@ export async function testTurns<R = ReadyConversation>(options: TestTurnsOptions
     turns,
     reports,
     conversation: (document = {}) => {
-      const id = document._id === undefined ? newId() : conversationIdOf(document);
+      const id = document._id === undefined ? newId() : conversationIdOf(document, idType);
       conversations.add(id, { _id: id, title: '', createdAt: new Date(clock.now()), ...document });
       return id;
     },
-    deleteConversation: (conversation) => conversations.remove(conversationIdOf(conversation)),
+    deleteConversation: (conversation) => conversations.remove(conversationIdOf(conversation, idType)),
     settled: () => client.jobs.settled(),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function idTypeOf(idType: ConversationIdType = 'ObjectId'): ConversationIdType {
+  if (isIdType(idType)) return idType;
+  throw new InvalidConfigError('conversationIds', `must be one of ${conversationIdTypes}`);
 }
 
 function inMemory(clock: Clock, conversations: MemoryConversations) {

@@ -12,6 +12,7 @@ export type ReadyConversation = {
 
 /** A conversation as a policy's functions get it. `R` is the type of the host's documents. */
 export interface TurnConversation<R = AnyDocument> {
+  /** As text. Of a host's own making, unless it is an ObjectId: nothing to make a path of. */
   readonly id: string;
   readonly title: string;
   /** The session that the conversation had when it was read. */

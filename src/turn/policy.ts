@@ -59,7 +59,7 @@ export interface TurnPolicy<R = AnyDocument> {
   readonly answeredElsewhere?: 'stop' | 'report' | 'allow';
   /**
    * The agent's working directory: an absolute path below `directoryRoot`, so that no title and no `..` leads out of it.
-   * Default: a folder of the sandbox root named after the conversation's id. Paths are compared as they are written; links
+   * Default: a folder of the sandbox root named after the conversation's id, or after a hash of one that is no ObjectId. Paths are compared as they are written; links
    * on the disk are not followed, since the server's disk may be another one. A session stays in the directory that it was
    * made in: another answer at a later turn gets the conversation a new session, which knows nothing of what was said
    * before. So let it depend on what stays, such as the id, not on a title. A turn that has a prompt stays where it is.

@@ -1,4 +1,5 @@
 import { NewerVersionError } from '../errors.ts';
+import { isObjectIdText } from './conversation-id.ts';
 
 /**
  * In which version each thing is stored, a small whole number that stands beside it; what has none is of version 1.
@@ -13,7 +14,14 @@ import { NewerVersionError } from '../errors.ts';
  * contradicts it: a field whose meaning has changed, one that must change together with a known one. A field that older
  * releases may leave out and keep raises nothing. What a raise means for a deploy: docs/upgrading.md.
  */
-export const versions = { turn: 1, session: 1, entry: 1, job: 1 } as const;
+export const versions = { turn: 2, session: 1, entry: 1, job: 1 } as const;
+
+/**
+ * In which version a turn is stored: in the lowest that says what it is, so that older releases go on with it. Version 2 may have a
+ * conversation whose id is no ObjectId, which those of version 1 cannot look up.
+ */
+export const turnVersionOf = (conversationId: string): number =>
+  isObjectIdText(conversationId) ? 1 : versions.turn;
 
 export type VersionedKind = keyof typeof versions;
 

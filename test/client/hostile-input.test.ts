@@ -2,10 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import mongoose from 'mongoose';
 import { checkAnswer, checkRequestId, checkTurnId } from '../../src/client/check-input.ts';
-import { checkEnqueueInput, conversationIdOf } from '../../src/client/enqueue-input.ts';
+import { checkEnqueueInput } from '../../src/client/enqueue-input.ts';
 import { InvalidConfigError, InvalidInputError } from '../../src/errors.ts';
 import { objectId } from '../../src/mongodb/object-id.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
+import { conversationIdOf } from '../../src/turn/conversation-id.ts';
 import '../support/fuzz-seed.ts';
 
 const hex = '0123456789abcdef01234567';

@@ -17,6 +17,8 @@ export interface TurnStoreWorld {
   remove(conversationId: string): Promise<void>;
   /** An id of the right form that names nothing. */
   unknownId(): string;
+  /** The same for a conversation, where those have ids of another kind. */
+  unknownConversation?(): string;
 }
 
 const tokens = { input: 3, output: 5, reasoning: 1, cacheRead: 0, cacheWrite: 2 };
@@ -60,6 +62,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     store = world.store;
   });
 
+  const unknownConversation = () => world.unknownConversation?.() ?? world.unknownId();
   const newTurn = (conversationId: string, more: Partial<NewTurn> = {}): NewTurn => ({
     conversationId,
     text: 'hello',
@@ -166,7 +169,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     });
 
     it('refuses an unknown conversation and writes nothing', async () => {
-      const id = world.unknownId();
+      const id = unknownConversation();
       await expect(create(id)).rejects.toEqual(new NotFoundError('conversation', id));
       expect(await store.head(id)).toBeNull();
     });
@@ -215,11 +218,11 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
     });
 
     it('refuses operators in place of ids', async () => {
-      for (const id of [{ $ne: null }, 'x', '', 5, null, ['a'.repeat(24)]] as never[]) {
+      for (const id of [{ $ne: null }, 'x'.repeat(201), '', 0.5, null, ['a'.repeat(24)]] as never[]) {
         await expect(store.get(id)).rejects.toThrow(InvalidInputError);
         await expect(store.head(id)).rejects.toThrow(InvalidInputError);
         await expect(store.conversation(id)).rejects.toThrow(InvalidInputError);
-        await expect(store.claim({ id, conversationId: world.unknownId() }, 'one')).rejects.toThrow(
+        await expect(store.claim({ id, conversationId: unknownConversation() }, 'one')).rejects.toThrow(
           InvalidInputError,
         );
         await expect(store.claim({ id: world.unknownId(), conversationId: id }, 'one')).rejects.toThrow(
@@ -301,7 +304,7 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
         await create(await world.conversation()),
         await create(await world.conversation()),
       ];
-      for (const conversationId of [other.conversationId, await world.conversation(), world.unknownId()])
+      for (const conversationId of [other.conversationId, await world.conversation(), unknownConversation()])
         expect(await store.claim({ id: turn.id, conversationId }, 'one')).toEqual({ kind: 'missing' });
       expect((await stored(turn.id)).run.epoch).toBe(0);
       expect((await stored(other.id)).run.epoch).toBe(0);
@@ -735,6 +738,6 @@ export function turnStoreContract(open: () => Promise<TurnStoreWorld>): void {
       id: conversationId,
       title: expect.any(String),
     });
-    expect(await store.conversation(world.unknownId())).toBeNull();
+    expect(await store.conversation(unknownConversation())).toBeNull();
   });
 }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { StoredTurn, TurnEntry } from '../../src/index.ts';
 import type { OpenCode } from '../../src/opencode/v1/server.ts';
 import { markIn } from '../../src/session/mark.ts';
+import { safeName } from '../../src/turn/conversation-id.ts';
 import { eventually } from '../support/eventually.ts';
 import type { TestSystem } from '../support/system.ts';
 import { concatenated } from '../support/turns.ts';
@@ -33,7 +34,7 @@ export async function expectNoOrphan(client: OpenCode, stored: StoredTurn): Prom
   await eventually(async () => {
     const sessions = await client.recentSessions(stored.createdAt - 3_600_000, 10_000);
     const ofConversation = sessions.filter(
-      ({ metadata }) => markIn(metadata)?.conversationId === stored.conversationId,
+      ({ metadata }) => markIn(metadata)?.conversation === safeName(stored.conversationId),
     );
     expect(ofConversation.map(({ id }) => id)).toEqual([stored.run.sessionId]);
     // A sweeper that was killed is followed by another after twice its pause and ten seconds at most.

@@ -88,6 +88,40 @@ async function readyMade(): Promise<void> {
   });
 }
 
+/** Ids of a host's own. */
+async function ownIds(): Promise<void> {
+  const numbered = new mongoose.Schema({ _id: Number, total: Number });
+  numbered.plugin(opencodeSession);
+  const invoices = await connect({
+    ...configFromEnv(),
+    conversations: mongoose.connection.model('Invoice', numbered),
+  });
+  await invoices.enqueue({ conversation: 7, text: 'Explain.' });
+  await invoices.enqueue({ conversation: '7', text: 'Explain.' });
+  await invoices.session(7).stored();
+  // @ts-expect-error no number
+  await invoices.enqueue({ conversation: true, text: 'Explain.' });
+  // @ts-expect-error an id of another model
+  await invoices.enqueue({ conversation: new mongoose.Types.ObjectId(), text: 'Explain.' });
+  const [message] = await invoices.models.Message.find({ conversation: 7 });
+  message?.conversation.toFixed();
+  const big = await connect({ ...configFromEnv(), conversations: BigTrip });
+  await big.enqueue({ conversation: 7n, text: 'Explain.' });
+  const named = await connect({ ...configFromEnv(), conversations: NamedTrip });
+  await named.enqueue({ conversation: 'lisbon', text: 'Explain.' });
+  // @ts-expect-error another type of id
+  await named.enqueue({ conversation: 7, text: 'Explain.' });
+  const unique = await connect({ ...configFromEnv(), conversations: UniqueTrip });
+  await unique.enqueue({ conversation: new mongoose.Types.UUID(), text: 'Explain.' });
+  const ready = await connect(configFromEnv());
+  // @ts-expect-error the ready-made model has ObjectIds
+  await ready.enqueue({ conversation: 7, text: 'Explain.' });
+  (await ready.models.Message.findOne())?.conversation.toHexString();
+}
+declare const BigTrip: mongoose.Model<{ _id: bigint; title: string }>;
+declare const NamedTrip: mongoose.Model<{ _id: string; title: string }>;
+declare const UniqueTrip: mongoose.Model<{ _id: mongoose.Types.UUID; title: string }>;
+
 /** A policy for any model: it takes the fields for what they may be. */
 const anywhere: TurnPolicy = { system: ({ document }) => String(document.destination) };
 /** And tables in modules of their own. */
@@ -96,5 +130,6 @@ const table = { planner: { system: ({ document }) => document.destination } } sa
 const other: Policies<{ invoice: number }> = table;
 
 it('the types of a host reach hooks and enqueue, and mistakes do not compile', () => {
-  for (const compiled of [ownModel, otherModels, readyMade, table, other]) expect(compiled).toBeDefined();
+  for (const compiled of [ownModel, ownIds, otherModels, readyMade, table, other])
+    expect(compiled).toBeDefined();
 });

@@ -94,7 +94,7 @@ it("a session that was minted for another model's conversation is no orphan of t
   const client = openCodeClient({ address: serverAddress(url, undefined, password) });
   const directory = system.policy.directory();
   const minted = async (collection?: string) => {
-    const mark = { prefix: name.prefix, conversationId: '0'.repeat(24), mint: 'm' };
+    const mark = { prefix: name.prefix, conversation: '0'.repeat(24), mint: 'm' };
     const metadata = metadataOf({ ...mark, ...(collection ? { collection } : {}) });
     return (await client.createSession({ title: 'x', directory, metadata })).id;
   };

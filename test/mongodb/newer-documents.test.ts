@@ -7,7 +7,7 @@ import { MongoStopStore } from '../../src/mongodb/stop-store.ts';
 import { MongoTurnStore } from '../../src/mongodb/turn-store.ts';
 import type { ClaimResult } from '../../src/ports/turn-store.ts';
 import { turnFailure } from '../../src/turn/failure.ts';
-import { versions } from '../../src/turn/versions.ts';
+import { turnVersionOf, versions } from '../../src/turn/versions.ts';
 import { ended, question } from '../contract/turn-store.ts';
 import { startDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -70,11 +70,17 @@ describe('what is stored', () => {
   it('carries its version: both messages of a turn, and the session data', async () => {
     const turn = await create();
     const reply = await message(turn.id);
-    expect(reply).toMatchObject({ schemaVersion: versions.turn });
-    expect(await message(String(reply?.counterpart))).toMatchObject({ schemaVersion: versions.turn });
+    expect(reply).toMatchObject({ schemaVersion: turnVersionOf(turn.conversationId) });
+    expect(await message(String(reply?.counterpart))).toMatchObject({
+      schemaVersion: turnVersionOf(turn.conversationId),
+    });
     const conversation = await newConversation();
     expect(await sessions.swap(conversation, null, { ...ref, sessionId: 'ses_own' })).toBe(true);
     expect(await conversationDoc(conversation)).toMatchObject({ opencodeSessionVersion: versions.session });
+  });
+
+  it('is of the first version as long as older releases can go on with it', async () => {
+    expect((await message((await create()).id))?.schemaVersion).toBe(1);
   });
 
   it('without a version is of the first one, and gets one with its next owner', async () => {
@@ -82,7 +88,7 @@ describe('what is stored', () => {
     await raw(models.Message).updateMany({}, { $unset: { schemaVersion: 1 } });
     expect(await store.get(turn.id)).toMatchObject({ id: turn.id });
     claimed(await store.claim(turn, 'one'));
-    expect(await message(turn.id)).toMatchObject({ schemaVersion: versions.turn });
+    expect(await message(turn.id)).toMatchObject({ schemaVersion: turnVersionOf(turn.conversationId) });
   });
 
   it('in a version that is no number is damaged, and can be ended', async () => {

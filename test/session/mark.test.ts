@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { markIn, metadataOf } from '../../src/session/mark.ts';
 
-const mark = { prefix: 'p', conversationId: 'c', mint: 'm' };
+const mark = { prefix: 'p', conversation: 'c', mint: 'm' };
 
 it.each([mark, { ...mark, collection: 'trips' }])('a mark is read as it was written: %j', (written) => {
   expect(markIn(metadataOf(written))).toEqual(written);

@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import type { Lock } from '../../src/ports/lock.ts';
 import type { OpenStop, StopStore } from '../../src/ports/stop-store.ts';
+import { sessionLock } from '../../src/session/session.ts';
 import { takeOverStops } from '../../src/stop/open-stops.ts';
 import type { StopRef } from '../../src/turn/stored-turn.ts';
 
@@ -49,13 +50,13 @@ function record(...stops: StopRef[]) {
 it('ends and closes what is open in the session, under the lock of the record, and leaves other sessions alone', async () => {
   const { log, takeOver } = record(stop('ses', 'm0'), stop('other', 'm1'), stop('ses', 'm2'));
   expect(await takeOver(true)).toBe(true);
-  expect(log).toEqual(['lock session:r', 'end m0', 'close t0', 'end m2', 'close t2']);
+  expect(log).toEqual([`lock ${sessionLock('r')}`, 'end m0', 'close t0', 'end m2', 'close t2']);
 });
 
 it('keeps open what did not end, and goes no further', async () => {
   const { log, takeOver } = record(stop('ses', 'm0'), stop('ses', 'm2'));
   expect(await takeOver(false)).toBe(false);
-  expect(log).toEqual(['lock session:r', 'end m0']);
+  expect(log).toEqual([`lock ${sessionLock('r')}`, 'end m0']);
 });
 
 it('asks for no lock when nothing is open in the session', async () => {
@@ -73,5 +74,5 @@ it('ends nothing that somebody else has closed while the lock was waited for', a
     },
   };
   expect(await takeOver(true, late)).toBe(true);
-  expect(log).toEqual(['lock session:r']);
+  expect(log).toEqual([`lock ${sessionLock('r')}`]);
 });
