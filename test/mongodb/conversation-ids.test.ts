@@ -54,9 +54,9 @@ const modelOf = (on: mongoose.Connection, of: typeof mongoose, type: string, opt
   ) as unknown as AnyModel;
 
 /** The stores of a process whose conversations are of that model. */
-async function world(type: ConversationIdType, of: typeof mongoose = mongoose) {
+async function world(type: ConversationIdType, of: typeof mongoose = mongoose, name = type as string) {
   const host = await new of.Mongoose().createConnection(database.url).asPromise();
-  const own = await connectMongo(withDatabase(database.url, `${database.connection.name}_${type}`));
+  const own = await connectMongo(withDatabase(database.url, `${database.connection.name}_${name}`));
   opened.push(host as never, own);
   const model = modelOf(host as never, of, type);
   const { Message } = turnModels(own, collectionNames(), type);
@@ -87,7 +87,7 @@ describe.each(types)('conversations whose ids are of the type %s', (type) => {
   describe('turns', () => turnStoreContract(() => world(type)));
   describe('lists', () =>
     turnListsContract(async () => {
-      const made = await world(type);
+      const made = await world(type, mongoose, `${type}_lists`);
       return { ...made, unknownId: made.unknownConversation };
     }));
   describe('open stops', () => stopStoreContract(async () => ({ ...(await world(type)) })));

@@ -154,4 +154,36 @@ async function endsOf(turnId: string): Promise<{ status: unknown; told: number }
     },
     180_000,
   );
+
+  it('an older worker leaves a conversation alone whose id is no ObjectId, and works one whose id looks as one', async () => {
+    const { prompts, gate } = heldModel();
+    gate.resolve();
+    const more = {
+      prefix: `${system.options.prefix}-own`,
+      mongo: system.database('own'),
+      ownIds: true,
+    };
+    const own = await started(Side.start(entries['this version'], system, more));
+    const older = await started(Side.worker(entries['the landed version'], system, more));
+    const hex = String(new mongoose.Types.ObjectId());
+    const [left, worked] = [
+      await own.enqueue(await own.own('../Trip: {1}'), 'left'),
+      await own.enqueue(await own.own(hex), 'worked'),
+    ];
+    await own.follow(worked).ended;
+    expect(await own.get(worked)).toMatchObject({ conversationId: hex, status: 'completed' });
+    // In the words of a release that knows versions, or of one from before there were any.
+    const refused = /^turn\.job: .*( is stored in version 2|24 hex digits)/;
+    await eventually(() => expect(older.reports).toContainEqual(expect.stringMatching(refused)));
+    expect(await own.get(left)).toMatchObject({ status: 'pending', run: { phase: 'queued', epoch: 0 } });
+    const newer = await started(Side.worker(entries['this version'], system, more));
+    await own.follow(left).ended;
+    expect(await own.get(left)).toMatchObject({
+      conversationId: '../Trip: {1}',
+      status: 'completed',
+      run: { epoch: 1, reruns: 0, resends: 0 },
+    });
+    expect([prompts('left'), prompts('worked')]).toEqual([1, 1]);
+    await Promise.all([own, older, newer].map((side) => side.kill()));
+  }, 120_000);
 });

@@ -41,9 +41,9 @@ export class Side {
   readonly #waiting = new Map<number, Waiting>();
   #seq = 0;
 
-  constructor(entry: string, { options, policy }: TestSystem) {
+  constructor(entry: string, { options, policy }: TestSystem, more: object = {}) {
     const { reporter: _reporter, ...plain } = options;
-    const given = { ...plain, directory: policy.directory() };
+    const given = { ...plain, directory: policy.directory(), ...more };
     this.#child = spawn(process.execPath, [program, entry], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, SIDE_OPTIONS: JSON.stringify(given) },
@@ -58,18 +58,20 @@ export class Side {
     this.#ready.promise.catch(() => undefined);
   }
 
-  static async start(entry: string, system: TestSystem): Promise<Side> {
-    const side = new Side(entry, system);
+  static async start(entry: string, system: TestSystem, more?: object): Promise<Side> {
+    const side = new Side(entry, system, more);
     await side.#ready.promise;
     return side;
   }
 
-  static async worker(entry: string, system: TestSystem): Promise<Side> {
-    const side = await Side.start(entry, system);
+  static async worker(entry: string, system: TestSystem, more?: object): Promise<Side> {
+    const side = await Side.start(entry, system, more);
     await side.#call('work').ended;
     return side;
   }
 
+  /** A conversation of the model with ids of its own (`ownIds`). */
+  own = (id: string) => this.#call('own', id).ended as Promise<string>;
   conversation = () => this.#call('conversation').ended as Promise<string>;
   enqueue = (conversation: string, text: string) =>
     this.#call('enqueue', { conversation, text }).ended as Promise<string>;

@@ -4,17 +4,24 @@
  */
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
+import mongoose from 'mongoose';
 
-const { connect } = await import(pathToFileURL(process.argv[2]).href);
-const { directory, ...options } = JSON.parse(process.env.SIDE_OPTIONS);
+const { connect, opencodeSession } = await import(pathToFileURL(process.argv[2]).href);
+const { directory, ownIds, ...options } = JSON.parse(process.env.SIDE_OPTIONS);
 const say = (line) => void process.stdout.write(`${JSON.stringify(line)}\n`);
 const reporter = { report: (error, { action }) => say({ report: `${action}: ${error?.message}` }) };
+if (ownIds) {
+  const host = await mongoose.createConnection(options.mongo).asPromise();
+  const schema = new mongoose.Schema({ _id: String, title: String }).plugin(opencodeSession);
+  options.conversations = host.model('Trip', schema);
+}
 const turns = await connect({ ...options, reporter });
 await turns.createIndexes();
 const leaving = new Map();
 let worker;
 
 const calls = {
+  own: async ([_id]) => (await options.conversations.create({ _id }))._id,
   conversation: async () => String((await turns.models.Conversation.create({ title: 'Side by side' }))._id),
   enqueue: async ([input]) => (await turns.enqueue(input)).id,
   get: ([turnId]) => turns.get(turnId),
