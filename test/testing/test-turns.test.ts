@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { IllegalStateError, NotFoundError, TurnBusyError } from '../../src/errors.ts';
+import { IllegalStateError, InvalidInputError, NotFoundError, TurnBusyError } from '../../src/errors.ts';
 import {
+  type ConversationIdType,
   manualClock,
   scriptedUpstream,
   type TestTurns,
@@ -318,4 +319,31 @@ it('waiting says how far a turn has come that does not end', async () => {
   );
   await turns.cancel(id);
   await expect(waitForRequest(turns, id)).rejects.toThrow(`turn ${id} is cancelled`);
+});
+
+describe('conversations with ids of a host of another kind', () => {
+  it.each<[ConversationIdType, unknown, string]>([
+    ['String', '../Trip: {1}', '../Trip: {1}'],
+    ['Number', 7, '7'],
+    ['UUID', '0B1C2D3E-4F50-4A61-8B72-93A4B5C6D7E8', '0b1c2d3e-4f50-4a61-8b72-93a4b5c6d7e8'],
+    ['BigInt', 2n ** 62n, String(2n ** 62n)],
+  ])('are conversations as any other: %s', async (conversationIds, _id, text) => {
+    const turns = await start({ conversationIds });
+    expect(test.conversation({ _id })).toBe(text);
+    for (const conversation of [text, { _id }, test.conversation()] as never[]) {
+      const { id } = await turns.enqueue({ conversation, text: 'x' });
+      expect(await waitForTurn(turns, id)).toMatchObject({ status: 'completed' });
+    }
+    expect((await turns.conversation(text).messages()).messages).toHaveLength(4);
+    expect((await turns.session(text).stored())?.directory).toMatch(/\/id-[0-9a-f]{40}$/);
+    await expect(turns.enqueue({ conversation: { $ne: null } as never, text: 'x' })).rejects.toThrow(
+      InvalidInputError,
+    );
+  });
+
+  it('of a kind that no model has are refused', async () => {
+    await expect(start({ conversationIds: 'Date' as never })).rejects.toThrow(
+      'conversationIds: must be one of ObjectId, String, Number, UUID, BigInt',
+    );
+  });
 });
