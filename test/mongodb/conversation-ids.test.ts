@@ -200,3 +200,15 @@ it.each(['Date', 'Buffer', 'Decimal128', 'Mixed', 'Double', 'Boolean'])(
     );
   },
 );
+
+it('a number that an Int32 cannot hold is refused as input, and one that it can is an id', async () => {
+  const host = await new mongoose.Mongoose().createConnection(database.url).asPromise();
+  opened.push(host);
+  const model = modelOf(host, mongoose, 'Int32');
+  expect(checkConversationModel(model)).toBe('Number');
+  const { Message } = turnModels(database.connection, collectionNames('int32'), 'Number');
+  const store = new MongoTurnStore(Message as never, model as never);
+  await model.create({ _id: 7 } as never);
+  expect(await store.conversation('7')).toMatchObject({ id: '7' });
+  await expect(store.conversation(String(2 ** 40))).rejects.toThrow(InvalidInputError);
+});
