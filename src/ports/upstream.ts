@@ -188,6 +188,8 @@ export interface ReadOptions {
   readonly restore: boolean;
   /** Ids of the requests that wait for a person here. */
   readonly waiting?: ReadonlySet<string> | undefined;
+  /** The time, by upstream's clock, of the prompt over which this one was posted again: it shows that one until it has come to ours. */
+  readonly postedOver?: number | undefined;
 }
 
 /** What upstream says at one moment. */

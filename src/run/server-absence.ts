@@ -32,6 +32,7 @@ export class ServerAbsence {
   #closed = false;
   #cancelTimers: (() => void)[] = [];
   #answers = 0;
+  #failures = 0;
 
   constructor(options: ServerAbsenceOptions) {
     this.#options = options;
@@ -45,6 +46,11 @@ export class ServerAbsence {
   /** How many requests the server has answered well. */
   get answers(): number {
     return this.#answers;
+  }
+
+  /** How many requests the server has not answered. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** The same server, what becomes of whose requests is noticed here. */
@@ -73,6 +79,7 @@ export class ServerAbsence {
   }
 
   #failed(error: TurnsError): void {
+    this.#failures += 1;
     const begins = this.#error === undefined;
     this.#error = error;
     if (!begins || this.#closed) return;

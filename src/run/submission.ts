@@ -11,6 +11,7 @@ export class Submission {
   #system: Promise<string | undefined> | undefined;
   #promptedWith: PromptedWith | undefined;
   #posted = false;
+  #postedOver: number | undefined;
   #reruns: number;
   #resends: number;
   #userFiles: ReadonlySet<string>;
@@ -84,9 +85,15 @@ export class Submission {
   }
 
   /** One that an owner before us has begun, and did not come to post, is counted already: never above `max`. */
-  countRerun(max: number): number {
+  countRerun(max: number, postedOver: number | undefined): number {
+    this.#postedOver = postedOver;
     this.#reruns = Math.min(this.#reruns + 1, max);
     return this.#reruns;
+  }
+
+  /** When upstream had got the prompt whose run was lost, by its clock, once this owner has posted it again. */
+  get postedOver(): number | undefined {
+    return this.#postedOver;
   }
 
   countResend(): number {

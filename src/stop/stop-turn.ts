@@ -40,7 +40,7 @@ const ownedMs = 30_000;
  * somebody else's and was left alone; ServiceUnavailableError when nobody can say.
  *
  * `lost`: of a run that goes on for all that anybody knows, while the turn does: the run's signal ends the stopping, and
- * its reason is thrown then.
+ * its reason is thrown then. A server that is away meanwhile is waited for, as long as `ServerAbsence` allows.
  */
 export async function stopUpstream(run: Run, ids: PromptIds, { lost = false } = {}): Promise<StopResult> {
   const from = lost ? run.signal : undefined;
@@ -50,13 +50,34 @@ export async function stopUpstream(run: Run, ids: PromptIds, { lost = false } = 
   const movedAt = () => live.movedAt;
   const timeoutMs = run.policy.limits.cancelTimeoutMs;
   const options = { timeoutMs, children, posted: run.submission.posted, lost, movedAt };
-  const result = await stopAt(() => run.upstream(ids.server), ids, options, from);
+  const stop = () => stopAt(() => run.upstream(ids.server), ids, options, from);
+  const result = await (lost ? stopWhileAway(run, stop) : stop());
   if (result.confirmed) return result;
   from?.throwIfAborted();
   run.submission.leaveOpen(ids);
   deps.tracer.event('turn.stop_unconfirmed', { 'turn.epoch': run.own.fence.epoch });
   deps.reporter.report(result.problem, { action: 'turn.stop', severity: 'warning', turnId: turn.id });
   return result;
+}
+
+/** Tries for a server that was away for a part of each: one that fails at a single question answers others. */
+const maxTriesBack = 3;
+
+/**
+ * Stops once more when the server was away: a run that could not be asked to end is not one that does not end. While it is away now there is
+ * no end but the run's own; one that came back in the middle had less than its time.
+ */
+async function stopWhileAway(
+  { absence, signal }: Pick<Run, 'absence' | 'signal'>,
+  stop: () => Promise<StopResult>,
+): Promise<StopResult> {
+  for (let triesBack = 0; ; ) {
+    const { failures } = absence;
+    const result = await stop();
+    if (result.confirmed || signal.aborted || absence.failures === failures) return result;
+    if (absence.error === undefined) triesBack += 1;
+    if (triesBack === maxTriesBack) return result;
+  }
 }
 
 /**

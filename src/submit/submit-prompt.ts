@@ -56,10 +56,10 @@ export async function resend(run: TurnRun, watch: TurnWatch): Promise<PromptIds>
   return promptSession(run, watch, 'recreate');
 }
 
-/** The server lost the run: the same message again, under the same ids. */
-export async function rerun(run: TurnRun, ids: PromptIds): Promise<void> {
+/** The server lost the run: the same message again, under the same ids. `lostPromptedAt`: when it had got the one before. */
+export async function rerun(run: TurnRun, ids: PromptIds, lostPromptedAt: number | undefined): Promise<void> {
   const before = run.submission.reruns;
-  const reruns = run.submission.countRerun(run.policy.limits.maxReruns);
+  const reruns = run.submission.countRerun(run.policy.limits.maxReruns, lostPromptedAt);
   if (reruns > before) run.deps.meter.add('opencode_turns.reruns', 1, { 'turn.policy': run.policy.name });
   run.deps.tracer.event('turn.rerun', { 'turn.reruns': reruns });
   run.live.followers.add({ type: 'progress', progress: 'rerun' });

@@ -199,7 +199,8 @@ export class TurnWatch {
     // A gap that comes while upstream is read asks for one more.
     this.#rebuild = false;
     try {
-      const options = { restore: rebuild, waiting: this.#requests?.waiting };
+      const { postedOver } = this.#run.submission;
+      const options = { restore: rebuild, waiting: this.#requests?.waiting, postedOver };
       const reading = await followed.read(options, this.#run.signal);
       if (rebuild && this.#live && !this.#rebuild) this.#heard();
       this.#patience.renew();

@@ -35,7 +35,7 @@ export async function followThrough(run: TurnRun, watch: TurnWatch, first: Promp
     if (stopped.kind === 'ended') continue;
     if (stopped.kind === 'unconfirmed' || end.kind === 'failed' || !mayRerun(run, end.exchange))
       return { end: { ...end, exchange: stopped.exchange }, ids };
-    await rerun(run, ids);
+    await rerun(run, ids, stopped.exchange.userMessage?.info.time.created);
   }
 }
 

@@ -16,6 +16,8 @@ let turns: Turns;
 let worker: RunningWorker;
 /** While true the directory has no event stream: it is cut, and no new one is to be had. */
 let deaf = false;
+/** How many reads of messages are still answered with old ones. */
+let unshown = 0;
 /** While true the question how old an instance is gets a page for an answer. */
 let blind = false;
 const wires = new Set<EventWire>();
@@ -66,8 +68,32 @@ async function ask(method: string, route: string, directory: string, body?: unkn
   await response.text();
 }
 
+/** So many reads of messages still show those of before the prompt that is posted next: it is accepted, and comes later. */
+function slowToShow(reads: number): void {
+  unshown = reads;
+  let before: unknown;
+  proxy.before(async ({ path: route }) => {
+    if (deaf && route === '/event') throw new Error('no stream');
+    if (!route.endsWith('/prompt_async')) return;
+    const { url, password } = system.opencode;
+    const { headers } = serverAddress(url, undefined, password);
+    before = await (await fetch(`${url}${route.replace('prompt_async', 'message')}`, { headers })).json();
+  });
+  proxy.instead(({ method, path: route }) => {
+    if (before === undefined || unshown === 0) return undefined;
+    if (route === '/session/status') return { body: {} };
+    if (method !== 'GET' || !route.endsWith('/message')) return undefined;
+    unshown -= 1;
+    return { body: before };
+  });
+}
+
 /** A turn that streams, until `end` is called while its directory has no stream; then the stored turn. */
-async function deafTurn(name: string, end: (sessionId: string) => Promise<unknown>) {
+async function deafTurn(
+  name: string,
+  end: (sessionId: string) => Promise<unknown>,
+  streams: () => void = () => undefined,
+) {
   system.respond(held);
   const conversation = await newConversation(turns);
   const before = system.model.turnRequests.length;
@@ -80,6 +106,7 @@ async function deafTurn(name: string, end: (sessionId: string) => Promise<unknow
   const ended = follow();
   ended.catch(() => undefined);
   await eventually(() => expect(concatenated(entries)).toBe('one two '), 30_000);
+  streams();
   system.respond(() => ({ text: ['one ', 'two ', 'again'] }));
   deaf = true;
   for (const wire of wires) wire.cut();
@@ -111,6 +138,15 @@ describe('while nobody hears the events of a directory', () => {
     });
     expect(entries).toContainEqual(expect.objectContaining({ type: 'progress', progress: 'rerun' }));
     expect(requests).toBe(2);
+  });
+
+  it('the server takes its time with the second prompt: what it shows of the first one is not lost again', async () => {
+    const dispose = disposals['its instance was disposed of'] as () => Promise<void>;
+    const { stored, requests } = await deafTurn('default', dispose, () => slowToShow(20));
+    expect(stored.error).toBeUndefined();
+    expect(stored).toMatchObject({ status: 'completed', text: 'one two again', run: { reruns: 1 } });
+    expect(requests).toBe(2);
+    expect(unshown).toBe(0);
   });
 
   it('its instance was disposed of: interrupted as lost when the policy says so', async () => {

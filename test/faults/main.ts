@@ -1,5 +1,6 @@
 /**
- * `npm run test:faults`: the fault suites at full size. `--all` tries every point, `--seed N` repeats a run.
+ * `npm run test:faults`: the fault suites at full size. `--all` tries every point, `--seed N` repeats a run,
+ * `--only TEXT` tries those answers whose name has the text.
  * `replies` replaces single answers of the services, `soak --minutes N` takes them away now and then; `--json` ends
  * either with one line of JSON. Anything else goes to jest, for example a path.
  */
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
     all: { type: 'boolean' },
     json: { type: 'boolean' },
     minutes: { type: 'string' },
+    only: { type: 'string' },
     seed: { type: 'string' },
   },
   allowPositionals: true,
@@ -33,6 +35,7 @@ const { status } = spawnSync('npm', ['run', '-s', 'jest', '--', '--runInBand', .
     FAULTS: values.all ? 'all' : 'more',
     FAULTS_RESULT: result,
     ...(values.seed ? { FAULTS_SEED: values.seed } : {}),
+    ...(values.only ? { FAULTS_ONLY: values.only } : {}),
     ...(values.minutes ? { FAULTS_MINUTES: values.minutes } : {}),
   },
 });

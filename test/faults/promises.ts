@@ -48,8 +48,14 @@ export async function expectIdleRedis(redis: Redis, prefix: string): Promise<voi
       active: await redis.llen(`${prefix}:turns:active`),
       waiting: await redis.llen(`${prefix}:turns:wait`),
       delayed: await redis.zcard(`${prefix}:turns:delayed`),
-      failed: await redis.zcard(`${prefix}:turns:failed`),
+      failed: await failures(redis, prefix),
       locks: await redis.keys(`${prefix}:lock:*`),
-    }).toEqual({ active: 0, waiting: 0, delayed: 0, failed: 0, locks: [] });
+    }).toEqual({ active: 0, waiting: 0, delayed: 0, failed: [], locks: [] });
   });
+}
+
+/** Why jobs have failed: without that nobody can say what broke. */
+async function failures(redis: Redis, prefix: string): Promise<readonly unknown[]> {
+  const ids = await redis.zrange(`${prefix}:turns:failed`, 0, '-1');
+  return Promise.all(ids.map(async (id) => redis.hgetall(`${prefix}:turns:${id}`)));
 }

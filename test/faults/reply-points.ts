@@ -1,6 +1,6 @@
 import type { ReplyLane, ReplyPoint, Side } from './reply-lane.ts';
 import { print } from './result.ts';
-import { seed, seeded, shuffled } from './sizes.ts';
+import { only, seed, seeded, shuffled } from './sizes.ts';
 
 export interface ReplyOutcome {
   readonly point: ReplyPoint;
@@ -43,7 +43,8 @@ export async function allPoints(open: () => Promise<ReplyLane>): Promise<ReplyPo
 }
 
 /** In an order whose every beginning holds of each side and service its share. */
-export function mixed(points: readonly ReplyPoint[]): ReplyPoint[] {
+export function mixed(all: readonly ReplyPoint[]): ReplyPoint[] {
+  const points = all.filter((point) => nameOf(point).includes(only));
   const ranks = new Map<string, number>();
   const ranked = shuffled(points, seeded(seed)).map((point) => {
     const group = `${point.side} ${point.service}`;

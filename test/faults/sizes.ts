@@ -51,6 +51,8 @@ export const sizes: Sizes = {
   ...(table[FAULTS as keyof typeof table] ?? table.sample),
   ...(FAULTS_MINUTES ? { soakMinutes: Number(FAULTS_MINUTES) } : {}),
 };
+/** What the names of the answers to be replaced have in them. */
+export const only = process.env.FAULTS_ONLY ?? '';
 export const seed = Number(process.env.FAULTS_SEED ?? Date.now() % 1_000_000);
 
 /** A small generator (mulberry32): the same numbers in [0, 1) for the same seed. */

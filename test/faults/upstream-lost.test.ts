@@ -205,7 +205,9 @@ describe('a server that was killed and comes back', () => {
       error: { reason: 'run_lost' },
       run: { reruns: 0 },
     });
-    expect(await again.ended).toMatchObject({
+    const completed = await again.ended;
+    expect(completed.error).toBeUndefined();
+    expect(completed).toMatchObject({
       status: 'completed',
       text: 'one two again',
       run: { reruns: 1, resends: 0 },

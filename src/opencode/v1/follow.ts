@@ -4,7 +4,7 @@ import { decodeEvent } from './decode.ts';
 import { isProgress, mayBeTheEnd, OwnEvents } from './own-events.ts';
 import { readTurn } from './read-turn.ts';
 import type { EventFeed, OpenCode } from './server.ts';
-import { judge, settleMsOf } from './verdict.ts';
+import { isShownAsBefore, judge, notBegun, settleMsOf } from './verdict.ts';
 
 /** Listens to the turn of one prompt, and reads what has become of it. */
 export function followPrompt(
@@ -52,6 +52,8 @@ export function followPrompt(
       const { exchange, busy } = reading;
       const streamError = own.errorOf(exchange);
       const judged = { exchange, busy, childBusy, idleSeen: reply.idle, streamError };
+      if (!busy && isShownAsBefore(exchange, options))
+        return { ...reading, ...notBegun(streamError), streamError };
       const found = judge(judged);
       // A server that disposes of its instance loses all runs in it.
       const verdict = found.kind === 'aborted' && own.takeDisposed() ? ({ kind: 'lost' } as const) : found;

@@ -2,6 +2,7 @@
  * What one reading at upstream means. Pure. The status must have been read BEFORE the messages: a session that
  * was idle then adds nothing to the messages that were read after. `idle` events carry no result.
  */
+import type { ReadOptions } from '../../ports/upstream.ts';
 import type { Verdict } from '../../ports/verdict.ts';
 import type { Exchange } from '../../reply/exchange.ts';
 import { upstreamFailure } from '../../turn/failure.ts';
@@ -48,6 +49,22 @@ export function settleMsOf(verdict: Verdict, { exchange, idleSeen = false }: Rea
   const failing = verdict.kind === 'unsettled' && verdict.failure !== undefined;
   return failing || exchange.begun ? 0 : startGraceMs;
 }
+
+/**
+ * Whether a prompt that was posted again is still shown as it was: upstream accepts one before it rewrites the message, on a busy
+ * machine seconds before (1.18.33), and what stands below it is the end of the run that was lost.
+ */
+export const isShownAsBefore = (
+  { userMessage }: Exchange,
+  { postedOver }: Pick<ReadOptions, 'postedOver'>,
+): boolean => postedOver !== undefined && userMessage?.info.time.created === postedOver;
+
+/** What an accepted prompt means whose run has not begun. */
+export const notBegun = (failure: TurnFailure | undefined) =>
+  ({
+    verdict: { kind: 'unsettled', ...(failure ? { failure } : {}) },
+    settleMs: failure ? 0 : startGraceMs,
+  }) as const;
 
 /** Whether an idle session's run has come to an end of its own, rather than been aborted or lost. */
 export function hasEnded(exchange: Exchange): boolean {
