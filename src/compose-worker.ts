@@ -37,7 +37,8 @@ export async function startWorker(
   workOptions: WorkOptions<never>,
   opened: Closers,
 ): Promise<{ worker: TurnWorker; closers: Closers }> {
-  const { settings, redis, prefix, store, stream, jobs, files, conversations, reporter, clock } = shared;
+  const { settings, redis, prefix, store, queue, stream, jobs, files, conversations, reporter, clock } =
+    shared;
   const used = workSettings(workOptions);
   const policies = new PolicyTable(used.policies);
   await conversationsOpen(conversations, settings.connectTimeoutMs);
@@ -49,8 +50,8 @@ export async function startWorker(
   const servers = upstreams(shared, opened);
   const deps = turnDeps(shared, servers);
   const orphanStreams = new OrphanStreams({ redis, prefix, store, stream, reporter });
-  const missingJobs = new MissingJobs({ store, of: 'pending', jobs, clock, reporter, minAgeMs });
-  const unannounced = new MissingJobs({ store, of: 'unannounced', jobs, clock, reporter, minAgeMs });
+  const missingJobs = new MissingJobs({ store, queue, of: 'pending', jobs, clock, reporter, minAgeMs });
+  const unannounced = new MissingJobs({ store, queue, of: 'unannounced', jobs, clock, reporter, minAgeMs });
   const chores = {
     'missing-jobs': () => missingJobs.sweep(),
     'unannounced-ends': () => unannounced.sweep(),

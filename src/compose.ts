@@ -20,6 +20,7 @@ import { GridFsFileStore } from './mongodb/file-store.ts';
 import { refuseFormerNames } from './mongodb/former-names.ts';
 import { ensureIndexes, type MessageDoc, turnModels } from './mongodb/models.ts';
 import { MongoTurnLists } from './mongodb/turn-lists.ts';
+import { MongoTurnQueue } from './mongodb/turn-queue.ts';
 import { MongoTurnStore } from './mongodb/turn-store.ts';
 import { type ServerAddress, serverAddress } from './opencode/address.ts';
 import { metered } from './ports/metered.ts';
@@ -66,6 +67,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
   const messages = models.Message as unknown as Model<MessageDoc>;
   const store = metered(new MongoTurnStore(messages, conversations), meter);
   const lists = metered(new MongoTurnLists(messages, conversations), meter);
+  const queue = metered(new MongoTurnQueue(messages, conversations), meter);
   const files = metered(new GridFsFileStore(mongo, { bucketName: names.files }), meter);
   const subscriber = new Subscriber(subscribed, reporter);
   const control = controlNotifier({ subscriber, redis, prefix });
@@ -77,6 +79,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
     idType,
     store,
     lists,
+    queue,
     files,
     jobs,
     stream,
@@ -98,6 +101,7 @@ async function open<R>(settings: ConnectSettings, closers: Closers): Promise<Tur
     models,
     conversations: conversations,
     store,
+    queue,
     files,
     jobs,
     stream,

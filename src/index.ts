@@ -18,9 +18,10 @@ export type { FileContent } from './artifacts/content-pieces.ts';
 export type { HostConfigFile } from './artifacts/server-config-files.ts';
 export { type CallBounds, type Rendered, Transform, type TransformRule } from './artifacts/transform.ts';
 export type { UploadedFile } from './artifacts/uploaded-files-prompt.ts';
-export type { ConversationId, ConversationRef, EnqueueInput } from './client/enqueue-input.ts';
+export type { ConversationId, ConversationRef, EnqueueInput, OnBusy } from './client/enqueue-input.ts';
 export type { ListOptions } from './client/list-turns.ts';
 export type { MessagePageOptions } from './client/page-options.ts';
+export type { EditOptions, HoldOptions } from './client/queue-options.ts';
 export { configFromEnv } from './config/env.ts';
 export type { ConversationModel, OpenCodeServerOptions, TurnsOptions } from './config/options.ts';
 export type { RedisServerOptions } from './config/redis-address.ts';
@@ -41,10 +42,13 @@ export {
   InvalidInputError,
   isTurnsError,
   NotFoundError,
+  NotRetryableError,
+  RevisionError,
   type ServiceName,
   ServiceUnavailableError,
   TransformError,
   TurnBusyError,
+  TurnStartedError,
   TurnsError,
   UnsafeFileError,
 } from './errors.ts';
@@ -79,6 +83,7 @@ export type {
 } from './mongodb/models.ts';
 export { opencodeSession, type PluggableSchema } from './mongodb/opencode-session-plugin.ts';
 export type { FileStore } from './ports/file-store.ts';
+export type { ConversationQueue, Hold, QueuedTurn, RunningTurn } from './ports/turn-queue.ts';
 export type { CancelResult } from './ports/turn-store.ts';
 export type { Exchange } from './reply/exchange.ts';
 export type { ExchangeError } from './reply/exchange-error.ts';
@@ -117,6 +122,7 @@ export type {
 export type { TurnOutcome, TurnResult } from './turn/outcome.ts';
 export type { PermissionRule } from './turn/permission-rule.ts';
 export type { Policies, TurnPolicy } from './turn/policy.ts';
+export type { Place } from './turn/queue-order.ts';
 export type {
   FinishedTurn,
   InputAnswer,

@@ -8,6 +8,7 @@ import type { Meter } from './instrumentation/meter.ts';
 import type { Tracer } from './instrumentation/tracer.ts';
 import type { GridFsFileStore } from './mongodb/file-store.ts';
 import type { TurnModels } from './mongodb/models.ts';
+import type { MongoTurnQueue } from './mongodb/turn-queue.ts';
 import type { MongoTurnStore } from './mongodb/turn-store.ts';
 import type { ServerAddress } from './opencode/address.ts';
 import type { ControlNotifier } from './ports/notifier.ts';
@@ -24,6 +25,7 @@ export interface Shared {
   readonly models: TurnModels;
   readonly conversations: Model<never>;
   readonly store: MongoTurnStore;
+  readonly queue: MongoTurnQueue;
   readonly files: GridFsFileStore;
   readonly jobs: BullTurnJobs;
   readonly stream: TurnStream;

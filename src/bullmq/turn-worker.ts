@@ -5,7 +5,7 @@ import { redisError } from '../redis/errors.ts';
 import type { ClaimDeps } from '../worker/claim-turn.ts';
 import { HeldTurns } from '../worker/held-turns.ts';
 import type { WorkerState, WorkOptions } from '../worker/running-worker.ts';
-import { isBehind, type JobEnd, leaveToOthers, takeTurn } from '../worker/take-turn.ts';
+import { type JobEnd, leaveToOthers, stillWaits, takeTurn } from '../worker/take-turn.ts';
 import { closeWorker } from './close-worker.ts';
 import { PollingWorker } from './polling-worker.ts';
 import { parseJobData, queueName, type TurnJobData, type TurnJobResult } from './turn-job.ts';
@@ -123,8 +123,7 @@ export class TurnWorker {
       case 'delay':
         await job.moveToDelayed(this.#deps.clock.now() + end.ms, token);
         // Loses against its own timer or another waker: then it is awake.
-        if (end.behind !== undefined && !(await isBehind(this.#deps, end.behind, turnId)))
-          await job.promote().catch(() => undefined);
+        if (!(await stillWaits(this.#deps, end, turnId))) await job.promote().catch(() => undefined);
         throw new DelayedError();
     }
   }

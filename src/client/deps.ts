@@ -6,6 +6,7 @@ import type { FileStore } from '../ports/file-store.ts';
 import type { ControlNotifier } from '../ports/notifier.ts';
 import type { TurnJobs } from '../ports/turn-jobs.ts';
 import type { TurnLists } from '../ports/turn-lists.ts';
+import type { TurnQueue } from '../ports/turn-queue.ts';
 import type { TurnStore } from '../ports/turn-store.ts';
 import type { TurnPublisher, TurnReader } from '../ports/turn-stream.ts';
 import type { ConversationIdType } from '../turn/conversation-id.ts';
@@ -16,6 +17,7 @@ export interface ClientDeps extends FollowDeps {
   readonly idType: ConversationIdType;
   readonly store: TurnStore;
   readonly lists: TurnLists;
+  readonly queue: TurnQueue;
   readonly files: FileStore;
   readonly jobs: TurnJobs;
   readonly stream: TurnPublisher & TurnReader;

@@ -25,6 +25,8 @@ export type ConversationRef<R = ReadyConversation> =
   | ConversationId<R>
   | (Readonly<R> & { readonly _id: unknown });
 
+export type OnBusy = 'enqueue' | 'reject' | 'interrupt';
+
 export interface EnqueueInput<R = ReadyConversation> {
   /** The conversation that owns the session. */
   readonly conversation: ConversationRef<R>;
@@ -34,8 +36,11 @@ export interface EnqueueInput<R = ReadyConversation> {
   readonly policy?: string;
   /** The same key again on the same conversation gives the turn of the first call. At most 200 characters. */
   readonly idempotencyKey?: string;
-  /** What to do when the conversation has a turn waiting or running: line up (default), or throw TurnBusyError. */
-  readonly onBusy?: 'enqueue' | 'reject';
+  /**
+   * What to do when the conversation has a turn waiting or running: line up (default); throw TurnBusyError (`reject`); or go next,
+   * ahead of all that wait, in place of what runs, which is stopped as if by `cancel` (`interrupt`).
+   */
+  readonly onBusy?: OnBusy;
   /**
    * Files for the agent, at most 100 of at most 10 MiB each. They are stored before the turn is. A stream that says nothing for
    * 30 s, or has not ended after ten minutes, or fails, is an InvalidInputError, and nothing is stored.
@@ -48,7 +53,7 @@ export interface CheckedInput {
   readonly text: string;
   readonly policy: string;
   readonly idempotencyKey?: string;
-  readonly onBusy: 'enqueue' | 'reject';
+  readonly onBusy: OnBusy;
   readonly files: readonly UploadedFile[];
 }
 
@@ -61,9 +66,8 @@ export function checkEnqueueInput(
     throw new InvalidInputError('input', 'must be an object: { conversation, text }');
   }
   const { idempotencyKey, onBusy = 'enqueue' } = input;
-  if (onBusy !== 'enqueue' && onBusy !== 'reject') {
-    throw new InvalidInputError('onBusy', 'must be "enqueue" or "reject"');
-  }
+  if (!['enqueue', 'reject', 'interrupt'].includes(onBusy))
+    throw new InvalidInputError('onBusy', 'must be "enqueue", "reject" or "interrupt"');
   return {
     conversationId: conversationIdOf(input.conversation, idType),
     text: checkText(input.text),
@@ -74,7 +78,7 @@ export function checkEnqueueInput(
   };
 }
 
-function checkText(text: unknown): string {
+export function checkText(text: unknown): string {
   if (typeof text !== 'string') throw new InvalidInputError('text', `must be a string, not ${kindOf(text)}`);
   if (text.trim() === '') throw new InvalidInputError('text', 'must not be empty');
   const bytes = Buffer.byteLength(text);

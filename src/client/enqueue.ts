@@ -1,29 +1,44 @@
-import { NotFoundError, OwnershipLostError, ServiceUnavailableError, TurnsError } from '../errors.ts';
+import {
+  NotFoundError,
+  OwnershipLostError,
+  ServiceUnavailableError,
+  TurnStartedError,
+  TurnsError,
+} from '../errors.ts';
 import type { TraceCarrier } from '../instrumentation/tracer.ts';
 import type { CreatedTurn, TurnStore } from '../ports/turn-store.ts';
 import { AskedAnew } from '../timing/asked-anew.ts';
 import type { StoredTurn, WaitingTurn } from '../turn/stored-turn.ts';
 import type { ClientDeps } from './deps.ts';
 import { type CheckedInput, checkEnqueueInput, type EnqueueInput } from './enqueue-input.ts';
+import { sendNow } from './steer-queue.ts';
 import { removeFiles, storeFiles } from './store-files.ts';
 
 /**
  * Stores the user's message and the pending reply, and queues the turn behind the conversation's earlier ones. See
  * `Turns.enqueue` for what it guarantees and throws.
  */
-export async function enqueue(deps: ClientDeps, input: EnqueueInput<never>): Promise<StoredTurn> {
-  const checked = checkEnqueueInput(input, deps.idType);
+export const enqueue = (deps: ClientDeps, input: EnqueueInput<never>): Promise<StoredTurn> =>
+  enqueueChecked(deps, checkEnqueueInput(input, deps.idType));
+
+/** The same of what was checked already; `retryOf`: the turn that it tries again. */
+export async function enqueueChecked(
+  deps: ClientDeps,
+  checked: CheckedInput,
+  retryOf?: string,
+): Promise<StoredTurn> {
   const { tracer, meter, jobs, reporter } = deps;
   const attributes = { 'turn.policy': checked.policy };
   return tracer.span('turn.enqueue', { kind: 'producer', attributes }, async (span) => {
     // Asked before anything is written: a turn without a queue would look accepted and not move.
     jobs.assertReachable();
-    const { turn, created, first } = await create(deps, checked, tracer.carrier());
+    const { turn, created, first } = await create(deps, checked, { carrier: tracer.carrier(), retryOf });
     span.set({ 'turn.id': turn.id, 'turn.created': created });
     if (created) meter.add('opencode_turns.enqueued', 1);
     if (turn.status !== 'pending') return turn;
     try {
       await Promise.all([created ? publishQueued(deps, turn.id) : undefined, addJob(deps, turn, first)]);
+      if (checked.onBusy === 'interrupt' && !first) await interrupt(deps, turn);
     } catch (error) {
       reporter.report(error, { action: 'turn.enqueue', severity: 'warning', turnId: turn.id });
     }
@@ -33,11 +48,16 @@ export async function enqueue(deps: ClientDeps, input: EnqueueInput<never>): Pro
 
 async function create(
   deps: ClientDeps,
-  { files, ...turn }: CheckedInput,
-  carrier: TraceCarrier,
+  { files, onBusy, ...turn }: CheckedInput,
+  { carrier, retryOf }: { readonly carrier: TraceCarrier; readonly retryOf: string | undefined },
 ): Promise<CreatedTurn> {
   const { store } = deps;
-  const newTurn = { ...turn, ...(carrier.traceparent ? { carrier } : {}) };
+  const newTurn = {
+    ...turn,
+    ...(onBusy === 'interrupt' ? { onBusy: 'enqueue' as const, sendNow: true } : { onBusy }),
+    ...(carrier.traceparent ? { carrier } : {}),
+    ...(retryOf === undefined ? {} : { retryOf }),
+  };
   if (files.length === 0) return store.create(newTurn);
   if (!(await store.conversation(turn.conversationId)))
     throw new NotFoundError('conversation', turn.conversationId);
@@ -54,6 +74,15 @@ async function create(
     // a message that never comes are the sweeper's.
     if (storedNothing(error)) await discard();
     throw error;
+  }
+}
+
+/** Also for the turn of an earlier call with its key, whose caller may have died here. One that has started is where it wanted to be. */
+async function interrupt(deps: ClientDeps, turn: StoredTurn): Promise<void> {
+  try {
+    await sendNow(deps, turn.conversationId, turn.id);
+  } catch (error) {
+    if (!(error instanceof TurnStartedError)) throw error;
   }
 }
 

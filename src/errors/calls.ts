@@ -85,3 +85,45 @@ export class IllegalStateError extends TurnsError {
     this.state = state;
   }
 }
+
+/** A worker has claimed the turn, or it has ended: what only a waiting turn allows was not done. `cancel` ends one that runs. */
+export class TurnStartedError extends TurnsError {
+  readonly code = 'turn_started';
+  readonly disposition = 'fail';
+  readonly turnId: string;
+  /** Whether it is over. */
+  readonly finished: boolean;
+  constructor(turnId: string, finished: boolean) {
+    const what = finished ? 'has ended' : 'has started';
+    super(`turn ${turnId} ${what}; only a turn that waits can be edited, moved, dropped or sent now`);
+    this.turnId = turnId;
+    this.finished = finished;
+  }
+}
+
+/** Somebody else has edited the turn since the caller has read it; nothing was changed. Read it again. */
+export class RevisionError extends TurnsError {
+  readonly code = 'revision_mismatch';
+  readonly disposition = 'fail';
+  readonly turnId: string;
+  /** What it is now. */
+  readonly revision: number;
+  constructor(turnId: string, revision: number) {
+    super(`turn ${turnId} is at revision ${revision}; read it again before you edit it`);
+    this.turnId = turnId;
+    this.revision = revision;
+  }
+}
+
+/** Only a turn that has failed or was cancelled is tried again. Nothing was enqueued. */
+export class NotRetryableError extends TurnsError {
+  readonly code = 'not_retryable';
+  readonly disposition = 'fail';
+  readonly turnId: string;
+  readonly status: 'pending' | 'completed';
+  constructor(turnId: string, status: 'pending' | 'completed') {
+    super(`turn ${turnId} is ${status}; only one that has failed or was cancelled can be tried again`);
+    this.turnId = turnId;
+    this.status = status;
+  }
+}

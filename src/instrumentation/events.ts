@@ -42,6 +42,7 @@ export const events = {
   'turn.answered_elsewhere': 'A question or a permission was answered by nobody of ours.',
   'turn.rerun': 'The server lost the run; the same message was prompted again.',
   'turn.stop_unconfirmed': 'A run was aborted and not seen to end; the sweeper goes on aborting it.',
+  'turn.held': 'The conversation is held; the job waits without a slot.',
   'turn.delayed': 'An earlier turn of the conversation is not finished; the job waits without a slot.',
 } as const;
 export type EventName = keyof typeof events;

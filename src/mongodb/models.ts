@@ -46,6 +46,20 @@ export interface MessageDoc<Id = Types.ObjectId> {
   idempotencyKey?: string;
   policy: string;
   carrier?: TraceCarrier;
+  /** Where it was moved to while it waited, see `turn/position.ts`. */
+  position?: string;
+  /** It is to go next in place of what runs: asked for, or placed in front with the turn that it `interrupts`, if any. */
+  sendNow?: 'due' | 'placed';
+  interrupts?: string;
+  /** The turn that it tries again. */
+  retryOf?: string;
+  /** How often somebody has changed the order or held the conversation while it waited: a claim that looked before loses. */
+  steered?: number;
+  /**
+   * What its user's message says since it was edited; copied there, so that this is newer or the same. `token` tells one edit from
+   * all others.
+   */
+  edit?: { readonly revision: number; readonly text: string; readonly token: string };
   reasoning: string;
   parts: string;
   usage?: Usage;
@@ -113,6 +127,12 @@ function messageSchema(idType: ConversationIdType): Schema {
       idempotencyKey: { type: String },
       policy: { type: String, required: true },
       carrier: { type: mixed },
+      position: { type: String },
+      retryOf: { type: String },
+      sendNow: { type: String },
+      interrupts: { type: String },
+      steered: { type: Number },
+      edit: { type: mixed },
       reasoning: { type: String, default: '' },
       parts: { type: String, default: '[]' },
       usage: { type: mixed },
@@ -147,6 +167,14 @@ function messageSchema(idType: ConversationIdType): Schema {
   schema.index(
     { conversation: 1, role: 1, sequence: 1 },
     { name: 'conversation_pending', partialFilterExpression: { status: 'pending' } },
+  );
+  // Few, too: those that were moved. The others stand where their sequence says.
+  schema.index(
+    { conversation: 1, position: 1, sequence: 1 },
+    {
+      name: 'conversation_moved',
+      partialFilterExpression: { status: 'pending', position: { $type: 'string' } },
+    },
   );
   // Few at any time: runs that could not be seen to end.
   schema.index({ 'run.stopTriedAt': 1 }, { name: 'open_stops', sparse: true });

@@ -11,7 +11,10 @@ export interface OpenCodeSessionFields {
   opencodeRules?: string | null;
   /** The directory that the session works in, as the policy named it. */
   opencodeDirectory?: string | null;
-  /** In which version these are stored. */
+  /** Since when its waiting turns are held, and by whom; null or absent when they are not. */
+  opencodeHeldAt?: Date | null;
+  opencodeHeldBy?: string | null;
+  /** In which version the session's fields are stored. */
   opencodeSessionVersion?: number | null;
 }
 
@@ -48,6 +51,8 @@ export function opencodeSession(given: PluggableSchema): void {
     opencodeServer: { type: String },
     opencodeRules: { type: String },
     opencodeDirectory: { type: String },
+    opencodeHeldAt: { type: Date },
+    opencodeHeldBy: { type: String },
     opencodeSessionVersion: { type: Number },
   });
   schema.index(

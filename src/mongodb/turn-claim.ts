@@ -31,7 +31,7 @@ export class TurnClaim {
   }
 
   /** Throws ServiceUnavailableError. */
-  async raise({ _id, conversation, run }: MessageDoc, owner: string): Promise<Raised> {
+  async raise({ _id, conversation, run, steered }: MessageDoc, owner: string): Promise<Raised> {
     const claim = String(new mongoose.Types.ObjectId());
     // Of the first claim that has stored it: a turn's time does not begin anew with its next owner.
     const isFirst = run?.startedAt === undefined && run?.firstClaimedAt === undefined;
@@ -48,7 +48,14 @@ export class TurnClaim {
     try {
       const message = await this.#messages
         .findOneAndUpdate(
-          { _id, status: 'pending', 'run.epoch': run?.epoch ?? 0, ...readableVersion() },
+          {
+            _id,
+            status: 'pending',
+            'run.epoch': run?.epoch ?? 0,
+            // Null is none. Loses against whoever has moved a turn of the conversation, or held it, since we looked.
+            steered: steered ?? null,
+            ...readableVersion(),
+          },
           change,
           { returnDocument: 'after' },
         )

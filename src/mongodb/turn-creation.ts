@@ -45,6 +45,7 @@ interface LastReply {
   readonly status: 'pending';
   readonly sequence: number;
   readonly run?: undefined;
+  readonly steered?: undefined;
 }
 
 const tooMany = () =>
@@ -127,7 +128,14 @@ export class TurnCreation {
     const sequence = await patience.read(() => this.#sequenceAfter(latest));
     const first = await patience.read(() => this.#isFirst(intent, latest));
     const userMessage = userMessageOf(intent, sequence);
-    const [, reply] = await this.#messages.insertMany([userMessage, replyTo(userMessage)], { ordered: true });
+    const { sendNow, retryOf } = intent.turn;
+    const more = {
+      // Whoever finds it does the rest, should this process die.
+      ...(sendNow && !first ? { sendNow: 'due' as const } : {}),
+      ...(retryOf === undefined ? {} : { retryOf }),
+    };
+    const both = [userMessage, { ...replyTo(userMessage), ...more }];
+    const [, reply] = await this.#messages.insertMany(both, { ordered: true });
     const turn = turnOf(reply?.toObject() as MessageDoc, userMessage);
     // Pending when it was inserted. Whoever is told that it is when it no longer is looks at the head once more.
     const hint = { role: 'assistant', status: 'pending', sequence: sequence + 1 } as const;
@@ -164,11 +172,11 @@ export class TurnCreation {
   /**
    * Whether nothing of the conversation is pending. Asked after the latest message was read: a turn that is stored
    * behind that one takes our number, so that our insert fails. A turn that has run was the first when it was
-   * claimed: when that one has ended, all have.
+   * claimed, and the last one when nobody had moved it or another of those that waited: when that one has ended, all have.
    */
   async #isFirst({ turn, head }: Intent, latest: MessageDoc | LastReply | null): Promise<boolean> {
     if (latest === null) return true;
-    if (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0) return true;
+    if (latest.status !== 'pending' && (latest.run?.epoch ?? 0) > 0 && !wasSteered(latest)) return true;
     if (turn.onBusy === 'enqueue' && latest.status === 'pending') return false;
     const ahead = await head();
     if (ahead && turn.onBusy === 'reject') throw new TurnBusyError(turn.conversationId, ahead.id);
@@ -206,6 +214,8 @@ export class TurnCreation {
     return this.#messages.findOne(filter).lean<MessageDoc>();
   }
 }
+
+const wasSteered = ({ steered }: Pick<MessageDoc, 'steered'>) => steered !== undefined;
 
 function userMessageOf(intent: Intent, sequence: number) {
   const { turn, conversation, conversationCollection, userMessageId, replyId } = intent;

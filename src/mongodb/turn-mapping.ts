@@ -32,7 +32,7 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
     conversationId: storedIdText(message.conversation),
     sequence: message.sequence,
     policy: message.policy,
-    userText: textOf(userMessage?.text),
+    userText: textOf(message.edit?.text ?? userMessage?.text),
     uploads: filesOf(userMessage?.artifacts),
     text: textOf(message.text),
     reasoning: textOf(message.reasoning),
@@ -41,6 +41,8 @@ export function turnOf(message: MessageDoc, userMessage: UserMessageDoc | null):
     ...controlOf(message),
     artifacts: filesOf(message.artifacts),
     createdAt: createdAt ?? 0,
+    ...(message.retryOf === undefined ? {} : { retryOf: message.retryOf }),
+    ...(message.edit ? { revision: message.edit.revision } : {}),
     ...(usage ? { usage } : {}),
     ...(durationMs === undefined ? {} : { durationMs }),
     ...(timeToFirstTokenMs === undefined ? {} : { timeToFirstTokenMs }),
@@ -145,6 +147,10 @@ export const waitingFields = {
   counterpart: 1,
   policy: 1,
   carrier: 1,
+  sequence: 1,
+  position: 1,
+  steered: 1,
+  'run.active': 1,
   'run.epoch': 1,
   'run.startedAt': 1,
   'run.firstClaimedAt': 1,
@@ -157,7 +163,14 @@ export function pendingOf(message: MessageDoc): PendingTurn {
     run?.cancelRequestedAt !== undefined ||
     // Read without their names.
     objectsOf(requests).some(({ state, answer }) => state === 'open' && answer !== undefined);
-  return { ...waitingOf(message), createdAt: timeOf(createdAt) ?? 0, hasControl };
+  const { sendNow, interrupts } = (run?.epoch ?? 0) === 0 ? message : {};
+  return {
+    ...waitingOf(message),
+    createdAt: timeOf(createdAt) ?? 0,
+    hasControl,
+    ...(sendNow === 'due' ? { sendNow: true } : {}),
+    ...(interrupts === undefined ? {} : { interrupts }),
+  };
 }
 
 export const pendingFields = {
@@ -165,6 +178,9 @@ export const pendingFields = {
   policy: 1,
   carrier: 1,
   createdAt: 1,
+  sendNow: 1,
+  interrupts: 1,
+  'run.epoch': 1,
   'run.cancelRequestedAt': 1,
   'requests.state': 1,
   'requests.answer': 1,

@@ -28,11 +28,13 @@ import { FencedWrites } from './fenced-writes.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
 import { sessionIn } from './opencode-session-plugin.ts';
+import { queueHead } from './queue-head.ts';
 import { readableVersion } from './readable-version.ts';
 import { settled } from './settled.ts';
 import { policySoughtMs } from './sought-policy.ts';
 import { TurnClaim } from './turn-claim.ts';
 import { TurnCreation } from './turn-creation.ts';
+import { copyEdit } from './turn-edit.ts';
 import { controlOf, turnOf, waitingFields, waitingOf } from './turn-mapping.ts';
 import { type PageStart, pageOfTurns } from './turn-pages.ts';
 import { dueToAnnounce, notAnnounced, UnannouncedEnds } from './unannounced-ends.ts';
@@ -91,6 +93,7 @@ export class MongoTurnStore implements TurnStore {
         id: conversationId,
         title: typeof title === 'string' ? title : '',
         ...(session ? { session } : {}),
+        ...(document.opencodeHeldAt ? { held: true } : {}),
         document,
       };
     });
@@ -115,19 +118,23 @@ export class MongoTurnStore implements TurnStore {
       const _id = objectId(id, 'turnId');
       const claim = new TurnClaim(this.#messages);
       for (let attempt = 0; attempt < maxClaims; attempt += 1) {
-        const [first, conversation] = await Promise.all([
-          this.#first(conversationId),
+        const first = await queueHead(this.#messages, this.#ids.stored(conversationId));
+        // Behind the head: a hold that is missed here has marked the head since, and the claim loses.
+        const [conversation, userMessage] = await Promise.all([
           this.conversation(conversationId),
+          first && this.#find({ _id: first.counterpart }),
         ]);
         if (!conversation || !first?._id.equals(_id))
           return this.#unclaimed(_id, conversationId, conversation, first);
-        const userMessage = await this.#find({ _id: first.counterpart });
+        if (conversation.held && !first.run?.active) return { kind: 'held' };
         for (const each of [first, userMessage]) assertReadable('turn', id, each?.schemaVersion);
         assertReadable('session', conversationId, conversation.document.opencodeSessionVersion);
         const raised = await claim.raise(first, owner);
         if (raised.kind === 'active') return { kind: 'behind', turnId: raised.turnId };
-        if (raised.kind === 'claimed')
+        if (raised.kind === 'claimed') {
+          await copyEdit(this.#messages, raised.message, userMessage);
           return { kind: 'claimed', turn: turnOf(raised.message, userMessage), conversation };
+        }
       }
       throw new ConflictError('too many owners claim this turn at once; try again', ['run.epoch']);
     });
@@ -151,51 +158,70 @@ export class MongoTurnStore implements TurnStore {
 
   head(conversationId: string): Promise<WaitingTurn | null> {
     return mongoCall(async () => {
-      const first = await this.#first(conversationId);
+      const first = await queueHead(this.#messages, this.#ids.stored(conversationId));
       return first && waitingOf(first, this.#collection);
     });
   }
 
-  cancel(turnId: string): Promise<CancelResult> {
+  cancel(turnId: string, interruptedBy?: string): Promise<CancelResult> {
     return mongoCall(async () => {
       const _id = objectId(turnId, 'turnId');
-      const now = new Date();
-      const queued: Filter = {
-        _id,
-        role: 'assistant',
-        status: 'pending',
-        'run.epoch': 0,
-        ...readableVersion(),
-      };
-      const end = {
-        status: 'cancelled',
-        finishedAt: now,
-        'run.phase': 'finished',
-        'run.cancelRequestedAt': now.getTime(),
-      };
-      const change = { $set: { ...end, ...notAnnounced } };
-      const ended = async () => (await this.#messages.updateOne(queued, change)).modifiedCount === 1;
-      // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
-      const hasEnded = async () => (await this.#find({ _id, ...end })) !== null || undefined;
-      // Races with a claim, which raises the epoch: exactly one of the two matches.
-      if (await settled(ended, hasEnded)) return 'cancelled';
+      const now = Date.now();
+      if (await this.#cancelWaiting(_id, now)) return 'cancelled';
       const running: Filter = {
         _id,
         status: 'pending',
         'run.cancelRequestedAt': trusted({ $exists: false }),
         ...readableVersion(),
       };
-      const request = { $set: { 'run.cancelRequestedAt': now.getTime() } };
+      const by = interruptedBy === undefined ? {} : { 'run.interruptedBy': interruptedBy };
+      const request = { $set: { 'run.cancelRequestedAt': now, ...by } };
       const requested = await settled(
         async () => (await this.#messages.updateOne(running, request)).modifiedCount === 1,
         async () => undefined,
       );
-      const message = await this.#find({ _id, role: 'assistant' });
-      if (!message) throw new NotFoundError('turn', turnId);
       // A newer owner may have claimed it meanwhile: he finds what was requested.
-      if (!requested) assertReadable('turn', turnId, message.schemaVersion);
-      return message.status === 'pending' ? 'requested' : 'finished';
+      return (await this.#isPending(_id, turnId, requested)) ? 'requested' : 'finished';
     });
+  }
+
+  drop(turnId: string): Promise<'cancelled' | 'started' | 'finished'> {
+    return mongoCall(async () => {
+      const _id = objectId(turnId, 'turnId');
+      if (await this.#cancelWaiting(_id, Date.now())) return 'cancelled';
+      return (await this.#isPending(_id, turnId)) ? 'started' : 'finished';
+    });
+  }
+
+  /** Races with a claim, which raises the epoch: exactly one of the two matches. */
+  async #cancelWaiting(_id: ObjectId, now: number): Promise<boolean> {
+    const waiting: Filter = {
+      _id,
+      role: 'assistant',
+      status: 'pending',
+      'run.epoch': 0,
+      ...readableVersion(),
+    };
+    const end = {
+      status: 'cancelled',
+      finishedAt: new Date(now),
+      'run.phase': 'finished',
+      'run.cancelRequestedAt': now,
+    };
+    const change = { $set: { ...end, ...notAnnounced } };
+    return settled(
+      async () => (await this.#messages.updateOne(waiting, change)).modifiedCount === 1,
+      // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
+      async () => (await this.#find({ _id, ...end })) !== null || undefined,
+    );
+  }
+
+  /** Throws NotFoundError, and NewerVersionError unless whatever its version is does not matter. */
+  async #isPending(_id: ObjectId, turnId: string, anyVersion = false): Promise<boolean> {
+    const message = await this.#find({ _id, role: 'assistant' });
+    if (!message) throw new NotFoundError('turn', turnId);
+    if (!anyVersion) assertReadable('turn', turnId, message.schemaVersion);
+    return message.status === 'pending';
   }
 
   takeUnannounced(turnId: string, againMs: number): Promise<StoredTurn | null> {
@@ -277,16 +303,6 @@ export class MongoTurnStore implements TurnStore {
       assertReadable('turn', turnId, found?.schemaVersion);
       return found && waitingOf(found, this.#collection);
     });
-  }
-
-  /** The conversation's pending reply with the lowest sequence, as far as `WaitingTurn` goes. */
-  #first(conversationId: string): Promise<MessageDoc | null> {
-    const filter: Filter = {
-      conversation: this.#ids.stored(conversationId),
-      role: 'assistant',
-      status: 'pending',
-    };
-    return this.#messages.findOne(filter, waitingFields).sort({ sequence: 1 }).lean<MessageDoc>();
   }
 
   /** Why a turn that is not its conversation's first, or has no conversation, cannot be claimed. */

@@ -19,6 +19,10 @@ export interface NewTurn {
   readonly idempotencyKey?: string;
   readonly carrier?: TraceCarrier;
   readonly onBusy: 'enqueue' | 'reject';
+  /** It is to go next in place of what runs: see `TurnQueue.sendNow`, which whoever finds it does. */
+  readonly sendNow?: boolean;
+  /** The turn that it tries again. */
+  readonly retryOf?: string;
   /** What the user sent along, stored already under the id that the user's message will have. */
   readonly uploads?: { readonly messageId: string; readonly files: readonly FileRef[] };
 }
@@ -38,7 +42,9 @@ export type ClaimResult =
   | { readonly kind: 'missing' }
   /** Pending, and its conversation was deleted: nobody can claim it. */
   | { readonly kind: 'conversation-deleted' }
-  /** An earlier turn of the conversation comes first, or one is running. */
+  /** It waits, and what waits in its conversation is held. */
+  | { readonly kind: 'held' }
+  /** Another turn of the conversation comes first, or one is running. */
   | { readonly kind: 'behind'; readonly turnId: string };
 
 /** Names the run that writes. A write whose fence is not the newest matches nothing. */
@@ -75,10 +81,12 @@ export interface TurnStore {
   amend(fence: Fence, patch: TurnPatch): Promise<void>;
   /** As far as its job needs it: whose turn it is, under which policy, in which trace. Null when there is no such turn. */
   waiting(turnId: string): Promise<WaitingTurn | null>;
-  /** The pending turn with the lowest sequence of the conversation. */
+  /** The turn of the conversation that runs, or the one that is to run next. */
   head(conversationId: string): Promise<WaitingTurn | null>;
-  /** A turn that no worker has claimed becomes cancelled at once; else that is stored for its owner. Throws NotFoundError. */
-  cancel(turnId: string): Promise<CancelResult>;
+  /** A turn that no worker has claimed becomes cancelled at once; else that is stored for its owner, and for which turn. Throws NotFoundError. */
+  cancel(turnId: string, interruptedBy?: string): Promise<CancelResult>;
+  /** Only a turn that no worker has claimed; `started` for another one that goes on. Throws NotFoundError. */
+  drop(turnId: string): Promise<'cancelled' | 'started' | 'finished'>;
   /**
    * A turn that was cancelled while it waited, or abandoned, and is not `announced`, for the one caller that is to announce it;
    * null for everybody else, until he has had `againMs` for it.

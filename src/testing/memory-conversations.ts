@@ -1,5 +1,6 @@
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ConversationSession, SessionStore } from '../ports/session-store.ts';
+import type { Hold } from '../ports/turn-queue.ts';
 import type { TurnConversation } from '../turn/conversation.ts';
 import { type ConversationIdType, requireIdText } from '../turn/conversation-id.ts';
 import type { SessionRef } from '../turn/stored-turn.ts';
@@ -7,6 +8,7 @@ import type { SessionRef } from '../turn/stored-turn.ts';
 interface Conversation {
   readonly document: Readonly<Record<string, unknown>>;
   session: SessionRef | undefined;
+  hold?: Hold | undefined;
 }
 
 /** A host's conversations with their sessions: SessionStore, and what a turn store knows of them. */
@@ -39,8 +41,22 @@ export class MemoryConversations implements SessionStore {
   find(id: string): TurnConversation | null {
     const found = this.#all.get(this.idOf(id));
     if (!found) return null;
-    const { document, session } = found;
-    return { id, title: titleOf(document), ...(session ? { session } : {}), document: { ...document } };
+    const { document, session, hold } = found;
+    return {
+      id,
+      title: titleOf(document),
+      ...(session ? { session } : {}),
+      ...(hold ? { held: true } : {}),
+      document: { ...document },
+    };
+  }
+
+  hold(conversationId: string): Hold | undefined {
+    return this.#existing(conversationId).hold;
+  }
+
+  setHold(conversationId: string, hold: Hold | undefined): void {
+    this.#existing(conversationId).hold = hold;
   }
 
   async session(conversationId: string): Promise<ConversationSession> {

@@ -23,7 +23,14 @@ import type {
 } from '../turn/stored-turn.ts';
 import type { MemoryConversations } from './memory-conversations.ts';
 import { checkId, memoryIds, stored } from './memory-ids.ts';
-import { type MemoryTurn, type MemoryTurns, patched, pendingOf, waitingOf } from './memory-turns.ts';
+import {
+  isRunning,
+  type MemoryTurn,
+  type MemoryTurns,
+  patched,
+  pendingOf,
+  waitingOf,
+} from './memory-turns.ts';
 
 export interface MemoryTurnStoreOptions {
   readonly turns: MemoryTurns;
@@ -91,6 +98,7 @@ export class MemoryTurnStore implements TurnStore {
     if (!conversation) return { kind: 'conversation-deleted' };
     const head = this.#turns.head(conversationId);
     if (head && head !== found) return { kind: 'behind', turnId: head.turn.id };
+    if (conversation.held && !isRunning(found)) return { kind: 'held' };
     const { run } = found.turn;
     const now = this.#clock.now();
     const startedAt = run.startedAt ?? now;
@@ -137,17 +145,26 @@ export class MemoryTurnStore implements TurnStore {
     return head ? waitingOf(head.turn) : null;
   }
 
-  async cancel(turnId: string): Promise<CancelResult> {
+  async cancel(turnId: string, interruptedBy?: string): Promise<CancelResult> {
     const found = this.#find(turnId);
     if (!found) throw new NotFoundError('turn', turnId);
     const { turn } = found;
     if (turn.status !== 'pending') return 'finished';
-    const now = this.#clock.now();
-    const run = { ...turn.run, cancelRequestedAt: turn.run.cancelRequestedAt ?? now };
-    found.turn = { ...turn, run };
-    if (run.epoch > 0) return 'requested';
-    this.#end(found, { status: 'cancelled' }, run);
-    return 'cancelled';
+    const { cancelRequestedAt = this.#clock.now() } = turn.run;
+    if (turn.run.epoch === 0) {
+      this.#end(found, { status: 'cancelled' }, { ...turn.run, cancelRequestedAt });
+      return 'cancelled';
+    }
+    const isFirst = turn.run.cancelRequestedAt === undefined;
+    const by = isFirst && interruptedBy !== undefined ? { interruptedBy } : {};
+    found.turn = { ...turn, run: { ...turn.run, cancelRequestedAt, ...by } };
+    return 'requested';
+  }
+
+  async drop(turnId: string): Promise<'cancelled' | 'started' | 'finished'> {
+    const found = this.#find(turnId);
+    if (found && isRunning(found)) return 'started';
+    return (await this.cancel(turnId)) === 'cancelled' ? 'cancelled' : 'finished';
   }
 
   async takeUnannounced(turnId: string, againMs: number): Promise<StoredTurn | null> {
@@ -201,7 +218,7 @@ export class MemoryTurnStore implements TurnStore {
     return stored(found.turn);
   }
 
-  #turnOf({ text, policy, carrier, uploads }: NewTurn, conversationId: string): StoredTurn {
+  #turnOf({ text, policy, carrier, uploads, retryOf }: NewTurn, conversationId: string): StoredTurn {
     return stored({
       id: this.newMessageId(),
       conversationId,
@@ -209,6 +226,7 @@ export class MemoryTurnStore implements TurnStore {
       status: 'pending',
       policy,
       userText: text,
+      ...(retryOf === undefined ? {} : { retryOf }),
       uploads: uploads?.files ?? [],
       text: '',
       reasoning: '',

@@ -1,3 +1,5 @@
+import { byPlace } from '../turn/position.ts';
+import type { PlacedTurn } from '../turn/queue-order.ts';
 import type {
   InputRequest,
   PendingTurn,
@@ -19,7 +21,18 @@ export interface MemoryTurn {
   announceFrom: number | undefined;
   /** When a worker met it first that did not know its policy; undefined once it was claimed. Unix ms. */
   policySoughtSince?: number | undefined;
+  /** Where it was moved to while it waited. */
+  position?: string;
 }
+
+export const isRunning = ({ turn }: MemoryTurn): boolean => turn.status === 'pending' && turn.run.epoch > 0;
+
+export const placedOf = ({ turn, position }: MemoryTurn): PlacedTurn => ({
+  id: turn.id,
+  sequence: turn.sequence,
+  ...(position === undefined ? {} : { position }),
+  isRunning: turn.run.epoch > 0,
+});
 
 /** What the stores of turns and of open stops share, in the order of creation. */
 export class MemoryTurns {
@@ -41,8 +54,16 @@ export class MemoryTurns {
     return this.all.filter(({ turn }) => turn.conversationId === conversationId);
   }
 
+  /** What is pending, in the order in which it will run. */
+  inOrder(conversationId: string): readonly MemoryTurn[] {
+    return this.of(conversationId)
+      .filter(({ turn }) => turn.status === 'pending')
+      .sort((a, b) => byPlace(placedOf(a), placedOf(b)));
+  }
+
   head(conversationId: string): MemoryTurn | undefined {
-    return this.of(conversationId).find(({ turn }) => turn.status === 'pending');
+    const pending = this.inOrder(conversationId);
+    return pending.find(isRunning) ?? pending[0];
   }
 }
 

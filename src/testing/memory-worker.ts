@@ -1,7 +1,7 @@
 import type { ClaimDeps } from '../worker/claim-turn.ts';
 import { HeldTurns } from '../worker/held-turns.ts';
 import type { RunningWorker, WorkerState } from '../worker/running-worker.ts';
-import { isBehind, type JobEnd, takeTurn } from '../worker/take-turn.ts';
+import { type JobEnd, stillWaits, takeTurn } from '../worker/take-turn.ts';
 import type { MemoryJobs, TakenMemoryJob } from './memory-jobs.ts';
 
 /** Takes jobs in memory and does with them what `takeTurn` says, as `bullmq/turn-worker.ts` does with BullMQ's. */
@@ -72,8 +72,7 @@ export class MemoryWorker implements Omit<RunningWorker, typeof Symbol.asyncDisp
         return job.handBack();
       case 'delay':
         job.delay(end.ms);
-        if (end.behind !== undefined && !(await isBehind(this.#deps, end.behind, job.turnId)))
-          await this.#jobs.wake({ id: job.turnId });
+        if (!(await stillWaits(this.#deps, end, job.turnId))) await this.#jobs.wake({ id: job.turnId });
     }
   }
 }

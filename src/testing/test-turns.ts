@@ -37,6 +37,7 @@ import { MemoryNotifier } from './memory-notifier.ts';
 import { MemoryStopStore } from './memory-stop-store.ts';
 import { MemoryStream } from './memory-stream.ts';
 import { MemoryTurnLists } from './memory-turn-lists.ts';
+import { MemoryTurnQueue } from './memory-turn-queue.ts';
 import { MemoryTurnStore } from './memory-turn-store.ts';
 import { MemoryTurns } from './memory-turns.ts';
 import { MemoryWorker } from './memory-worker.ts';
@@ -131,6 +132,7 @@ function idTypeOf(idType: ConversationIdType = 'ObjectId'): ConversationIdType {
 function inMemory(clock: Clock, conversations: MemoryConversations) {
   const all = new MemoryTurns();
   const store = new MemoryTurnStore({ turns: all, conversations, clock });
+  const queue = new MemoryTurnQueue(all, conversations, clock);
   const files = new MemoryFileStore(clock);
   const notifier = new MemoryNotifier();
   const control = new MemoryNotifier();
@@ -138,7 +140,16 @@ function inMemory(clock: Clock, conversations: MemoryConversations) {
   const jobs = new MemoryJobs(clock);
   const stops = new MemoryStopStore(all, clock);
   return {
-    client: { store, lists: new MemoryTurnLists(all, conversations), files, jobs, stream, notifier, control },
+    client: {
+      store,
+      lists: new MemoryTurnLists(all, conversations),
+      queue,
+      files,
+      jobs,
+      stream,
+      notifier,
+      control,
+    },
     run: {
       store,
       files,

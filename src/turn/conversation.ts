@@ -17,6 +17,8 @@ export interface TurnConversation<R = AnyDocument> {
   readonly title: string;
   /** The session that the conversation had when it was read. */
   readonly session?: SessionRef;
+  /** What waits in it is held, see `Conversation.hold`. */
+  readonly held?: true;
   /** The host's own document as it is stored at that moment, lean. */
   readonly document: Readonly<R>;
 }

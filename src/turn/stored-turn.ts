@@ -36,6 +36,8 @@ export interface RunState {
   readonly lostPromptedAt?: number;
   /** Unix ms by the clock of whoever asked. */
   readonly cancelRequestedAt?: number;
+  /** The turn that was sent now in its place. */
+  readonly interruptedBy?: string;
   /** How often the server lost the run and the same message was prompted again. */
   readonly reruns: number;
   /** How often the session was gone and the prompt went to a new one. */
@@ -117,6 +119,10 @@ export interface StoredTurn {
   readonly status: TurnStatus;
   readonly policy: string;
   readonly userText: string;
+  /** The turn that it tries again. */
+  readonly retryOf?: string;
+  /** How often its text was edited while it waited; absent for never. */
+  readonly revision?: number;
   /** What the user sent along. */
   readonly uploads: readonly FileRef[];
   readonly text: string;
@@ -150,6 +156,10 @@ export type PendingTurn = WaitingTurn &
   Pick<StoredTurn, 'createdAt'> & {
     /** Somebody has asked for its end, or has answered what it asked. */
     readonly hasControl: boolean;
+    /** It waits, and was to go next in place of what runs; nobody has placed it yet. */
+    readonly sendNow?: true;
+    /** It waits, and that turn was to be interrupted for it. */
+    readonly interrupts?: string;
   };
 
 /** A turn that is over: nothing of it changes any more. */
@@ -170,7 +180,7 @@ export interface SessionRef {
 
 /** What a running turn may write, under its fence. `run` fields are merged one by one. */
 export interface TurnPatch {
-  readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt' | 'awaySince'>> & {
+  readonly run?: Partial<Omit<RunState, 'epoch' | 'cancelRequestedAt' | 'interruptedBy' | 'awaySince'>> & {
     /** Null takes it away. */
     readonly awaySince?: number | null;
   };

@@ -4,7 +4,7 @@ import { isObjectIdText } from './conversation-id.ts';
 /**
  * In which version each thing is stored, a small whole number that stands beside it; what has none is of version 1.
  *
- *   turn     a message (`schemaVersion`); raised with the claim, so that what an owner writes has his version
+ *   turn     a message (`schemaVersion`); see `turnVersionOf`
  *   session  a conversation's session data (`opencodeSessionVersion`)
  *   entry    an entry of a turn's stream, snapshots included (field `v` in Redis)
  *   job      a job's payload (`version`)
@@ -18,7 +18,8 @@ export const versions = { turn: 2, session: 1, entry: 1, job: 1 } as const;
 
 /**
  * In which version a turn is stored: in the lowest that says what it is, so that older releases go on with it. Version 2 may have a
- * conversation whose id is no ObjectId, which those of version 1 cannot look up.
+ * conversation whose id is no ObjectId, which those of version 1 cannot look up; and is that of every turn that was edited, moved
+ * or sent now: they would send the text of before an edit, and know no order but that of age.
  */
 export const turnVersionOf = (conversationId: string): number =>
   isObjectIdText(conversationId) ? 1 : versions.turn;

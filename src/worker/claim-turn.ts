@@ -21,6 +21,8 @@ export type Claimed =
   | TurnOutcome
   /** Another turn comes first. */
   | { readonly status: 'behind'; readonly turnId: string }
+  /** Its conversation is held. */
+  | { readonly status: 'held' }
   /** Nothing was left to carry. */
   | { readonly status: 'finished' | 'missing' }
   /** Somebody before us has written that end. */
@@ -37,6 +39,7 @@ export async function claimAndRun(deps: ClaimDeps, turn: WaitingTurn, signal: Ab
   if (policy instanceof UnknownPolicyError) return { status: 'not-ours', error: policy };
   const claim = await deps.store.claim(turn, deps.owner);
   if (claim.kind === 'behind') return { status: 'behind', turnId: claim.turnId };
+  if (claim.kind === 'held') return { status: 'held' };
   // Its conversation may be there after all: then the job comes again.
   if (claim.kind === 'conversation-deleted' && !(await endDeletedConversation(deps, turn.id, signal)))
     return { status: 'behind', turnId: turn.id };

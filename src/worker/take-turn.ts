@@ -25,12 +25,15 @@ export type JobEnd =
   | { readonly kind: 'complete'; readonly status: 'completed' | 'cancelled' | 'finished' | 'missing' }
   /** Its turn has ended as an error, which is stored and stays: not to be tried again. */
   | { readonly kind: 'fail'; readonly error: TurnFailedError }
-  /** It comes again after that time. `behind`: earlier, when that turn ends; see `isBehind`. */
-  | { readonly kind: 'delay'; readonly ms: number; readonly behind?: string }
+  /** It comes again after that time; earlier, when what it waits for is over; see `stillWaits`. */
+  | { readonly kind: 'delay'; readonly ms: number; readonly for?: WaitsFor }
   /** This worker leaves: somebody else may have it at once. */
   | { readonly kind: 'hand-back' }
   /** It is somebody else's already, or will be when its lock expires: whatever we say is not heard. */
   | { readonly kind: 'lost' };
+
+/** The turn in front, or the release of its conversation. */
+export type WaitsFor = { readonly turnId: string } | { readonly heldConversationId: string };
 
 const leaveBackoff = { firstMs: 500, maxMs: 10_000, jitter: 0.3 };
 const awayBackoff = { firstMs: 500, maxMs: 30_000, jitter: 0.3 };
@@ -57,12 +60,15 @@ export async function takeTurn(deps: ClaimDeps, job: TakenJob, signal: AbortSign
 }
 
 /**
- * Whether the turn in front still is, to be asked once the job is delayed: it may have ended between the claim and the delay,
- * when there was nothing to wake yet. True also when nobody can say: the delay's own end wakes it.
+ * Whether what a job waits for still is, to be asked once the job is delayed: it may have ended between the claim and the
+ * delay, when there was nothing to wake yet. True also when nobody can say: the delay's own end wakes it.
  */
-export async function isBehind(deps: ClaimDeps, behind: string, turnId?: string): Promise<boolean> {
+export async function stillWaits(deps: ClaimDeps, end: JobEnd, turnId?: string): Promise<boolean> {
+  if (end.kind !== 'delay' || !end.for) return true;
   try {
-    return (await deps.store.get(behind))?.status === 'pending';
+    if ('heldConversationId' in end.for)
+      return (await deps.store.conversation(end.for.heldConversationId))?.held === true;
+    return (await deps.store.get(end.for.turnId))?.status === 'pending';
   } catch (error) {
     if (!(error instanceof NewerVersionError)) report(deps, error, 'turn.delay', turnId);
     return true;
@@ -83,7 +89,10 @@ async function carry(
       return leaveToOthers(deps, job, claimed.error);
     case 'behind':
       deps.tracer.event('turn.delayed', { 'turn.blocker': claimed.turnId });
-      return { kind: 'delay', ms: behindDelayMs, behind: claimed.turnId };
+      return { kind: 'delay', ms: behindDelayMs, for: { turnId: claimed.turnId } };
+    case 'held':
+      deps.tracer.event('turn.held');
+      return { kind: 'delay', ms: behindDelayMs, for: { heldConversationId: turn.conversationId } };
     case 'interrupted':
       if (claimed.reason === 'ownership-lost') return { kind: 'lost' };
       return claimed.reason === 'shutdown' ? { kind: 'hand-back' } : unforeseen(deps, job, claimed.cause);

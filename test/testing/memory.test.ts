@@ -8,6 +8,7 @@ import { MemoryNotifier } from '../../src/testing/memory-notifier.ts';
 import { MemoryStopStore } from '../../src/testing/memory-stop-store.ts';
 import { MemoryStream, type Stream } from '../../src/testing/memory-stream.ts';
 import { MemoryTurnLists } from '../../src/testing/memory-turn-lists.ts';
+import { MemoryTurnQueue } from '../../src/testing/memory-turn-queue.ts';
 import { MemoryTurnStore } from '../../src/testing/memory-turn-store.ts';
 import { MemoryTurns } from '../../src/testing/memory-turns.ts';
 import { systemClock as clock } from '../../src/timing/clock.ts';
@@ -18,6 +19,7 @@ import { sessionStoreContract } from '../contract/session-store.ts';
 import { stopStoreContract } from '../contract/stop-store.ts';
 import { turnJobsContract } from '../contract/turn-jobs.ts';
 import { turnListsContract } from '../contract/turn-lists.ts';
+import { turnQueueContract } from '../contract/turn-queue.ts';
 import { turnStoreContract } from '../contract/turn-store.ts';
 import { turnStreamContract } from '../contract/turn-stream.ts';
 
@@ -31,6 +33,7 @@ const turnsAndStops = async () => {
   };
   return {
     store: new MemoryTurnStore({ turns, conversations, clock }),
+    queue: new MemoryTurnQueue(turns, conversations, clock),
     stops: new MemoryStopStore(turns, clock),
     lists: new MemoryTurnLists(turns, conversations),
     conversations,
@@ -43,6 +46,7 @@ const turnsAndStops = async () => {
 
 describe('turns in memory', () => turnStoreContract(turnsAndStops));
 describe('lists in memory', () => turnListsContract(turnsAndStops));
+describe('queues in memory', () => turnQueueContract(turnsAndStops));
 describe('open stops in memory', () => stopStoreContract(turnsAndStops));
 describe('sessions in memory', () =>
   sessionStoreContract(async () => {

@@ -10,7 +10,7 @@ import { MemoryTurns } from '../../src/testing/memory-turns.ts';
 import { systemClock as clock } from '../../src/timing/clock.ts';
 import { compilePolicy } from '../../src/turn/policy.ts';
 import type { ClaimDeps } from '../../src/worker/claim-turn.ts';
-import { isBehind, takeTurn } from '../../src/worker/take-turn.ts';
+import { stillWaits, takeTurn } from '../../src/worker/take-turn.ts';
 
 const newId = memoryIds(clock);
 const { signal } = new AbortController();
@@ -81,6 +81,8 @@ const failing = (name: keyof MemoryTurnStore, error: unknown) => ({
   }),
 });
 
+const behind = (turnId: string) => ({ kind: 'delay', ms: 1, for: { turnId } }) as const;
+
 describe('a job', () => {
   it('of no turn is complete', async () => {
     expect(await take(newId())).toEqual({ kind: 'complete', status: 'missing' });
@@ -89,15 +91,15 @@ describe('a job', () => {
 
   it('behind another turn is delayed until that one ends, and its span is no error', async () => {
     const [first, second] = [await create(), await create()];
-    expect(await take(second.id)).toEqual({ kind: 'delay', ms: 30_000, behind: first.id });
+    expect(await take(second.id)).toEqual({ kind: 'delay', ms: 30_000, for: { turnId: first.id } });
     expect(spans).toEqual([['turn.process', 'fine']]);
     expect((await store.get(second.id))?.run.epoch).toBe(0);
-    expect(await isBehind(deps, first.id, second.id)).toBe(true);
+    expect(await stillWaits(deps, behind(first.id), second.id)).toBe(true);
     await store.cancel(first.id);
-    expect(await isBehind(deps, first.id, second.id)).toBe(false);
-    expect(await isBehind(deps, newId(), second.id)).toBe(false);
+    expect(await stillWaits(deps, behind(first.id), second.id)).toBe(false);
+    expect(await stillWaits(deps, behind(newId()), second.id)).toBe(false);
     expect(reports).toEqual([]);
-    expect(await isBehind({ ...deps, ...failing('get', away) }, first.id, second.id)).toBe(true);
+    expect(await stillWaits({ ...deps, ...failing('get', away) }, behind(first.id), second.id)).toBe(true);
     expect(reports).toEqual(['turn.delay']);
   });
 
