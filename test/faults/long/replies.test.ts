@@ -4,7 +4,7 @@ import { script } from '../lane-turn.ts';
 import { ReplyLane } from '../reply-lane.ts';
 import { allPoints, tryReplies } from '../reply-points.ts';
 import { writeResult } from '../result.ts';
-import { sizes } from '../sizes.ts';
+import { only, sizes } from '../sizes.ts';
 
 let system: TestSystem;
 
@@ -23,5 +23,5 @@ it('a wrong answer in the place of any single one of a turn loses nothing, asks 
   const broken = outcomes.filter(({ failure }) => failure !== undefined);
   writeResult({ points: outcomes.length, broken: broken.length });
   expect(broken).toEqual([]);
-  expect(outcomes.length).toBeGreaterThanOrEqual(Math.min(sizes.replyPoints, 100));
+  expect(outcomes.length).toBeGreaterThanOrEqual(only ? 1 : Math.min(sizes.replyPoints, 100));
 }, 36_000_000);
