@@ -34,7 +34,7 @@ const rows: Readonly<Record<string, readonly string[]>> = {
   upstreamError: ['messages'],
   hookError: ['log'],
   directory: ['conversations', 'messages', 'stream'],
-  system: [],
+  system: ['messages'],
   urlPath: [],
   urlQuery: [],
   header: [],
