@@ -42,7 +42,8 @@ export class TurnWorker {
       concurrency,
       lockDuration: lockMs,
       stalledInterval: stalledCheckMs,
-      maxStalledCount: 10,
+      // A job that stalls has lost its lock, on a busy machine as well: its turn is as good as before, and has limits of its own.
+      maxStalledCount: Number.MAX_SAFE_INTEGER,
     });
     this.#worker.on('error', (error) => this.#report(error, 'worker'));
     this.#worker.on('failed', (job, error) => {

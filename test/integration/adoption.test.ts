@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { turnJobId } from '../../src/bullmq/turn-job.ts';
 import type { StoredTurn, TurnEntry, Turns } from '../../src/index.ts';
 import { serverAddress } from '../../src/opencode/address.ts';
 import { openCodeClient } from '../../src/opencode/v1/client.ts';
@@ -28,7 +30,7 @@ async function heldTurn(existing?: string) {
   const followed = (async () => {
     for await (const entry of turns.follow(id)) entries.push(entry);
   })();
-  const streamed = () => eventually(() => expect(concatenated(entries)).toBe('one two '));
+  const streamed = () => eventually(() => expect(concatenated(entries)).toBe('one two '), 30_000);
   const stored = async () => (await turns.get(id)) as StoredTurn;
   const requests = () => system.model.turnRequests.length - before;
   return { id, gate, entries, followed, streamed, stored, requests };
@@ -53,6 +55,27 @@ describe('a turn whose worker dies', () => {
     expect(concatenated(turn.entries)).toBe('one two three four');
     expect(turn.entries.filter(({ type }) => type === 'finished')).toHaveLength(1);
     expect(turn.requests()).toBe(1);
+    second.kill('SIGTERM');
+    expect(await second.exited).toEqual([0, null]);
+  });
+
+  it('is adopted however often its job has stalled before: that is no failure of the turn', async () => {
+    const first = await startWorkerProcess(system, system.env);
+    const turn = await heldTurn();
+    await turn.streamed();
+    const redis = new Redis(system.redis.url);
+    const job = `${system.options.prefix}:turns:${turnJobId(turn.id)}`;
+    // BullMQ's count of how often the job's lock ran out.
+    await redis.hset(job, 'stc', 1_000);
+    first.kill('SIGKILL');
+    await first.exited;
+    const second = await startWorkerProcess(system, system.env);
+    await eventually(async () => expect((await turn.stored()).run.epoch).toBe(2));
+    turn.gate.resolve();
+    await turn.followed;
+    await eventually(async () => expect(await redis.hget(job, 'returnvalue')).toContain('completed'));
+    expect(await redis.hmget(job, 'stc', 'defa', 'failedReason')).toEqual(['1001', null, null]);
+    await redis.quit();
     second.kill('SIGTERM');
     expect(await second.exited).toEqual([0, null]);
   });
