@@ -52,7 +52,7 @@ function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}): Demo {
       const line = [...out, ...err].find((one) => pattern.test(one));
       if (line === undefined) throw new Error(`no ${pattern} in ${[...out, ...err].join('\n')}`);
       return line;
-    }, 30_000);
+    }, 90_000);
   running = { process: child, out, err, saw, exited: once(child, 'close') as Demo['exited'] };
   return running;
 }
