@@ -26,6 +26,8 @@ type UserMessage = Pick<
   | 'text'
   | 'artifacts'
   | 'carrier'
+  | 'retryOf'
+  | 'sendNow'
 >;
 
 /** What one call writes, under the same ids however often it tries: none of its tries can be stored beside another. */
@@ -127,15 +129,8 @@ export class TurnCreation {
     const latest = last ?? (await patience.read(() => this.#latest(intent.conversation)));
     const sequence = await patience.read(() => this.#sequenceAfter(latest));
     const first = await patience.read(() => this.#isFirst(intent, latest));
-    const userMessage = userMessageOf(intent, sequence);
-    const { sendNow, retryOf } = intent.turn;
-    const more = {
-      // Whoever finds it does the rest, should this process die.
-      ...(sendNow && !first ? { sendNow: 'due' as const } : {}),
-      ...(retryOf === undefined ? {} : { retryOf }),
-    };
-    const both = [userMessage, { ...replyTo(userMessage), ...more }];
-    const [, reply] = await this.#messages.insertMany(both, { ordered: true });
+    const userMessage = userMessageOf(intent, sequence, first);
+    const [, reply] = await this.#messages.insertMany([userMessage, replyTo(userMessage)], { ordered: true });
     const turn = turnOf(reply?.toObject() as MessageDoc, userMessage);
     // Pending when it was inserted. Whoever is told that it is when it no longer is looks at the head once more.
     const hint = { role: 'assistant', status: 'pending', sequence: sequence + 1 } as const;
@@ -217,9 +212,9 @@ export class TurnCreation {
 
 const wasSteered = ({ steered }: Pick<MessageDoc, 'steered'>) => steered !== undefined;
 
-function userMessageOf(intent: Intent, sequence: number) {
+function userMessageOf(intent: Intent, sequence: number, first: boolean) {
   const { turn, conversation, conversationCollection, userMessageId, replyId } = intent;
-  const { text, policy, carrier, idempotencyKey, uploads } = turn;
+  const { text, policy, carrier, idempotencyKey, uploads, retryOf, sendNow } = turn;
   return {
     _id: userMessageId,
     counterpart: replyId,
@@ -234,11 +229,24 @@ function userMessageOf(intent: Intent, sequence: number) {
     artifacts: (uploads?.files ?? []).map(artifactDoc),
     ...(carrier ? { carrier } : {}),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    // For the reply, whoever writes it; and whoever finds it due does the rest, should this process die.
+    ...(retryOf === undefined ? {} : { retryOf }),
+    ...(sendNow && !first ? { sendNow: 'due' as const } : {}),
   };
 }
 
 function replyTo(userMessage: UserMessage) {
-  const { _id, conversation, conversationCollection, counterpart, sequence, policy, carrier } = userMessage;
+  const {
+    _id,
+    conversation,
+    conversationCollection,
+    counterpart,
+    sequence,
+    policy,
+    carrier,
+    retryOf,
+    sendNow,
+  } = userMessage;
   return {
     _id: counterpart,
     counterpart: _id,
@@ -251,5 +259,7 @@ function replyTo(userMessage: UserMessage) {
     status: 'pending',
     run: { phase: 'queued', epoch: 0, reruns: 0, resends: 0 },
     ...(carrier ? { carrier } : {}),
+    ...(retryOf === undefined ? {} : { retryOf }),
+    ...(sendNow === undefined ? {} : { sendNow }),
   };
 }

@@ -85,10 +85,13 @@ export class MongoTurnQueue implements TurnQueue {
       if (moved.kind !== 'moved') return moved;
       // A claim that has not seen the turn in front has either lost by now, or is seen here.
       await this.#mark(conversation);
-      const active = await this.#active(conversation);
-      if (!active || String(active._id) === turnId) return moved;
-      // One that was sent now itself, later than this one, is what whoever asked last wants.
-      const isLater = active.sendNow !== undefined && !active._id.equals(target);
+      const [active, own] = await Promise.all([
+        this.#active(conversation),
+        waitingState(this.#messages, turnId),
+      ]);
+      if (!active || own.kind !== 'waiting') return moved;
+      // One that was placed in front of this one since is what whoever asked last wants.
+      const isLater = active.sendNow !== undefined && byPlace(active, own.message) < 0;
       return isLater ? moved : { ...moved, interrupts: String(active._id) };
     });
   }
@@ -159,7 +162,8 @@ export class MongoTurnQueue implements TurnQueue {
               },
             )
           ).matchedCount === 1,
-        async () => (await this.#messages.exists({ _id: message._id, position })) !== null || undefined,
+        async () =>
+          (await this.#messages.exists({ _id: message._id, position, ...more })) !== null || undefined,
       );
       if (moved) return { kind: 'moved' };
     }
@@ -185,7 +189,10 @@ export class MongoTurnQueue implements TurnQueue {
 
   async #active(conversation: StoredConversationId): Promise<MessageDoc | null> {
     return this.#messages
-      .findOne({ ...pendingReplies(conversation), 'run.active': true }, { sendNow: 1 })
+      .findOne(
+        { ...pendingReplies(conversation), 'run.active': true },
+        { sendNow: 1, position: 1, sequence: 1 },
+      )
       .lean<MessageDoc>();
   }
 

@@ -89,6 +89,9 @@ const table = {
   lock_unavailable: busy,
   lock_lost: busy,
   turn_busy: busy,
+  turn_started: 'The message was being answered already, or had been.',
+  revision_mismatch: 'Somebody else has changed the message meanwhile. Please look at it again.',
+  not_retryable: 'Only an answer that has failed or was stopped can be tried again.',
   corrupt_turn: 'The message is stored wrongly and cannot be answered.',
   policy_hook_failed: 'The assistant is not set up correctly. Please tell whoever runs this service.',
   policy_not_applied:

@@ -15,6 +15,8 @@ export const maxPositionDigits = 500;
 
 export const placeOfSequence = (sequence: number): string => String(sequence).padStart(wholeDigits, '0');
 
+export const wholePartOf = (place: string): number => Number(place.slice(0, wholeDigits));
+
 export const placeOf = ({ sequence, position }: Placed): string => position ?? placeOfSequence(sequence);
 
 /** The order in which turns run: by place, by age where two were moved to one place. */

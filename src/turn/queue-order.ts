@@ -1,4 +1,4 @@
-import { byPlace, type Placed, placeBetween, placeOf, placeOfSequence } from './position.ts';
+import { byPlace, type Placed, placeBetween, placeOf, placeOfSequence, wholePartOf } from './position.ts';
 
 /** Where a waiting turn is to go. */
 export type Place = 'first' | 'last' | { readonly before: string } | { readonly after: string };
@@ -20,11 +20,14 @@ export function placeFor(turnId: string, place: Place, pending: readonly PlacedT
   const waiting = pending.filter(({ isRunning }) => !isRunning).sort(byPlace);
   const own = waiting.find(({ id }) => id === turnId);
   const others = waiting.filter(({ id }) => id !== turnId).map(placeOf);
-  const behindAll = placeOfSequence(Math.max(0, ...pending.map(({ sequence }) => sequence)) + 1);
+  const behindAll = placeOfSequence(Math.max(0, ...pending.map(wholePlace)) + 1);
   const [low, high] = gapOf(place, waiting, others, behindAll);
   const known = own && placeOf(own);
   return known !== undefined && low < known && known < high ? known : placeBetween(low, high);
 }
+
+/** Of one that was moved behind a turn that is over by now: that turn's sequence, which no later turn gets. */
+const wholePlace = (turn: Placed): number => Math.max(turn.sequence, wholePartOf(placeOf(turn)));
 
 function gapOf(
   place: Place,
