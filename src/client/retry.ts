@@ -15,20 +15,21 @@ export async function retry(deps: ClientDeps, conversationId: string, turnId: st
   const failed = await memberTurn(deps, conversationId, turnId);
   if (failed.status === 'pending' || failed.status === 'completed')
     throw new NotRetryableError(turnId, failed.status);
-  const input = {
+  // Made anew for each try: a stream of a file can be read once.
+  const input = () => ({
     conversationId,
     text: failed.userText,
     policy: failed.policy,
-    onBusy: 'enqueue',
+    onBusy: 'enqueue' as const,
     files: failed.uploads.map(({ filename, contentType, fileId }) => ({
       filename,
       contentType,
       content: deps.files.read(fileId),
     })),
-  } as const;
+  });
   for (let dropped = 0; ; dropped += 1) {
     const idempotencyKey = `retry:${turnId}:${dropped}`;
-    const turn = await enqueueChecked(deps, { ...input, idempotencyKey }, turnId);
+    const turn = await enqueueChecked(deps, { ...input(), idempotencyKey }, turnId);
     const isDropped = turn.status === 'cancelled' && turn.run.epoch === 0;
     if (!isDropped || dropped === maxDropped) return turn;
   }
