@@ -3,6 +3,7 @@ import type { StoredTurn } from '../turn/stored-turn.ts';
 import type { ClientDeps } from './deps.ts';
 import { enqueueChecked } from './enqueue.ts';
 import { memberTurn } from './member-turn.ts';
+import { isDropped } from './steer-queue.ts';
 
 /** Retries of one turn that were dropped before they ran. */
 const maxDropped = 100;
@@ -30,7 +31,6 @@ export async function retry(deps: ClientDeps, conversationId: string, turnId: st
   for (let dropped = 0; ; dropped += 1) {
     const idempotencyKey = `retry:${turnId}:${dropped}`;
     const turn = await enqueueChecked(deps, { ...input(), idempotencyKey }, turnId);
-    const isDropped = turn.status === 'cancelled' && turn.run.epoch === 0;
-    if (!isDropped || dropped === maxDropped) return turn;
+    if (!isDropped(turn) || dropped === maxDropped) return turn;
   }
 }

@@ -5,7 +5,7 @@ import type { StoredTurn } from '../turn/stored-turn.ts';
 import { bestEffort } from './best-effort.ts';
 import type { ClientDeps } from './deps.ts';
 import { checkMember } from './member-turn.ts';
-import { endWaiting, tellRunning } from './steer.ts';
+import { endWaiting, requestEnd, wakeHead } from './steer.ts';
 
 /** What runs and what waits. See `Conversation.queue`. */
 export const queue = ({ queue }: ClientDeps, conversationId: string): Promise<ConversationQueue> =>
@@ -36,7 +36,8 @@ export async function drop(deps: ClientDeps, conversationId: string, turnId: str
   throw new TurnStartedError(turnId, result === 'finished');
 }
 
-const isDropped = ({ status, run }: StoredTurn) => status === 'cancelled' && run.epoch === 0;
+/** Ended before any worker had it. */
+export const isDropped = ({ status, run }: StoredTurn) => status === 'cancelled' && run.epoch === 0;
 
 /** Moves a turn that waits. See `Conversation.move`. */
 export async function move(
@@ -47,7 +48,7 @@ export async function move(
 ): Promise<void> {
   await checkMember(deps, conversationId, turnId);
   startedUnless(await deps.queue.move(turnId, place));
-  await wakeHead(deps, conversationId, turnId);
+  await wakeSoon(deps, conversationId, turnId);
 }
 
 /** A turn that waits goes next, in place of what runs. See `Conversation.sendNow`. */
@@ -59,7 +60,7 @@ export async function sendNow(
   await checkMember(deps, conversationId, turnId);
   const result = await deps.queue.sendNow(turnId);
   startedUnless(result);
-  await wakeHead(deps, conversationId, turnId);
+  await wakeSoon(deps, conversationId, turnId);
   const { interrupts } = result;
   if (interrupts === undefined) return { interrupted: undefined };
   return { interrupted: await interrupt(deps, interrupts, turnId) };
@@ -72,7 +73,7 @@ export const hold = ({ queue }: ClientDeps, conversationId: string, by: string |
 /** See `Conversation.release`. */
 export async function release(deps: ClientDeps, conversationId: string): Promise<void> {
   await deps.queue.release(conversationId);
-  await wakeHead(deps, conversationId);
+  await wakeSoon(deps, conversationId);
 }
 
 /** Holds what waits and ends what runs. See `Conversation.stop`. */
@@ -87,19 +88,13 @@ export async function stop(
 
 /** The turn, if its end was asked for; undefined when it had ended. */
 async function interrupt(deps: ClientDeps, turnId: string, by?: string): Promise<string | undefined> {
-  const result = await deps.store.cancel(turnId, by);
-  if (result === 'requested') await tellRunning(deps, turnId);
-  if (result === 'cancelled') await endWaiting(deps, turnId);
-  return result === 'finished' ? undefined : turnId;
+  return (await requestEnd(deps, turnId, by)) === 'finished' ? undefined : turnId;
 }
 
 function startedUnless(result: MoveResult): void {
   if (result.kind !== 'moved') throw new TurnStartedError(result.turnId, result.kind === 'finished');
 }
 
-/** The job of whoever is first now waits for the one that was; the delay's own end makes up for what is lost here. */
-const wakeHead = (deps: ClientDeps, conversationId: string, turnId?: string): Promise<void> =>
-  bestEffort(deps, 'queue.wake', turnId, async () => {
-    const head = await deps.store.head(conversationId);
-    if (head) await deps.jobs.wake(head);
-  });
+/** The delay's own end makes up for what is lost here. */
+const wakeSoon = (deps: ClientDeps, conversationId: string, turnId?: string): Promise<void> =>
+  bestEffort(deps, 'queue.wake', turnId, () => wakeHead(deps, conversationId));

@@ -9,15 +9,23 @@ import type { ClientDeps } from './deps.ts';
 
 /** Stores a request to end a turn; ends one that waits. See `Turns.cancel`. */
 export async function cancel(deps: ClientDeps, turnId: string): Promise<CancelResult> {
-  const id = checkTurnId(turnId);
-  const result = await deps.store.cancel(id);
-  if (result === 'requested') await tellRunning(deps, id);
-  if (result === 'cancelled') await endWaiting(deps, id);
+  return requestEnd(deps, checkTurnId(turnId));
+}
+
+/** The same; `interruptedBy`: the turn that is to run in its place. */
+export async function requestEnd(
+  deps: ClientDeps,
+  turnId: string,
+  interruptedBy?: string,
+): Promise<CancelResult> {
+  const result = await deps.store.cancel(turnId, interruptedBy);
+  if (result === 'requested') await tellRunning(deps, turnId);
+  if (result === 'cancelled') await endWaiting(deps, turnId);
   return result;
 }
 
 /** Whoever runs it reads what is stored for it at once, and not when he looks by himself. */
-export const tellRunning = (deps: ClientDeps, turnId: string): Promise<void> =>
+const tellRunning = (deps: ClientDeps, turnId: string): Promise<void> =>
   bestEffort(deps, 'turn.cancel', turnId, () => deps.control.notify(turnId));
 
 /** Tells its followers of a waiting turn's end, and wakes whoever may be next. */
@@ -30,9 +38,14 @@ export const endWaiting = (deps: ClientDeps, turnId: string): Promise<void> =>
     await stream.end({ turnId, epoch: turn.run.epoch }, end);
     // Its job has nothing to do any more but to tell the host's policy, which a worker knows.
     await jobs.wake(turn);
-    const next = await store.head(turn.conversationId);
-    if (next) await jobs.wake(next);
+    await wakeHead(deps, turn.conversationId);
   });
+
+/** The job of whoever is first now waits for the one that was. */
+export async function wakeHead({ store, jobs }: ClientDeps, conversationId: string): Promise<void> {
+  const head = await store.head(conversationId);
+  if (head) await jobs.wake(head);
+}
 
 /** Stores a person's answer to what a turn has asked. See `Turns.answer`. */
 export async function answer(

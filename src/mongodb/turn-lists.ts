@@ -8,6 +8,7 @@ import { listedMessageFields, listedMessageOf } from './listed-message.ts';
 import { newestTurns } from './listed-turns.ts';
 import type { MessageDoc } from './models.ts';
 import { pageOf } from './page-of.ts';
+import { pendingReplies } from './queue-head.ts';
 import { controlOf } from './turn-mapping.ts';
 
 const { trusted } = mongoose;
@@ -61,9 +62,7 @@ export class MongoTurnLists implements TurnLists {
     return mongoCall(async () => {
       // Only one that was claimed can have asked anything, and of those a conversation has one at most.
       const active: Filter = {
-        conversation: this.#ids.stored(conversationId),
-        role: 'assistant',
-        status: 'pending',
+        ...pendingReplies(this.#ids.stored(conversationId)),
         'run.active': true,
       };
       const message = await this.#messages

@@ -38,6 +38,7 @@ import { copyEdit } from './turn-edit.ts';
 import { controlOf, turnOf, waitingFields, waitingOf } from './turn-mapping.ts';
 import { type PageStart, pageOfTurns } from './turn-pages.ts';
 import { dueToAnnounce, notAnnounced, UnannouncedEnds } from './unannounced-ends.ts';
+import { unclaimed } from './waiting-turn.ts';
 
 type ObjectId = mongoose.Types.ObjectId;
 type Filter = Record<string, unknown>;
@@ -195,13 +196,6 @@ export class MongoTurnStore implements TurnStore {
 
   /** Races with a claim, which raises the epoch: exactly one of the two matches. */
   async #cancelWaiting(_id: ObjectId, now: number): Promise<boolean> {
-    const waiting: Filter = {
-      _id,
-      role: 'assistant',
-      status: 'pending',
-      'run.epoch': 0,
-      ...readableVersion(),
-    };
     const end = {
       status: 'cancelled',
       finishedAt: new Date(now),
@@ -210,7 +204,7 @@ export class MongoTurnStore implements TurnStore {
     };
     const change = { $set: { ...end, ...notAnnounced } };
     return settled(
-      async () => (await this.#messages.updateOne(waiting, change)).modifiedCount === 1,
+      async () => (await this.#messages.updateOne(unclaimed(_id), change)).modifiedCount === 1,
       // One whose answer was lost has ended the turn all the same: whoever ends it tells its followers.
       async () => (await this.#find({ _id, ...end })) !== null || undefined,
     );

@@ -1,9 +1,18 @@
-import type { Model } from 'mongoose';
+import type { Model, Types } from 'mongoose';
 import { NotFoundError } from '../errors.ts';
 import { assertReadable } from '../turn/versions.ts';
 import type { MessageDoc } from './models.ts';
 import { objectId } from './object-id.ts';
 import { readableVersion } from './readable-version.ts';
+
+/** Matches a turn as long as no worker has claimed it. */
+export const unclaimed = (_id: Types.ObjectId): Record<string, unknown> => ({
+  _id,
+  role: 'assistant',
+  status: 'pending',
+  'run.epoch': 0,
+  ...readableVersion(),
+});
 
 /** A turn that no worker has claimed, and what matches it as long as that is so; or what has become of it. */
 export type WaitingState =
@@ -33,6 +42,5 @@ export async function waitingState(messages: Model<MessageDoc>, turnId: string):
   assertReadable('turn', turnId, message.schemaVersion);
   if (message.status !== 'pending') return { kind: 'finished' };
   if ((message.run?.epoch ?? 0) > 0) return { kind: 'started' };
-  const filter = { _id, role: 'assistant', status: 'pending', 'run.epoch': 0, ...readableVersion() };
-  return { kind: 'waiting', message, filter };
+  return { kind: 'waiting', message, filter: unclaimed(_id) };
 }
